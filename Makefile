@@ -1,0 +1,60 @@
+# Every target does the set-up that it needs: `make demo` works on a fresh clone with Python 3.11, make, gcc and git.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -o pipefail
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup demo test test-all check format lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv from the lock files (about 2 minutes; a second call does nothing)
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# The environment is made anew when a lock changes. Bytecode is compiled because TensorFlow and Model Garden import in
+# 13 s without it and in 5 s with it, and every stage of a run is a process of its own.
+$(STAMP): requirements.lock requirements-dev.lock | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	UV_COMPILE_BYTECODE=1 $(UV) pip sync --quiet --python $(BIN)/python requirements-dev.lock
+	touch $@
+
+demo: $(STAMP)  ## generate a small data set, train, gate and report on it (about 4 minutes on 2 cores)
+	$(BIN)/python -m pipeline run
+
+test: $(STAMP)  ## run the tests, slow ones left out
+	$(BIN)/python -m pytest -n 2 -q
+
+test-all: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest -n 2 -q -m ""
+
+check: $(STAMP)  ## lint, format, types, import boundaries, and whether pipeline.yaml is current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py
+	$(BIN)/python -m pipeline compile --check
+
+format: $(STAMP)  ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: pipeline.yaml
+pipeline.yaml: $(STAMP)  ## compile the graph
+	$(BIN)/python -m pipeline compile
+
+lock: | $(UV)  ## resolve the dependencies of pyproject.toml anew
+	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml \
+		-o requirements-dev.lock
+
+clean:  ## remove caches and the environment; runs, registry and demo data stay
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

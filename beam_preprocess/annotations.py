@@ -1,0 +1,246 @@
+"""Reads COCO annotation files as a stream, into arrays. No Beam, no TensorFlow.
+
+A 400 MB file of polygons is parsed in a few hundred megabytes: only the fields that detection needs are
+kept (ids, file names, sizes, categories, boxes, crowd flags), in flat arrays.
+"""
+
+import hashlib
+import itertools
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+import fsspec
+import ijson
+import numpy as np
+
+from beam_preprocess.errors import InputError
+from beam_preprocess.manifest import Category
+
+SECTIONS = ("images", "annotations", "categories")
+
+_CHUNK = 1 << 16
+_NON_FINITE = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}]|\Z)")
+_LONGEST_TOKEN = 16
+"""More bytes than a delimiter and -Infinity have."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CocoAnnotations:
+    """The parsed file. Entries are in file order and not validated beyond their types."""
+
+    uri: str
+    content_digest: str
+    """sha256 (hex) of the file's bytes."""
+    image_ids: np.ndarray
+    """int64 [I]."""
+    file_names: list[str]
+    """[I], relative to the image folder."""
+    image_sizes: np.ndarray
+    """int64 [I, 2]: (height, width) in pixels."""
+    annotation_ids: np.ndarray
+    """int64 [A]."""
+    annotation_image_ids: np.ndarray
+    """int64 [A]."""
+    annotation_category_ids: np.ndarray
+    """int64 [A]."""
+    bboxes: np.ndarray
+    """float64 [A, 4]: COCO's [x, y, width, height]; NaN and infinities are both NaN here."""
+    bbox_lengths: np.ndarray
+    """int64 [A]: entries of the bbox in the file, -1 when it is not a list of numbers; bboxes is 0 unless 4."""
+    crowd: np.ndarray
+    """bool [A]."""
+    categories: tuple[tuple[int, str], ...]
+    """(id, name), in file order."""
+
+
+def load_annotations(uri: str) -> CocoAnnotations:
+    """Parses a COCO annotation file.
+
+    Args:
+      uri: local path or fsspec URI.
+
+    Raises:
+      InputError: the file is missing, empty, not JSON, truncated, not in COCO's form, or has no image or no
+        category.
+    """
+    image_ids, image_sizes, file_names = array("q"), array("q"), []
+    ann_ids, ann_images, ann_categories, lengths = array("q"), array("q"), array("q"), array("q")
+    bboxes, crowd = array("d"), array("b")
+    categories: list[tuple[int, str]] = []
+    digest = hashlib.sha256()
+
+    # One pass a section: ijson's C parser skips what it is not asked for faster than Python can route events.
+    for where, entry in _entries(uri, "images", digest):
+        image_ids.append(_integer(where, entry, "id"))
+        image_sizes.extend((_integer(where, entry, "height"), _integer(where, entry, "width")))
+        file_names.append(_text(where, entry, "file_name"))
+    for where, entry in _entries(uri, "annotations"):
+        ann_ids.append(_integer(where, entry, "id"))
+        ann_images.append(_integer(where, entry, "image_id"))
+        ann_categories.append(_integer(where, entry, "category_id"))
+        length, bbox = _bbox(entry.get("bbox"))
+        lengths.append(length)
+        bboxes.extend(bbox)
+        crowd.append(bool(entry.get("iscrowd", 0)))
+    for where, entry in _entries(uri, "categories"):
+        categories.append((_integer(where, entry, "id"), _text(where, entry, "name")))
+
+    counts = dict(zip(SECTIONS, (len(image_ids), len(ann_ids), len(categories)), strict=True))
+    if 0 in counts.values():
+        _check_sections(uri)
+    for section in ("images", "categories"):
+        if not counts[section]:
+            raise InputError(f"{uri}: '{section}' is empty; a data set needs at least one entry there")
+    return CocoAnnotations(
+        uri=uri,
+        content_digest=digest.hexdigest(),
+        image_ids=np.array(image_ids, np.int64),
+        file_names=file_names,
+        image_sizes=np.array(image_sizes, np.int64).reshape(-1, 2),
+        annotation_ids=np.array(ann_ids, np.int64),
+        annotation_image_ids=np.array(ann_images, np.int64),
+        annotation_category_ids=np.array(ann_categories, np.int64),
+        bboxes=np.array(bboxes, np.float64).reshape(-1, 4),
+        bbox_lengths=np.array(lengths, np.int64),
+        crowd=np.array(crowd, bool),
+        categories=tuple(categories),
+    )
+
+
+def class_map(
+    categories: Sequence[tuple[int, str]], mode: Literal["rank", "id-minus-1"]
+) -> tuple[tuple[Category, ...], int]:
+    """Class indices of category ids.
+
+    Args:
+      categories: (id, name) of each category; ids may be sparse and in any order.
+      mode: "rank" numbers the sorted ids from 0; "id-minus-1" subtracts 1, leaving unused channels in the gaps
+        (Model Garden's 90 channels for COCO's 80 classes).
+
+    Returns:
+      (categories in the order of their ids, number of heatmap channels).
+
+    Raises:
+      InputError: an id appears twice, or is below 1 with "id-minus-1".
+    """
+    ordered = sorted(categories)
+    ids = [category_id for category_id, _ in ordered]
+    repeated = sorted({a for a, b in itertools.pairwise(ids) if a == b})
+    if repeated:
+        raise InputError(f"categories: the ids {repeated} appear more than once; give each category its own id")
+    if mode == "rank":
+        return tuple(Category(index=i, id=c, name=name) for i, (c, name) in enumerate(ordered)), len(ordered)
+    if ids[0] < 1:
+        raise InputError(f"categories: id {ids[0]} has no class with class_index 'id-minus-1'; use 'rank'")
+    return tuple(Category(index=c - 1, id=c, name=name) for c, name in ordered), ids[-1]
+
+
+class _StrictJson:
+    """A byte stream for ijson: Python's NaN and Infinity, which are not JSON, become null; the bytes are hashed."""
+
+    def __init__(self, stream: BinaryIO, digest: Any = None) -> None:
+        self._stream, self._digest, self._rest = stream, digest, b""
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        if size == 0:  # ijson asks once, to learn whether this is bytes or text
+            return b""
+        while True:
+            data = self._stream.read(max(size, _CHUNK))
+            if self._digest is not None:
+                self._digest.update(data)
+            joined = self._rest + data
+            cut = len(joined)
+            if data:
+                # A token may lie across two reads: what follows the last delimiter waits for the next one.
+                last = max(joined.rfind(delimiter) for delimiter in (b",", b"[", b":", b" ", b"\n"))
+                if len(joined) - last <= _LONGEST_TOKEN:
+                    cut = max(last, 0)
+            ready, self._rest = joined[:cut], joined[cut:]
+            if b"NaN" in ready or b"Infinity" in ready:
+                ready = _NON_FINITE.sub(b"null", ready)
+            if ready or not data:
+                return ready
+
+
+def _entries(uri: str, section: str, digest: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(its name for messages, entry) of one top-level list."""
+    with _opened(uri) as stream:
+        try:
+            for i, entry in enumerate(ijson.items(_StrictJson(stream, digest), f"{section}.item", use_float=True)):
+                where = f"{uri}: {section}[{i}]"
+                if not isinstance(entry, dict):
+                    raise InputError(f"{where} is {_short(entry)}, not an object; see COCO's data format")
+                yield where, entry
+        except (ijson.JSONError, UnicodeDecodeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{uri}: not valid JSON ({reason}); export the annotations again") from error
+
+
+def _opened(uri: str) -> Any:
+    try:
+        opened = fsspec.open(uri, "rb").open()
+    except FileNotFoundError as error:
+        raise InputError(f"{uri}: no such annotation file; check the path") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{uri}: can't be read as a file ({error.strerror}); name a COCO JSON file") from error
+    first = opened.read(1)
+    if not first:
+        opened.close()
+        raise InputError(f"{uri}: the file is empty; export the annotations again")
+    opened.seek(0)
+    return opened
+
+
+def _check_sections(uri: str) -> None:
+    """Says which section is missing or is not a list; only called when one yielded nothing."""
+    found: dict[str, str] = {}
+    with _opened(uri) as stream:
+        for prefix, event, value in ijson.parse(_StrictJson(stream)):
+            if not prefix and event not in ("start_map", "map_key", "end_map"):
+                raise InputError(f"{uri}: holds a list or a value, not an object; COCO files are an object")
+            if event == "map_key" and not prefix:
+                found[value] = ""
+            elif prefix in found and not found[prefix]:
+                found[prefix] = event
+    missing = [section for section in SECTIONS if section not in found]
+    if missing:
+        raise InputError(f"{uri}: lacks {', '.join(missing)}; a COCO file has {', '.join(SECTIONS)}")
+    for section in SECTIONS:
+        if found[section] != "start_array":
+            raise InputError(f"{uri}: '{section}' is not a list; a COCO file has a list there")
+
+
+def _integer(where: str, entry: dict[str, Any], key: str) -> int:
+    value = entry.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value < 1 << 63:
+        raise InputError(f"{where}: '{key}' is {_short(value)}; COCO needs an integer there")
+    return value
+
+
+def _text(where: str, entry: dict[str, Any], key: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: '{key}' is {_short(value)}; COCO needs a string there")
+    return value
+
+
+def _bbox(value: Any) -> tuple[int, tuple[float, ...]]:
+    """(entries in the file or -1, four floats)."""
+    nothing = (0.0, 0.0, 0.0, 0.0)
+    if not isinstance(value, list) or any(isinstance(v, bool | str | list | dict) for v in value):
+        return -1, nothing
+    if len(value) != 4:
+        return len(value), nothing
+    return 4, tuple(float("nan") if v is None else float(v) for v in value)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "missing"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,142 @@
+"""The output folder, seen by the driver: what is ready, what is stale, the plans, the manifest. fsspec; no Beam.
+
+Order matters. Before anything is written, the old manifest goes, then the old shards: a reader never finds
+shards of two runs under one manifest. The new manifest is renamed into place when all shards are.
+"""
+
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from beam_preprocess import manifest as manifests
+from beam_preprocess.errors import InputError
+from beam_preprocess.manifest import Manifest
+from beam_preprocess.shards import OURS, ShardResult
+
+_PLAN_PREFIX = ".plan-"
+
+
+def absolute(uri: str) -> str:
+    """The path or URI as Beam's file systems take it: local paths absolute and without a scheme."""
+    fs, path = fsspec.core.url_to_fs(uri)
+    return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
+
+
+class OutputFolder:
+    """The folder that holds the records of one split."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._fs, self._root = fsspec.core.url_to_fs(uri)
+
+    def _path(self, *parts: str) -> str:
+        return "/".join([self._root.rstrip("/"), *parts])
+
+    def ready_manifest(self, split: str, records_digest: str) -> Manifest | None:
+        """The manifest, when it and all its shards are there and belong to this digest.
+
+        Raises:
+          InputError: the folder holds another split's records.
+        """
+        path = self._path(manifests.NAME)
+        if not self._fs.isfile(path):
+            return None
+        text = self._fs.cat_file(path).decode()
+        try:
+            found = Manifest.from_json(text, f"{self.uri}/{manifests.NAME}")
+        except InputError:
+            return None  # of an older schema, or damaged: this run replaces it
+        if found.split != split:
+            raise InputError(f"{self.uri}: holds the records of split {found.split!r}; give {split!r} its own folder")
+        if found.records_digest != records_digest:
+            return None
+        sizes = {os.path.basename(entry["name"]): entry["size"] for entry in self._fs.ls(self._root, detail=True)}
+        complete = all(sizes.get(shard.name) == shard.bytes for shard in found.shards)
+        return found if complete else None
+
+    def make_writable(self) -> None:
+        """Makes the folder, before any long work.
+
+        Raises:
+          InputError: it can't be made or written.
+        """
+        probe = self._path(f"{manifests.NAME}.tmp-{uuid.uuid4().hex}")
+        try:
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(probe, b"")
+            self._fs.rm_file(probe)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{self.uri}: can't be written ({reason}); choose another output folder") from error
+
+    def sweep(self) -> None:
+        """Removes what earlier runs of this package left, finished or killed; the manifest first."""
+        names = [os.path.basename(path.rstrip("/")) for path in self._fs.ls(self._root, detail=False)]
+        if manifests.NAME in names:
+            self._fs.rm_file(self._path(manifests.NAME))
+        for name in names:
+            if OURS.fullmatch(name) or name.startswith(f"{manifests.NAME}.tmp-"):
+                self._fs.rm_file(self._path(name))
+            elif name.startswith(_PLAN_PREFIX):
+                self._fs.rm(self._path(name), recursive=True)
+
+    def write_plans(self, records_digest: str, shards: Iterable[Sequence[str]]) -> "Plans":
+        """Writes one plan file for each shard's lines."""
+        return Plans(f"{self.uri.rstrip('/')}/{_PLAN_PREFIX}{records_digest[:16]}", shards)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """The ready marker: appears whole or not at all."""
+        temporary = self._path(f"{manifests.NAME}.tmp-{uuid.uuid4().hex}")
+        self._fs.pipe_file(temporary, manifest.to_json().encode())
+        self._fs.mv(temporary, self._path(manifests.NAME))
+
+
+class Plans:
+    """A folder of plan files, into which the workers put their results."""
+
+    def __init__(self, uri: str, shards: Iterable[Sequence[str]]) -> None:
+        self.folder = absolute(uri)
+        """As Beam's file systems take it."""
+        self.uris: list[str] = []
+        """Of the plan files, by shard."""
+        self._fs, self._root = fsspec.core.url_to_fs(uri)
+        self._results: dict[str, ShardResult] = {}
+        self._fs.makedirs(self._root, exist_ok=True)
+        for shard, lines in enumerate(shards):
+            name = f"plan-{shard:05d}.jsonl"
+            self._fs.pipe_file(f"{self._root}/{name}", "".join(f"{line}\n" for line in lines).encode())
+            self.uris.append(f"{self.folder}/{name}")
+
+    def poll(self) -> dict[str, ShardResult]:
+        """The results so far, by file name."""
+        self._fs.invalidate_cache()
+        for path in self._fs.ls(self._root, detail=False):
+            name = os.path.basename(path)
+            if name.startswith("result-") and name.endswith(".json") and name not in self._results:
+                self._results[name] = ShardResult.from_json(self._fs.cat_file(path).decode())
+        return self._results
+
+    def progress(self) -> tuple[int, str]:
+        """(images done, a note), for a progress line."""
+        results = list(self.poll().values())
+        rejects = sum(sum(result.rejects.values()) for result in results)
+        return sum(result.images for result in results), f"{rejects} rejects so far"
+
+    def results(self) -> list[ShardResult]:
+        """All results, in the order of the shards.
+
+        Raises:
+          RuntimeError: a shard has none.
+        """
+        found = sorted(self.poll().values(), key=lambda result: result.shard)
+        missing = sorted(set(range(len(self.uris))) - {result.shard for result in found})
+        if missing:
+            raise RuntimeError(f"the pipeline ended without the results of the shards {missing}")
+        return found
+
+    def remove(self) -> None:
+        """Removes the folder."""
+        self._fs.rm(self._root, recursive=True)

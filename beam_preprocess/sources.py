@@ -1,0 +1,82 @@
+"""The image folder: what is in it, and the digest that identifies a data set. No Beam.
+
+Local files are read for their CRC32C; a bucket's listing already has it.
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import fsspec
+import google_crc32c
+from fsspec.implementations.local import LocalFileSystem
+
+from beam_preprocess.errors import InputError
+from beam_preprocess.progress import Progress
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One image file."""
+
+    size: int
+    """Bytes."""
+    crc32c: int
+
+
+def list_images(images: str, file_names: Sequence[str], annotations: str) -> dict[str, SourceFile]:
+    """The files of an annotation file that exist in the image folder.
+
+    Args:
+      images: folder, local path or fsspec URI.
+      file_names: names below it.
+      annotations: the annotation file, for messages.
+
+    Raises:
+      InputError: no such folder, or not one of the files is in it.
+    """
+    fs, root = fsspec.core.url_to_fs(images)
+    if not fs.isdir(root):
+        raise InputError(f"{images}: no such image folder; check the path")
+    progress = Progress(f"reading {images}", total=len(file_names), unit="files")
+    found: dict[str, SourceFile] = {}
+    listing = None if isinstance(fs, LocalFileSystem) else fs.find(root, detail=True)
+    for done, name in enumerate(file_names, start=1):
+        path = f"{root.rstrip('/')}/{name}"
+        if listing is None:
+            if os.path.isfile(path):
+                found[name] = SourceFile(os.path.getsize(path), _file_crc32c(path))
+        elif path in listing:
+            info = listing[path]
+            stored = info.get("crc32c")
+            crc = int.from_bytes(base64.b64decode(stored), "big") if stored else google_crc32c.value(fs.cat_file(path))
+            found[name] = SourceFile(int(info["size"]), crc)
+        progress.update(done)
+    if not found:
+        raise InputError(
+            f"none of the {len(file_names)} images of {annotations} (such as {file_names[0]!r}) is in {images}; "
+            "name the folder that holds them"
+        )
+    return found
+
+
+def _file_crc32c(path: str) -> int:
+    crc = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            crc = google_crc32c.extend(crc, chunk)
+    return crc
+
+
+def data_digest(annotations_digest: str, file_names: Sequence[str], files: Mapping[str, SourceFile]) -> str:
+    """sha256 (hex) over the annotations' content and every image's name, size and crc32c."""
+    digest = hashlib.sha256(annotations_digest.encode())
+    for name in sorted(file_names):
+        file = files.get(name)
+        state = f"{file.size}\t{file.crc32c:08x}" if file else "missing"
+        digest.update(f"{name}\t{state}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -1,0 +1,314 @@
+"""What is wrong with images and boxes: one reason code each, nothing dropped silently. Numpy only.
+
+The rule for ending a run, applied by `check_limits`:
+- training: the share of dropped images, and separately the share of dropped boxes, may not exceed
+  `max_reject_fraction`;
+- validation: no image may be dropped, because the metric would be one of other data. Boxes may: scores are
+  computed against the original annotation file, the records' boxes only serve the validation loss.
+Clipped boxes and converted images are repaired, counted, and never end a run.
+"""
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from beam_preprocess.annotations import CocoAnnotations
+from beam_preprocess.errors import InputError
+
+MAX_PIXELS = 89_478_485
+"""Larger images are rejected before they are decoded: Pillow's limit against decompression bombs."""
+
+CLIP_TOLERANCE = 1e-3
+"""A box may stick out of its image by this many pixels (float noise) without being counted as clipped."""
+
+
+class Action(StrEnum):
+    """What was done about it."""
+
+    DROPPED = "dropped"
+    CLIPPED = "clipped"
+    CONVERTED = "converted"
+
+
+class Reason(StrEnum):
+    """Why an image or a box was dropped or repaired."""
+
+    DUPLICATE_IMAGE_ID = "duplicate_image_id"
+    DUPLICATE_FILE_NAME = "duplicate_file_name"
+    PATH_OUTSIDE_FOLDER = "path_outside_folder"
+    ZERO_SIZE = "zero_size"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    MISSING_IMAGE = "missing_image"
+    UNREADABLE_IMAGE = "unreadable_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    SIZE_DIFFERS = "size_differs"
+    SIZE_MATCHES_ONLY_AFTER_EXIF = "size_matches_only_after_exif"
+    CONVERTED_GRAY = "converted_gray"
+    CONVERTED_PALETTE = "converted_palette"
+    CONVERTED_ALPHA = "converted_alpha"
+    CONVERTED_CMYK = "converted_cmyk"
+    CONVERTED_16_BIT = "converted_16_bit"
+    CONVERTED_ANIMATION = "converted_animation"
+    CONVERTED_DAMAGED_JPEG = "converted_damaged_jpeg"
+
+    WRONG_LENGTH = "wrong_length"
+    NOT_FINITE = "not_finite"
+    DUPLICATE_ANNOTATION_ID = "duplicate_annotation_id"
+    UNKNOWN_IMAGE = "unknown_image"
+    UNKNOWN_CATEGORY = "unknown_category"
+    NON_POSITIVE_SIDE = "non_positive_side"
+    OUTSIDE_IMAGE = "outside_image"
+    CLIPPED_TO_IMAGE = "clipped_to_image"
+    BOX_TOO_SMALL = "box_too_small"
+
+    @property
+    def action(self) -> Action:
+        """What is done with an image or box of this reason."""
+        if self is Reason.CLIPPED_TO_IMAGE:
+            return Action.CLIPPED
+        return Action.CONVERTED if self.name.startswith("CONVERTED_") else Action.DROPPED
+
+    @property
+    def of_box(self) -> bool:
+        """Whether it is a box's reason rather than an image's."""
+        return self in _BOX_REASONS
+
+
+_BOX_REASONS = frozenset(list(Reason)[list(Reason).index(Reason.WRONG_LENGTH) :])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reject:
+    """One line of `rejects-*.jsonl`."""
+
+    reason: Reason
+    image_id: int
+    annotation_id: int | None = None
+    file_name: str | None = None
+    detail: str = ""
+    """The values that led to it."""
+
+    def to_mapping(self) -> dict[str, object]:
+        """The line's JSON object."""
+        return {
+            "reason": self.reason.value,
+            "action": self.reason.action.value,
+            "image_id": self.image_id,
+            "annotation_id": self.annotation_id,
+            "file_name": self.file_name,
+            "detail": self.detail,
+        }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object]) -> "Reject":
+        """The inverse of `to_mapping`."""
+        rest = {key: value for key, value in values.items() if key not in ("reason", "action")}
+        return cls(reason=Reason(values["reason"]), **rest)  # type: ignore[arg-type]
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Sorts rejects the same way in every run."""
+        return self.image_id, -1 if self.annotation_id is None else self.annotation_id, self.reason.value
+
+
+def count_by_reason(rejects: Iterable[Reject]) -> dict[str, int]:
+    """Counts by reason code, in the order of the enum; reasons that don't occur are left out."""
+    counts = Counter(reject.reason for reject in rejects)
+    return {reason.value: counts[reason] for reason in Reason if counts[reason]}
+
+
+def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reject]]:
+    """Checks that need no image file.
+
+    Returns:
+      (keep bool [I], rejects).
+    """
+    keep = np.ones(len(annotations.image_ids), bool)
+    rejects: list[Reject] = []
+    boxes_of = Counter(annotations.annotation_image_ids.tolist())
+    seen_ids: set[int] = set()
+    seen_names: set[str] = set()
+    sizes = annotations.image_sizes.tolist()
+    for i, (image_id, name) in enumerate(zip(annotations.image_ids.tolist(), annotations.file_names, strict=True)):
+        height, width = sizes[i]
+        problem: tuple[Reason, str] | None = None
+        if image_id in seen_ids:
+            problem = Reason.DUPLICATE_IMAGE_ID, f"images[{i}] repeats the id; the first entry is kept"
+        elif name in seen_names:
+            problem = Reason.DUPLICATE_FILE_NAME, f"images[{i}] repeats the file; the first entry is kept"
+        elif not inside_folder(name):
+            problem = Reason.PATH_OUTSIDE_FOLDER, "not a path below the image folder"
+        elif height <= 0 or width <= 0:
+            problem = Reason.ZERO_SIZE, f"height {height}, width {width} in the annotations"
+        elif height * width > MAX_PIXELS:
+            problem = Reason.TOO_MANY_PIXELS, f"{height} x {width} in the annotations; the limit is {MAX_PIXELS}"
+        seen_ids.add(image_id)
+        seen_names.add(name)
+        if problem:
+            keep[i] = False
+            lost = "" if problem[0] is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes_of[image_id])
+            rejects.append(Reject(reason=problem[0], image_id=image_id, file_name=name, detail=f"{problem[1]}{lost}"))
+    return keep, rejects
+
+
+def lost_boxes(count: int) -> str:
+    """The part of a detail that says how many boxes go with a dropped image."""
+    return f"; {count} {'box goes' if count == 1 else 'boxes go'} with it" if count else ""
+
+
+def inside_folder(file_name: str) -> bool:
+    """Whether a file name stays below the image folder: relative, no scheme, no way up."""
+    path = posixpath.normpath(file_name.replace("\\", "/"))
+    escapes = path in ("", ".", "..") or path.startswith(("/", "../"))
+    return not (escapes or "://" in file_name or "\0" in file_name or (len(path) > 1 and path[1] == ":"))
+
+
+def size_problem(stored: tuple[int, int], declared: tuple[int, int], orientation: int = 1) -> tuple[Reason, str] | None:
+    """Compares the size of the stored pixels with the annotations'.
+
+    Args:
+      stored: (height, width) of the file, EXIF orientation not applied.
+      declared: (height, width) in the annotations.
+      orientation: the file's EXIF orientation; 5 to 8 swap the axes.
+    """
+    text = f"file {stored[0]} x {stored[1]} (height x width), annotations {declared[0]} x {declared[1]}"
+    if min(stored) < 1:
+        return Reason.ZERO_SIZE, text
+    if stored[0] * stored[1] > MAX_PIXELS:
+        return Reason.TOO_MANY_PIXELS, f"file {stored[0]} x {stored[1]}; the limit is {MAX_PIXELS}"
+    if stored == declared:
+        return None
+    if orientation in (5, 6, 7, 8) and stored[::-1] == declared:
+        return Reason.SIZE_MATCHES_ONLY_AFTER_EXIF, f"{text}, EXIF orientation {orientation}"
+    return Reason.SIZE_DIFFERS, text
+
+
+def validate_boxes(
+    annotations: CocoAnnotations, keep_images: np.ndarray, min_side: float
+) -> tuple[np.ndarray, np.ndarray, list[Reject]]:
+    """Checks every annotation; the first reason that applies is the one that counts.
+
+    Annotations of dropped images go with their image and are no rejects of their own.
+
+    Args:
+      annotations: the parsed file.
+      keep_images: bool [I], from `validate_images`.
+      min_side: boxes with a shorter side (in pixels, after clipping) are dropped.
+
+    Returns:
+      (keep bool [A], boxes float64 [A, 4] as [ymin, xmin, ymax, xmax] clipped to the image, rejects).
+    """
+    image = _first_rank(annotations.image_ids, annotations.annotation_image_ids)
+    with_image = (image >= 0) & keep_images[image]
+    considered = with_image | (image < 0)
+    height, width = annotations.image_sizes[image].T.astype(np.float64)
+    x, y, w, h = annotations.bboxes.T
+    with np.errstate(invalid="ignore"):
+        boxes = np.stack([y, x, y + h, x + w], axis=1)
+        high = np.stack([height, width, height, width], axis=1)
+        clipped = np.clip(boxes, 0, high)
+        sides = clipped[:, 2:] - clipped[:, :2]
+        moved = np.abs(clipped - boxes).max(axis=1, initial=0)
+    category_ids = np.array([category_id for category_id, _ in annotations.categories], np.int64)
+
+    faults: list[tuple[Reason, np.ndarray]] = [
+        (Reason.WRONG_LENGTH, annotations.bbox_lengths != 4),
+        (Reason.NOT_FINITE, ~np.isfinite(annotations.bboxes).all(axis=1)),
+        (Reason.DUPLICATE_ANNOTATION_ID, _repeats(annotations.annotation_ids)),
+        (Reason.UNKNOWN_IMAGE, image < 0),
+        (Reason.UNKNOWN_CATEGORY, ~np.isin(annotations.annotation_category_ids, category_ids)),
+        (Reason.NON_POSITIVE_SIDE, ~((w > 0) & (h > 0))),
+        (Reason.OUTSIDE_IMAGE, ~(sides > 0).all(axis=1)),
+        (Reason.BOX_TOO_SMALL, ~(sides >= min_side).all(axis=1)),
+        (Reason.CLIPPED_TO_IMAGE, moved > CLIP_TOLERANCE),
+    ]
+    keep = with_image.copy()
+    rejects: list[Reject] = []
+    open_cases = considered
+    for reason, fault in faults:
+        hit = open_cases & fault
+        open_cases = open_cases & ~fault
+        if reason.action is Action.DROPPED:
+            keep &= ~hit
+        rejects.extend(_box_reject(annotations, reason, int(i), int(image[i])) for i in np.flatnonzero(hit))
+    return keep, clipped, rejects
+
+
+def _box_reject(annotations: CocoAnnotations, reason: Reason, i: int, image: int) -> Reject:
+    length = int(annotations.bbox_lengths[i])
+    if length < 0:
+        values = "bbox is not a list of numbers"
+    elif length != 4:
+        values = f"bbox has {length} entries"
+    else:
+        values = f"bbox {[round(v, 4) for v in annotations.bboxes[i].tolist()]}"
+    if image >= 0:
+        values += ", image {} x {} (height x width)".format(*annotations.image_sizes[image])
+    return Reject(
+        reason=reason,
+        image_id=int(annotations.annotation_image_ids[i]),
+        annotation_id=int(annotations.annotation_ids[i]),
+        file_name=annotations.file_names[image] if image >= 0 else None,
+        detail=f"{values}, category {annotations.annotation_category_ids[i]}",
+    )
+
+
+def _first_rank(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """int64: the first position of each wanted id in `ids`, -1 where it is not there."""
+    order = np.argsort(ids, kind="stable")
+    at = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
+    return np.where(ids[order][at] == wanted, order[at], -1)
+
+
+def _repeats(ids: np.ndarray) -> np.ndarray:
+    """bool: an earlier entry has the same id."""
+    repeats = np.ones(len(ids), bool)
+    repeats[np.unique(ids, return_index=True)[1]] = False
+    return repeats
+
+
+def check_limits(
+    split: str,
+    *,
+    images: int,
+    boxes: int,
+    rejects: Mapping[str, int],
+    max_fraction: float,
+    where: str,
+) -> None:
+    """Applies the rule in this module's docstring.
+
+    Args:
+      split: "train" or "val".
+      images: images in the annotations.
+      boxes: boxes in the annotations.
+      rejects: counts by reason code.
+      max_fraction: the limit for training.
+      where: where the user finds the rejects, for the message.
+
+    Raises:
+      InputError: a limit is passed.
+    """
+    for thing, total, of_box in (("images", images, False), ("boxes", boxes, True)):
+        dropped = {
+            code: n
+            for code, n in rejects.items()
+            if Reason(code).of_box == of_box and Reason(code).action is Action.DROPPED
+        }
+        count = sum(dropped.values())
+        reasons = ", ".join(f"{code} {n}" for code, n in dropped.items())
+        if split == "val":
+            if count and not of_box:
+                raise InputError(
+                    f"{count} of {total} validation images can't be used ({reasons}; {where}); "
+                    "repair them, or take them out of the annotation file: the metric would be one of other data"
+                )
+        elif count > max_fraction * total:
+            raise InputError(
+                f"{count} of {total} training {thing} were rejected ({reasons}; {where}), more than "
+                f"max_reject_fraction {max_fraction:g}; repair the data or raise --max-reject-fraction"
+            )

@@ -1,0 +1,40 @@
+"""Component: is this data that can be trained and scored on, and which data is it?"""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+
+def data_check(
+    train_images: str,
+    train_annotations: str,
+    val_images: str,
+    val_annotations: str,
+    config: str,
+    work_dir: str,
+    report: dsl.Output[dsl.Artifact],
+) -> NamedTuple("Digests", [("train_digest", str), ("val_digest", str)]):  # type: ignore[valid-type]
+    """Checks both splits; the digests key the caches of the stages below."""
+    import json
+
+    from beam_preprocess.check import check_data
+    from components.stage import stage
+    from trainer.config import parse_config
+    from trainer.files import write_text
+
+    with stage("data_check", report, work_dir) as output:
+        found = check_data(
+            train_images=train_images,
+            train_annotations=train_annotations,
+            val_images=val_images,
+            val_annotations=val_annotations,
+            config=parse_config(config).preprocess,
+        )
+        write_text(f"{output}/data.json", json.dumps(found, indent=1))
+    train, val = found["train"], found["val"]
+    print(
+        f"result: train {train['images']} images, {train['objects']} objects; val {val['images']} images, "
+        f"{val['objects']} objects; {len(found['categories'])} classes",
+        flush=True,
+    )
+    return train["data_digest"], val["data_digest"]

@@ -1,0 +1,38 @@
+"""Component: COCO metrics of an exported model on the validation images, for the candidate and for the champion."""
+
+from kfp import dsl
+
+
+def evaluate(
+    model: dsl.Input[dsl.Model],
+    images: str,
+    annotations: str,
+    data_digest: str,
+    name: str,
+    work_dir: str,
+    evaluation: dsl.Output[dsl.Artifact],
+) -> None:
+    """Scores the model. A champion (its artifact has a status) that can't be scored holds the candidate: no failure."""
+    from components.stage import stage
+    from trainer.evaluation import NoEvaluation
+    from trainer.files import write_text
+
+    status = model.metadata.get("status", "candidate")
+    with stage(name, evaluation, work_dir) as output:
+        missing = None
+        if status in ("none", "failed"):
+            missing = NoEvaluation(status=status, reason=model.metadata["reason"])
+        else:
+            from trainer.evaluate import evaluate  # imports TensorFlow: only when it is needed
+
+            try:
+                evaluate(
+                    model=model.uri, images=images, annotations=annotations, output=output, data_digest=data_digest
+                )
+            except Exception as error:  # whatever an older model raises, the answer is the same: hold
+                if status == "candidate":
+                    raise
+                missing = NoEvaluation(status="failed", reason=f"{type(error).__name__}: {error}")
+        if missing is not None:
+            write_text(f"{output}/evaluation.json", missing.to_json())
+            print(f"result: not scored: {missing.reason}", flush=True)

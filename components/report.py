@@ -1,0 +1,36 @@
+"""Component: the page that a person reads on Monday, and the same facts for machines."""
+
+from kfp import dsl
+
+
+def report(
+    outcome: str,
+    data: dsl.Input[dsl.Artifact],
+    train_records: dsl.Input[dsl.Dataset],
+    val_records: dsl.Input[dsl.Dataset],
+    checkpoint: dsl.Input[dsl.Model],
+    model: dsl.Input[dsl.Model],
+    candidate: dsl.Input[dsl.Artifact],
+    champion: dsl.Input[dsl.Artifact],
+    decision: dsl.Input[dsl.Artifact],
+    images: str,
+    annotations: str,
+    config: str,
+    work_dir: str,
+    html: dsl.Output[dsl.HTML],
+    summary: dsl.Output[dsl.Artifact],
+) -> None:
+    """Collects what the stages wrote; each stage's folder and seconds travel with its artifact."""
+    from components import report_inputs
+    from components.stage import stage
+    from trainer.report import write_report
+    from trainer.summary import write_summary
+
+    stages = [data, train_records, val_records, checkpoint, model, candidate, champion, decision]
+    with stage("report", html, work_dir) as output:
+        run = report_inputs.collect(outcome, config, *stages)
+        write_summary(run, f"{output}/summary.json")
+        html.uri, summary.uri = f"{output}/report.html", f"{output}/summary.json"
+        predictions = f"{candidate.uri}/predictions.json"
+        write_report(run=run, predictions=predictions, annotations=annotations, images=images, output=html.uri)
+    print(f"result: {html.uri}", flush=True)

@@ -1,0 +1,20 @@
+"""Component: training."""
+
+from kfp import dsl
+
+
+def train(
+    records: dsl.Input[dsl.Dataset],
+    val_records: dsl.Input[dsl.Dataset],
+    config: str,
+    seed: int,
+    work_dir: str,
+    checkpoint: dsl.Output[dsl.Model],
+) -> None:
+    """Trains on the records, or goes on where an interrupted run of the same folder stopped."""
+    from components.stage import stage
+    from trainer.train import train
+
+    with stage("train", checkpoint, work_dir) as output:
+        summary = train(records=records.uri, val_records=val_records.uri, output=output, config=config, seed=seed)
+    checkpoint.metadata.update(steps=summary["steps"], train_digest=summary["train_digest"])

@@ -1,0 +1,119 @@
+"""`python -m pipeline`: run the graph on this machine, or compile it."""
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from beam_preprocess.errors import InputError
+from pipeline.run_local import RunOptions, run
+
+EXAMPLES = """examples:
+  python -m pipeline run                                  the demo, on generated data (4 minutes on 2 cores)
+  python -m pipeline run --coco-dir /data/coco --config custom-small
+  python -m pipeline run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1
+  python -m pipeline run --resume runs/latest             go on where a run stopped
+  python -m pipeline compile                              write pipeline.yaml
+  python -m pipeline compile --check                      is pipeline.yaml current?
+
+exit codes: 0 done (promoted or held), 1 a stage failed (or pipeline.yaml is stale), 2 bad input or usage
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, runs, and turns bad input into one line and exit code 2."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.verb == "compile":
+            return _compile(arguments)
+        given = vars(arguments)
+        return run(RunOptions(**{f.name: given[f.name] for f in fields(RunOptions)}))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted before the pipeline started", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline", description=__doc__, epilog=EXAMPLES, formatter_class=raw
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,compile}")
+
+    runner = verbs.add_parser(
+        "run",
+        help="run the whole pipeline on this machine",
+        description="Run the whole pipeline on this machine, through kfp's local runner.\n"
+        "Without data flags it generates the demo data set and runs on that.",
+        epilog=EXAMPLES,
+        formatter_class=raw,
+    )
+    defaults = RunOptions()
+    data = runner.add_argument_group("data (COCO format)")
+    for split in ("train", "val"):
+        data.add_argument(f"--{split}-images", default="", metavar="DIR", help=f"folder of the {split} images")
+        data.add_argument(f"--{split}-annotations", default="", metavar="FILE", help=f"COCO JSON of the {split} images")
+    data.add_argument(
+        "--coco-dir",
+        default="",
+        metavar="DIR",
+        help="instead of the four: annotations/instances_{train,val}2017.json, train2017/, val2017/",
+    )
+    data.add_argument(
+        "--demo-data-dir", default=defaults.demo_data_dir, metavar="DIR", help="of the demo; default: %(default)s"
+    )
+    runner.add_argument(
+        "--config",
+        default="",
+        metavar="YAML",
+        help="a file, or the name of one in trainer/configs; default: demo for the demo, custom-small for own data",
+    )
+    runner.add_argument(
+        "--max-reject-fraction",
+        type=float,
+        metavar="F",
+        help="share of training images that may be rejected; default: the config's (0.01)",
+    )
+    runner.add_argument("--seed", type=int, default=0, help="of views, weights and order; default: %(default)s")
+    runner.add_argument(
+        "--registry", default=defaults.registry, metavar="DIR", help="versions and champion; default: %(default)s"
+    )
+    runner.add_argument(
+        "--runs-dir", default=defaults.runs_dir, metavar="DIR", help="parent of the run's folder; default: %(default)s"
+    )
+    runner.add_argument(
+        "--resume", default="", metavar="RUN", help="folder of an earlier run; all other flags but -v are that run's"
+    )
+    runner.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line a stage")
+
+    compiler = verbs.add_parser(
+        "compile", help="write pipeline.yaml", description="Compile the graph.", epilog=EXAMPLES, formatter_class=raw
+    )
+    compiler.add_argument("--target", default="vertex-gpu", help="where it will run; default: %(default)s")
+    compiler.add_argument("--output", default="pipeline.yaml", metavar="FILE", help="default: %(default)s")
+    compiler.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
+    return parser
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    from pipeline.compile import compile_pipeline, staleness
+    from pipeline.targets import find_target
+
+    target, output = find_target(arguments.target), Path(arguments.output)
+    if arguments.check:
+        difference = staleness(target, output)
+        if difference:
+            print(difference)
+            print(f"{output} is stale: run make pipeline.yaml", file=sys.stderr)
+            return 1
+        print(f"{output} is current")
+        return 0
+    try:
+        compile_pipeline(target, output)
+    except OSError as error:
+        raise InputError(f"--output {output}: cannot be written ({error.strerror}); choose another file") from error
+    print(f"{output}: compiled for {target.name}")
+    return 0

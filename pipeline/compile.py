@@ -1,0 +1,51 @@
+"""Compiles the graph to `pipeline.yaml`, and says how a file differs from what would be compiled."""
+
+import difflib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import compiler
+
+from pipeline.targets import Target
+from pipeline.training_pipeline import make_pipeline
+
+DEFAULT_TARGET = "vertex-gpu"
+DEFAULT_OUTPUT = "pipeline.yaml"
+
+
+def compile_pipeline(target: Target, output: Path) -> None:
+    """Writes the compiled pipeline: the whole file or nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(make_pipeline(target), str(compiled))
+        temporary = output.with_name(f".{output.name}.tmp")
+        temporary.write_bytes(compiled.read_bytes())
+        temporary.replace(output)
+
+
+def staleness(target: Target, committed: Path) -> str:
+    """A unified diff from the file to what the code compiles to; "" when the file is current.
+
+    The kfp version that wrote the file is left out: an upgrade that changes nothing else makes nothing stale.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        current = Path(folder) / "pipeline.yaml"
+        compile_pipeline(target, current)
+        before = _text(committed) if committed.exists() else ""
+        after = _text(current)
+    return "".join(
+        difflib.unified_diff(
+            before.splitlines(keepends=True),
+            after.splitlines(keepends=True),
+            str(committed),
+            "what the code compiles to",
+        )
+    )
+
+
+def _text(path: Path) -> str:
+    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    content.pop("sdkVersion", None)
+    return yaml.safe_dump(content)

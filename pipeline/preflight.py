@@ -1,0 +1,111 @@
+"""What can be known to be wrong before any long work: checked here, answered in one line."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from beam_preprocess.annotations import load_annotations
+from beam_preprocess.errors import InputError
+
+SPLITS = ("train", "val")
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class ConfigCheck:
+    """Validates all of a config in a process of its own: Model Garden's sections need TensorFlow, whose import takes
+    seconds that other checks can use."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.config", "check", str(path)],
+            env=child_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self) -> None:
+        """
+        Raises:
+          InputError: the config is wrong.
+          RuntimeError: the check itself failed.
+        """
+        _, errors = self._process.communicate()
+        if self._process.returncode == 0:
+            return
+        lines = errors.strip().splitlines() or [f"exit code {self._process.returncode}"]
+        if self._process.returncode == 2:
+            raise InputError(lines[-1].removeprefix("error: "))
+        raise RuntimeError(f"{self._path}: checking the config failed:\n" + "\n".join(lines[-15:]))
+
+    def stop(self) -> None:
+        """Ends the process if something else turned out to be wrong first."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of our own processes: the repository importable from any folder, output line by line, quiet
+    TensorFlow, and oneDNN's convolutions, which TensorFlow leaves off on CPUs without AVX-512."""
+    found = os.environ.get("PYTHONPATH", "")
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{found}" if found else str(REPOSITORY),
+        "PYTHONUNBUFFERED": "1",
+        "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+    }
+
+
+def check_data(arguments: Mapping[str, Any]) -> None:
+    """Both annotation files parse as COCO, and each names at least one image that is in its folder.
+
+    Raises:
+      InputError: one does not.
+    """
+    for split in SPLITS:
+        images, annotations = arguments[f"{split}_images"], arguments[f"{split}_annotations"]
+        if not os.path.isdir(images):
+            raise InputError(f"--{split}-images {images}: no such folder; give the folder that holds the image files")
+        names = load_annotations(annotations).file_names
+        if not any(os.path.isfile(os.path.join(images, name)) for name in names):
+            raise InputError(
+                f"--{split}-images {images}: holds none of the {len(names)} images of {annotations} "
+                f"(such as {names[0]!r}); give the folder that holds them"
+            )
+
+
+def check_writable(folder: Path, flag: str) -> None:
+    """Makes the folder and a file in it.
+
+    Raises:
+      InputError: that is not possible.
+    """
+    probe = folder / f".probe-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{flag} {folder}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def check_texts(arguments: Mapping[str, Any]) -> None:
+    """kfp's local runner replaces "python3" by the interpreter's path, in every argument.
+
+    Raises:
+      InputError: an argument or folder holds that text.
+    """
+    for name, value in arguments.items():
+        if "python3" in str(value):
+            shown = "its text" if name == "config" else value
+            raise InputError(
+                f"--{name.replace('_', '-')}: {shown} holds 'python3', which kfp's local runner rewrites; "
+                "rename it, or use a link of another name"
+            )

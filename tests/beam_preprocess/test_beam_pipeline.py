@@ -1,0 +1,337 @@
+"""The whole preprocessing of a split, on real files."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from beam_preprocess import manifest as manifests
+from beam_preprocess.annotations import class_map, load_annotations
+from beam_preprocess.check import check_split
+from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.errors import InputError
+from beam_preprocess.geometry import to_original
+from beam_preprocess.images import decode as decode_image
+from beam_preprocess.manifest import Manifest
+from beam_preprocess.pipeline import CODE, preprocess
+from beam_preprocess.records import Record, decode
+from beam_preprocess.targets import code_table
+from beam_preprocess.tfrecord import read_records
+
+CONFIG = PreprocessConfig(image_size=(64, 64), train_views=3)
+CODES = len(code_table(CONFIG.map_size, CONFIG.heatmap_cutoff).values)
+
+
+def run(data: Any, output: Path, split: Any = "train", config: PreprocessConfig = CONFIG, **options: Any) -> Manifest:
+    return preprocess(
+        images=str(data.images),
+        annotations=str(data.annotations),
+        split=split,
+        output=str(output),
+        config=config,
+        **options,
+    )
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def records(folder: Path, manifest: Manifest) -> list[Record]:
+    found = []
+    for shard in manifest.shards:
+        with (folder / shard.name).open("rb") as file:
+            found += [decode(data, CONFIG.map_size, CODES) for data in read_records(file)]
+    return found
+
+
+def rejects(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in sorted(folder.glob("rejects-*")) for line in path.read_text().splitlines()]
+
+
+def test_every_image_is_there_once_a_view_with_its_boxes(data_set: Any, tmp_path: Path) -> None:
+    manifest = run(data_set, tmp_path / "out")
+    found = records(tmp_path / "out", manifest)
+    ids = [image["id"] for image in data_set.content["images"]]
+    assert sorted((r.image_id, r.view_number) for r in found) == [(i, v) for i in ids for v in range(3)]
+    index_of = {c.id: c.index for c in manifest.categories}
+    for record in found:
+        assert decode_image(record.image, CONFIG.image_size).pixels.shape == (64, 64, 3)
+        if record.view_number:
+            continue
+        annotations = [a for a in data_set.content["annotations"] if a["image_id"] == record.image_id]
+        targets = record.targets
+        assert targets.object_class.tolist() == [index_of[a["category_id"]] for a in annotations]
+        assert targets.object_crowd.tolist() == [bool(a["iscrowd"]) for a in annotations]
+        cells = np.stack(np.divmod(targets.object_cell, 16), axis=1)
+        centre, half = (cells + targets.object_offset) * 4, targets.object_size * 2
+        boxes = to_original(record.view, np.concatenate([centre - half, centre + half], axis=1))
+        x, y, w, h = np.array([a["bbox"] for a in annotations]).reshape(-1, 4).T
+        np.testing.assert_allclose(boxes, np.stack([y, x, y + h, x + w], axis=1), atol=1e-3)
+
+
+def test_the_manifest_describes_the_files(data_set: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    manifest = run(data_set, out)
+    assert Manifest.from_json((out / manifests.NAME).read_text(), "manifest") == manifest
+    assert (manifest.images, manifest.views, manifest.objects, manifest.crowds) == (12, 3, 17, 1)
+    assert manifest.num_classes == 3
+    assert manifest.rejects == {}
+    assert sum(manifest.class_histogram.values()) == sum(manifest.size_histogram.values()) == 17
+    found = records(out, manifest)
+    assert manifest.max_cells == max(len(r.targets.cell_index) for r in found)
+    assert manifest.max_objects == max(len(r.targets.object_cell) for r in found)
+    for shard in manifest.shards:
+        data = (out / shard.name).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (shard.bytes, shard.sha256)
+    assert sorted(contents(out)) == sorted([manifests.NAME, *(shard.name for shard in manifest.shards)])
+
+
+def test_validation_has_one_plain_view(data_set: Any, tmp_path: Path) -> None:
+    manifest = run(data_set, tmp_path / "out", split="val", num_shards=2)
+    assert manifest.views == 1
+    assert len(manifest.shards) == 2
+    assert all(r.view.source == (0, 0, *r.image_size) for r in records(tmp_path / "out", manifest))
+
+
+def test_the_same_bytes_on_another_engine_and_another_file_order(data_set: Any, tmp_path: Path) -> None:
+    run(data_set, tmp_path / "one")
+    run(data_set, tmp_path / "two", pipeline_args=["--runner=BundleBasedDirectRunner"])
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    data_set.content["images"].reverse()
+    data_set.save()
+    run(data_set, tmp_path / "three")
+    assert _tfrecords(tmp_path / "one") == _tfrecords(tmp_path / "three")
+    run(data_set, tmp_path / "four", seed=1)
+    assert _tfrecords(tmp_path / "one") != _tfrecords(tmp_path / "four")
+
+
+def _tfrecords(folder: Path) -> dict[str, str]:
+    return {name: digest for name, digest in contents(folder).items() if name.endswith(".tfrecord")}
+
+
+@pytest.mark.slow
+def test_the_same_bytes_with_two_processes(data_set: Any, tmp_path: Path) -> None:
+    (data_set.images / "photo_002.jpg").unlink()
+    config = PreprocessConfig(image_size=(64, 64), train_views=3, max_reject_fraction=0.5)
+    run(data_set, tmp_path / "one", config=config)
+    run(data_set, tmp_path / "two", config=config, num_workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_second_run_does_nothing_and_says_so(data_set: Any, tmp_path: Path, capsys: Any) -> None:
+    first = run(data_set, tmp_path / "out")
+    times = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+    capsys.readouterr()
+    assert run(data_set, tmp_path / "out") == first
+    assert "reused" in capsys.readouterr().out
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()} == times
+
+
+def touch_image(data: Any, out: Path) -> dict[str, Any]:
+    path = data.images / "photo_001.jpg"
+    path.write_bytes(path.read_bytes() + b"\0")
+    return {}
+
+
+def change_annotations(data: Any, out: Path) -> dict[str, Any]:
+    data.content["annotations"][0]["bbox"][2] -= 0.5
+    data.save()
+    return {}
+
+
+def lose_a_shard(data: Any, out: Path) -> dict[str, Any]:
+    next(out.glob("*.tfrecord")).unlink()
+    return {}
+
+
+def damage_the_manifest(data: Any, out: Path) -> dict[str, Any]:
+    (out / manifests.NAME).write_text("{")
+    return {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        touch_image,
+        change_annotations,
+        lose_a_shard,
+        damage_the_manifest,
+        lambda data, out: {"seed": 1},
+        lambda data, out: {"num_shards": 3},
+        lambda data, out: {"config": PreprocessConfig(image_size=(64, 64), train_views=2)},
+    ],
+)
+def test_whatever_shapes_the_records_makes_them_new(
+    data_set: Any, tmp_path: Path, change: Callable[[Any, Path], dict[str, Any]]
+) -> None:
+    out = tmp_path / "out"
+    run(data_set, out)
+    (out / ".plan-0123").mkdir()  # what a killed run leaves
+    (out / "train-v00-00000-of-00099.tfrecord.tmp-abc").write_bytes(b"")
+    (out / "notes.txt").write_text("the user's own")
+    manifest = run(data_set, out, **change(data_set, out))
+    assert sorted(contents(out)) == sorted([manifests.NAME, "notes.txt", *(shard.name for shard in manifest.shards)])
+
+
+def test_bad_data_is_counted_and_listed(data_set: Any, tmp_path: Path) -> None:
+    (data_set.images / "photo_001.jpg").unlink()
+    path = data_set.images / "photo_002.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    data_set.content["images"].append({**data_set.content["images"][0], "id": 5})
+    data_set.content["annotations"][3]["bbox"] = [1, 2, float("nan"), 4]
+    data_set.content["annotations"][4]["bbox"] = [-3, 2, 20, 14]
+    data_set.content["annotations"].append({"id": 999, "image_id": 77, "category_id": 3, "bbox": [1, 1, 2, 2]})
+    data_set.save()
+    config = PreprocessConfig(image_size=(64, 64), train_views=3, max_reject_fraction=0.5)
+    manifest = run(data_set, tmp_path / "out", config=config)
+    assert manifest.images == 10
+    assert manifest.rejects == {
+        "duplicate_file_name": 1,
+        "missing_image": 1,
+        "unreadable_image": 1,
+        "not_finite": 1,
+        "unknown_image": 1,
+        "clipped_to_image": 1,
+    }
+    lines = rejects(tmp_path / "out")
+    assert sorted(line["reason"] for line in lines) == sorted(manifest.rejects)
+    assert {line["reason"]: line["action"] for line in lines}["clipped_to_image"] == "clipped"
+    assert {line["reason"]: line["image_id"] for line in lines}["unknown_image"] == 77
+
+
+@pytest.mark.parametrize(
+    ("split", "message"), [("train", "1 of 12 training images were rejected"), ("val", "1 of 12 validation images")]
+)
+def test_too_many_rejects_end_the_run_after_the_reject_file(
+    data_set: Any, tmp_path: Path, split: str, message: str
+) -> None:
+    run(data_set, tmp_path / "out", split=split)
+    (data_set.images / "photo_005.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InputError, match=message):
+        run(data_set, tmp_path / "out", split=split)
+    assert [line["reason"] for line in rejects(tmp_path / "out")] == ["unreadable_image"]
+    assert not (tmp_path / "out" / manifests.NAME).exists()
+
+
+def test_bad_boxes_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) -> None:
+    for annotation in data_set.content["annotations"]:
+        annotation["category_id"] = 1
+    data_set.save()
+    manifest = run(data_set, tmp_path / "out", split="val")
+    assert manifest.rejects == {"unknown_category": 18}
+    assert (manifest.objects, manifest.max_cells, manifest.max_objects) == (0, 0, 0)
+    with pytest.raises(InputError, match="18 of 18 training boxes"):
+        run(data_set, tmp_path / "train")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "test"}, "use 'train' or 'val'"),
+        ({"seed": -1}, "seed -1"),
+        ({"num_shards": 0}, "num_shards 0"),
+        ({"num_workers": 0}, "num_workers 0"),
+        ({"pipeline_args": ["--no-such-flag=1"]}, "unknown arguments: --no-such-flag=1"),
+        ({"pipeline_args": ["stray"]}, "unknown arguments: stray"),
+        ({"pipeline_args": ["--runner=DirectRunner"]}, "refused"),
+        ({"pipeline_args": ["--runner=apache_beam.runners.dask.dask_runner.DaskRunner"]}, "refused"),
+    ],
+)
+def test_bad_options_are_input_errors(data_set: Any, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(data_set, tmp_path / "out", **options)
+
+
+def test_an_output_that_can_not_be_written(data_set: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be written"):
+        run(data_set, tmp_path / "file" / "out")
+
+
+def test_a_folder_of_another_split_is_not_touched(data_set: Any, tmp_path: Path) -> None:
+    run(data_set, tmp_path / "out", split="val")
+    before = contents(tmp_path / "out")
+    with pytest.raises(InputError, match="holds the records of split 'val'"):
+        run(data_set, tmp_path / "out", split="train")
+    assert contents(tmp_path / "out") == before
+
+
+def test_every_module_that_shapes_records_is_in_their_digest() -> None:
+    """A new module belongs in `CODE` unless it is one of these, which don't touch a record's bytes."""
+    driver = {"__init__", "__main__", "check", "config", "errors", "manifest", "options", "output", "pipeline"}
+    modules = {path.stem for path in (Path(__file__).parents[2] / "beam_preprocess").glob("*.py")}
+    assert {Path(name).stem for name in CODE} == modules - driver - {"progress", "sources"}
+
+
+def test_the_data_check_names_the_same_data(data_set: Any, tmp_path: Path) -> None:
+    (data_set.images / "photo_001.jpg").unlink()
+    data_set.content["images"].append({**data_set.content["images"][0], "id": 5})
+    data_set.save()
+    config = PreprocessConfig(image_size=(64, 64), train_views=1, max_reject_fraction=0.5)
+    coco = load_annotations(str(data_set.annotations))
+    report = check_split("train", str(data_set.images), coco, class_map(coco.categories, "rank")[0], config)
+    manifest = run(data_set, tmp_path / "out", config=config)
+    assert report["data_digest"] == manifest.data_digest
+    assert report["rejects"] == manifest.rejects == {"duplicate_file_name": 1, "missing_image": 1}
+    assert report["objects"] - manifest.objects == 1  # the one of the missing image
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "beam_preprocess", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+
+
+def test_the_command_line(data_set: Any, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("preprocess: {train_views: 2, image_size: [32, 32]}\nother: 1\n")
+    data = ["--images", str(data_set.images), "--annotations", str(data_set.annotations), "--split", "train"]
+    out = tmp_path / "out"
+    data += ["--output", str(out), "--config", str(config)]
+    done = command(*data, "--image-size", "64", "48", "--num-shards", "auto")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("result: train 12 images x 2 views, 17 objects, 0 rejects, ")
+    assert Manifest.from_json((out / manifests.NAME).read_text(), "").parameters["image_size"] == [64, 48]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--images x --annotations nowhere.json --split val --output OUT", "no such annotation"),
+        ("--images x --annotations x --split val --output OUT --stride 7", "preprocess.image_size"),
+        ("--images x --annotations x --split val --output OUT --config no.yaml", "--config no.yaml"),
+        ("--images x", "required"),
+        ("check --train-images x", "required"),
+    ],
+)
+def test_the_command_line_exits_with_2_and_one_line(tmp_path: Path, arguments: str, message: str) -> None:
+    done = command(*arguments.replace("OUT", str(tmp_path / "out")).split())
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_check_command_and_light_imports(data_set: Any, tmp_path: Path) -> None:
+    pairs = [(f"--{s}-images", data_set.images) for s in ("train", "val")]
+    pairs += [(f"--{s}-annotations", data_set.annotations) for s in ("train", "val")]
+    done = command("check", *[str(part) for pair in pairs for part in pair])
+    assert done.returncode == 0, done.stderr
+    assert "train: 12 images, 17 objects" in done.stdout
+    assert "nothing to reject" in done.stdout
+    assert "exit codes" in command("--help").stdout
+    light = "annotations check geometry images manifest output progress records shards sources targets views"
+    code = f"import sys, importlib; [importlib.import_module('beam_preprocess.' + m) for m in '{light}'.split()]; "
+    code += "print({'apache_beam', 'tensorflow'} & set(sys.modules))"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root).stdout == "set()\n"

@@ -1,0 +1,102 @@
+"""The Beam composite on plans made by hand."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
+from apache_beam.testing.util import assert_that
+from PIL import Image
+
+from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.shards import ImageEntry, ShardJob, ShardResult
+from beam_preprocess.tfrecord import read_records
+from beam_preprocess.transforms import NAMESPACE, WriteRecords, atomic_file
+from beam_preprocess.validate import Reason, Reject
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (48, 60, 3), np.uint8)
+CONFIG = PreprocessConfig(image_size=(64, 64), train_views=2)
+
+
+def entry(image_id: int, name: str) -> ImageEntry:
+    return ImageEntry(
+        id=image_id, file_name=name, height=48, width=60, boxes=[[8, 8, 40, 50]], classes=[1], crowd=[False]
+    )
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> ShardJob:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "out").mkdir()
+    Image.fromarray(PIXELS).save(tmp_path / "images" / "good.jpg")
+    (tmp_path / "images" / "cut.jpg").write_bytes((tmp_path / "images" / "good.jpg").read_bytes()[:-300])
+    Image.fromarray(PIXELS).convert("L").save(tmp_path / "images" / "gray.png")
+    return ShardJob(
+        images=str(tmp_path / "images"),
+        output=str(tmp_path / "out"),
+        split="train",
+        config=CONFIG,
+        views=2,
+        seed=0,
+        num_shards=2,
+    )
+
+
+def plan(folder: Path, name: str, lines: list[ImageEntry | Reject]) -> str:
+    path = folder / name
+    values = [line.to_mapping() if isinstance(line, Reject) else dataclasses.asdict(line) for line in lines]
+    path.write_text("".join(json.dumps(v) + "\n" for v in values))
+    return str(path)
+
+
+def test_records_rejects_results_and_counters(job: ShardJob, tmp_path: Path) -> None:
+    known = Reject(reason=Reason.NOT_FINITE, image_id=1, annotation_id=7)
+    plans = [
+        (0, plan(tmp_path, "p0", [entry(1, "good.jpg"), entry(2, "cut.jpg"), entry(3, "gone.jpg"), known])),
+        (1, plan(tmp_path, "p1", [entry(4, "gray.png")])),
+    ]
+
+    def check(results: list[ShardResult]) -> None:
+        first, second = sorted(results, key=lambda r: r.shard)
+        assert first.rejects == {"missing_image": 1, "unreadable_image": 1, "not_finite": 1}
+        assert second.rejects == {"converted_gray": 1}
+        assert (first.images, second.images, first.objects) == (1, 1, 1)
+        assert [f.records for f in first.files] == [1, 1]
+        assert first.classes == {"1": 1}
+
+    pipeline = Pipeline(runner="FnApiRunner")
+    assert_that(pipeline | beam.Create(plans) | WriteRecords(job), check)
+    result = pipeline.run()
+    counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))["counters"]
+    counts = {c.key.metric.name: c.result for c in counters}
+    assert counts["images"] == 2
+    assert counts["rejects/missing_image"] == 1
+
+    out = Path(job.output)
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        [job.record_name(s, v) for s in (0, 1) for v in (0, 1)] + [job.reject_name(0), job.reject_name(1)]
+    )
+    with (out / job.record_name(1, 1)).open("rb") as file:
+        assert len(list(read_records(file))) == 1
+    lines: list[dict[str, Any]] = [json.loads(line) for line in (out / job.reject_name(0)).read_text().splitlines()]
+    assert [(line["image_id"], line["reason"], line["action"]) for line in lines] == [
+        (1, "not_finite", "dropped"),
+        (2, "unreadable_image", "dropped"),
+        (3, "missing_image", "dropped"),
+    ]
+    assert lines[2]["detail"].endswith("1 box goes with it")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_file(str(tmp_path / "file")) as file:
+            file.write(b"half")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        fail()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,107 @@
+"""Runs that end early: what they say, what they exit with, and how they go on."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
+
+pytestmark = pytest.mark.xdist_group("failing_run")  # the tests share one run
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A run that ended in `preprocess val`, because of an image whose header is good and whose pixels are not."""
+    folder = tmp_path_factory.mktemp("broken")
+    make_data(folder)
+    image = min((folder / "coco" / "val2017").iterdir())
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    return Ran(folder, pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml"))
+
+
+RESUME = re.compile(r"resume with: (\S+) -m pipeline run --resume (runs/[\d-]+)")
+
+
+def test_a_validation_image_that_does_not_decode_ends_the_run(broken: Ran) -> None:
+    process = broken.process
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert "failed: preprocess val" in process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "unreadable_image" in errors[0]
+    assert set(stage_lines(process.stdout)) <= {"check the data", "preprocess train"}
+    resume = RESUME.search(process.stderr)
+    assert resume
+    assert (broken.folder / resume[2]).resolve() == broken.latest
+
+
+def test_a_resumed_run_reuses_what_was_written(tmp_path: Path) -> None:
+    """A config that only training can refuse: it asks for more accelerators than there are."""
+    make_data(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(CONFIG + "runtime: {num_gpus: 64}\n")
+    process = pipeline(tmp_path, "run", "--coco-dir", "coco", "--config", "tiny.yaml")
+    for reused in (False, True):
+        assert process.returncode == 2, process.stdout + process.stderr
+        assert "failed: train\nerror: runtime.num_gpus: 64" in process.stderr
+        lines = [line for line in process.stdout.splitlines() if line.startswith("preprocess ")]
+        assert len(lines) == 2
+        assert all(("reused" in line) is reused for line in lines)
+        if not reused:
+            process = pipeline(tmp_path, "run", "--resume", "runs/latest")
+
+
+def test_a_stage_that_breaks_ends_the_run_with_its_name_and_last_lines(broken: Ran) -> None:
+    output = broken.latest / "stages" / "data_check"
+    shutil.rmtree(output)
+    output.write_text("a file where the stage needs a folder")
+    process = pipeline(broken.folder, "run", "--resume", "runs/latest")
+    output.unlink()
+    assert process.returncode == 1, process.stdout + process.stderr
+    lines = process.stderr.strip().splitlines()
+    assert lines[0] == "failed: check the data"
+    assert 3 < len(lines) <= 18
+    assert any("FileExistsError" in line for line in lines), lines
+    assert RESUME.match(lines[-1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the run's processes in /proc")
+def test_a_kill_ends_the_run_and_its_stage(broken: Ran) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "run", "--resume", "runs/latest"],
+        cwd=broken.folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("check the data"):
+            break
+    process.terminate()
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "interrupted during: " in errors
+    assert RESUME.search(errors)
+    for _ in range(20):
+        if not running(str(broken.latest)):
+            break
+        time.sleep(0.1)
+    assert not running(str(broken.latest))
+
+
+def running(text: str) -> list[str]:
+    """Command lines of the processes that name `text`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if text in command:
+                found.append(command)
+    return found

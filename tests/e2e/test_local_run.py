@@ -1,0 +1,116 @@
+"""The whole pipeline on tiny data, by the command that users give, through kfp's own local runner.
+
+The model learns nothing in four steps: what is tested is that every stage runs, what the run leaves, and what the next
+run finds. The tests share one first run, so xdist keeps them in one process.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
+
+pytestmark = pytest.mark.xdist_group("local_run")
+
+STAGES = [
+    "check the data",
+    "preprocess train",
+    "preprocess val",
+    "train",
+    "export",
+    "evaluate candidate",
+    "find champion",
+    "evaluate champion",
+    "gate",
+]
+METRICS = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"]
+METRICS += ["ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("run")
+    make_data(folder)
+    process = pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml")
+    assert process.returncode == 0, process.stdout + process.stderr
+    return Ran(folder, process)
+
+
+def in_order(stages: list[str]) -> list[str]:
+    """The two splits depend on nothing of each other, and kfp starts either one first."""
+    return [stages[0], *sorted(stages[1:3]), *stages[3:]]
+
+
+def test_one_line_a_stage_then_the_table(first: Ran) -> None:
+    output = first.process.stdout
+    assert in_order(stage_lines(output)) == [*STAGES, "promote", "report"]
+    for text in ("candidate", "min_ap", "min_delta", "decision  promoted: v0001", "report.html", "summary.json"):
+        assert text in output
+
+
+def test_what_a_run_leaves(first: Ran) -> None:
+    summary: dict[str, Any] = json.loads((first.latest / "summary.json").read_text())
+    assert set(METRICS) < set(summary)
+    assert in_order(list(summary["seconds"])) == [*STAGES, "promote", "report", "total"]
+    assert summary["decision"]["outcome"] == "promoted"
+    assert summary["decision"]["new_version"] == "v0001"
+    assert summary["champion"]["status"] == "none"
+    assert len(summary["per_class"]) == 6
+    assert {"kfp", "tensorflow", "apache-beam", "python"} < set(summary["versions"])
+    assert yaml.safe_load(summary["config"]) == yaml.safe_load(CONFIG)
+    assert summary["data"]["train"]["data_digest"] != summary["data"]["val"]["data_digest"] == summary["data_digest"]
+    assert "<html" in (first.latest / "report.html").read_text()
+    assert isinstance(json.loads((first.latest / "predictions.json").read_text()), list)
+    assert (first.latest / "saved_model" / "saved_model.pb").is_file()
+    assert (first.latest / "checkpoint" / "train.json").is_file()
+    assert "Executing task" in (first.latest / "logs" / "pipeline.log").read_text()
+    assert (first.folder / "registry" / "aliases.json").is_file()
+
+
+def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran) -> None:
+    """Reuses what the first run's stages wrote: only evaluation, gate and report do their work again."""
+    arguments = json.loads((first.latest / "run.json").read_text())["arguments"]
+    work_dir = first.folder / "again"
+    shutil.copytree(arguments["work_dir"], work_dir)
+    config = CONFIG.replace("min_ap: 0.0", "min_ap: 0.99")
+    arguments = {**arguments, "config": config, "work_dir": str(work_dir), "run_id": "second"}
+    program = (
+        "import json, sys\n"
+        "from kfp import components, local\n"
+        "local.init(local.SubprocessRunner(use_venv=False), pipeline_root='kfp')\n"
+        "run = components.load_component_from_file(sys.argv[1])(**json.loads(sys.argv[2]))\n"
+        "print('outcome:', run.outputs['Output'])\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program, str(REPOSITORY / "pipeline.yaml"), json.dumps(arguments)],
+        cwd=first.folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    assert "outcome: held: min_ap" in process.stdout
+    assert "'promote'" not in process.stdout, "only one branch runs"
+    assert process.stdout.count("reused") >= 4, "records of both splits, training and export"
+    summary = json.loads((work_dir / "report" / "summary.json").read_text())
+    assert summary["decision"]["outcome"] == "held"
+    assert summary["champion"]["status"] == "scored"
+    assert summary["champion"]["version"] == "v0001"
+    assert summary["champion"]["data_digest"] == summary["data_digest"]
+    assert json.loads((first.folder / "registry" / "aliases.json").read_text())["champion"] == "v0001"
+
+
+@pytest.mark.slow
+def test_a_second_run_rescores_the_champion(first: Ran) -> None:
+    process = pipeline(first.folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml", "--seed", "1")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "v0001" in next(line for line in process.stdout.splitlines() if line.startswith("champion"))
+    summary = json.loads((first.latest / "summary.json").read_text())
+    assert summary["champion"]["status"] == "scored"
+    assert summary["decision"]["champion_version"] == "v0001"

@@ -1,0 +1,67 @@
+"""What the end-to-end tests share: tiny data, a config of four training steps, and the command as users give it."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.demo_data import DemoData, generate
+
+REPOSITORY = Path(__file__).parents[2]
+
+CONFIG = """
+preprocess: {image_size: [64, 64], train_views: 1}
+task:
+  model:
+    backbone: {type: hourglass, hourglass: {model_id: 10, input_channel_dims: 8, num_hourglasses: 1}}
+    head: {input_levels: ['2']}
+    norm_activation: {norm_momentum: 0.97, use_sync_bn: false}
+  train_data: {global_batch_size: 4}
+trainer:
+  train_steps: 4
+  steps_per_loop: 2
+  checkpoint_interval: 4
+  validation_interval: 4
+  optimizer_config:
+    learning_rate: {type: cosine, cosine: {initial_learning_rate: 0.002, decay_steps: 4}}
+    warmup: {type: linear, linear: {warmup_steps: 1}}
+gate: {min_ap: 0.0}
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A folder in which the pipeline ran, and what its first run printed."""
+
+    folder: Path
+    process: subprocess.CompletedProcess[str]
+
+    @property
+    def latest(self) -> Path:
+        return (self.folder / "runs" / "latest").resolve()
+
+
+def pipeline(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m pipeline`, from a folder that is not the repository."""
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def make_data(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    small = DemoData(train_images=8, val_images=4, height=(96, 128), width=(96, 128), side=(30.0, 60.0))
+    generate(folder / "coco", small)
+    (folder / "tiny.yaml").write_text(CONFIG)
+
+
+def stage_lines(output: str) -> list[str]:
+    """Names of the stages in the lines `name  seconds s  result`."""
+    return [found[1] for line in output.splitlines() if (found := re.match(r"(\w[\w ]*?) +\d+\.\d s\b", line))]

@@ -1,0 +1,76 @@
+"""The compiled graph: current, and of the form that both runners need."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from beam_preprocess.errors import InputError
+from pipeline.cli import main
+from pipeline.compile import DEFAULT_TARGET, compile_pipeline, staleness
+from pipeline.targets import IMAGE, TARGETS, find_target
+
+REPOSITORY = Path(__file__).parents[2]
+NEVER_CACHED = {"data-check", "resolve-champion", "gate", "promote", "hold", "report"}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    output = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
+    compile_pipeline(TARGETS[request.param], output)
+    # One document: Vertex AI's client reads no second one.
+    content: dict[str, Any] = yaml.safe_load(output.read_text())
+    return content
+
+
+def tasks(compiled: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    dags = [compiled["root"]["dag"]] + [c["dag"] for c in compiled["components"].values() if "dag" in c]
+    return {name: task for dag in dags for name, task in dag["tasks"].items() if not name.startswith("condition-")}
+
+
+def test_the_committed_file_is_current() -> None:
+    difference = staleness(find_target(DEFAULT_TARGET), REPOSITORY / "pipeline.yaml")
+    assert not difference, f"pipeline.yaml is stale: run make pipeline.yaml\n{difference}"
+
+
+def test_a_stale_file_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "pipeline.yaml"
+    assert main(["compile", "--output", str(output)]) == 0
+    text = output.read_text()
+    output.write_text(text.replace("sdkVersion: kfp-", "sdkVersion: kfp-9."))
+    assert main(["compile", "--output", str(output), "--check"]) == 0
+    output.write_text(text.replace("gate", "gait", 1))
+    assert main(["compile", "--output", str(output), "--check"]) == 1
+    assert "gait" in capsys.readouterr().out
+
+
+def test_every_task_has_a_name_for_people(compiled: dict[str, Any]) -> None:
+    names = {task["taskInfo"]["name"] for task in tasks(compiled).values()}
+    assert len(names) == len(tasks(compiled)) == 12
+    assert {"check the data", "evaluate candidate", "evaluate champion", "promote", "hold"} < names
+
+
+def test_what_reads_the_outside_world_is_not_cached(compiled: dict[str, Any]) -> None:
+    cached = {name for name, task in tasks(compiled).items() if task["cachingOptions"].get("enableCache")}
+    assert cached == set(tasks(compiled)) - NEVER_CACHED
+
+
+def test_tasks_use_our_image_and_install_nothing(compiled: dict[str, Any]) -> None:
+    for executor in compiled["deploymentSpec"]["executors"].values():
+        assert executor["container"]["image"] == IMAGE
+        assert "pip install" not in " ".join(executor["container"]["command"])
+
+
+def test_the_gate_branches_on_one_unnamed_bool(compiled: dict[str, Any]) -> None:
+    assert list(compiled["components"]["comp-gate"]["outputDefinitions"]["parameters"]) == ["Output"]
+    branches = compiled["components"]["comp-condition-branches-1"]["dag"]["tasks"]
+    conditions = [branch["triggerPolicy"]["condition"] for branch in branches.values()]
+    gate = "inputs.parameter_values['pipelinechannel--gate-Output'] == true"
+    assert sorted(conditions) == [f"!({gate})", gate]
+    assert set(tasks(compiled)["report"]["dependentTasks"]) >= {"condition-branches-1", "gate"}
+
+
+def test_unknown_target() -> None:
+    with pytest.raises(InputError, match="known targets are local, vertex-gpu"):
+        find_target("moon")

@@ -1,0 +1,73 @@
+import subprocess
+import sys
+
+import pytest
+from made_records import TINY_CONFIG
+
+from beam_preprocess.errors import InputError
+from trainer.config import CONFIGS, find_config, parse_config
+
+
+def test_sections_become_their_classes() -> None:
+    config = parse_config(TINY_CONFIG + "export: {score_threshold: 1}\n")
+    assert config.preprocess.image_size == (32, 64)
+    assert config.preprocess.map_size == (8, 16)
+    assert config.export.score_threshold == 1.0
+    assert config.gate.min_ap == 0.1
+    assert config.experiment["trainer"]["train_steps"] == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "not YAML"),
+        ("just text", "expected sections"),
+        ("[]", "expected sections"),
+        ("training: {}", "unknown section 'training'"),
+        ("task: 3", "task: expected a mapping"),
+        ("preprocess: {image_sise: [1, 2]}", "preprocess.image_sise: unknown key"),
+        ("preprocess: {image_size: [30, 64]}", "not a multiple of preprocess.stride"),
+        ("preprocess: {image_size: [32]}", "has 1 entries; 2 are needed"),
+        ("preprocess: {train_views: 1.5}", "preprocess.train_views: 1.5 is a float; a int is needed"),
+        ("preprocess: {train_views: 0}", "preprocess.train_views: 0 is out of range"),
+        ("preprocess: {scale_min: 2}", "scale_min"),
+        ("export: {score_threshold: 2}", "export.score_threshold: 2"),
+        ("gate: {minimum: 1}", "gate.minimum: unknown key"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_config(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_section_is_the_default() -> None:
+    assert parse_config("preprocess:\ngate:\n").preprocess.train_views == 8
+
+
+def test_find_config_takes_names_and_paths() -> None:
+    assert find_config("custom-small") == find_config("custom-small.yaml") == CONFIGS / "custom-small.yaml"
+    assert find_config(str(CONFIGS / "demo.yaml")) == CONFIGS / "demo.yaml"
+    with pytest.raises(InputError, match=r"no such file; give a path or one of .*custom-small"):
+        find_config("custom-smal")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        (None, 0, "valid"),
+        ("task: {modle: {}}", 2, "modle"),  # a Model Garden section: only TensorFlow's side knows its keys
+    ],
+)
+def test_check_is_a_command(tmp_path, text, code, message) -> None:  # type: ignore[no-untyped-def]
+    path = CONFIGS / "demo.yaml"
+    if text is not None:
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+    done = subprocess.run([sys.executable, "-m", "trainer.config", "check", str(path)], capture_output=True, text=True)
+    assert done.returncode == code
+    assert message in done.stdout + done.stderr
+    if code:
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert message in line

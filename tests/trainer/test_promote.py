@@ -1,0 +1,159 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beam_preprocess.errors import InputError
+from trainer.decision import Decision, RuleResult
+from trainer.promote import PromotionRefused, hold, main, plain, promote
+from trainer.registry import ChampionMoved, LocalRegistry
+
+
+def decision(champion: str = "", ap: float = 0.5, digest: str = "abc", promoted: bool = True) -> Decision:
+    values: dict[str, tuple[float | str, float | None]] = {
+        "finite": (0, 0),
+        "complete": (72, 72),
+        "same_data": (digest, None),
+    }
+    values |= {"min_ap": (ap, 0.4), "min_delta": (0.1, -0.005)}
+    rules = tuple(
+        RuleResult(name=name, value=value, threshold=threshold, passed=promoted, sentence="So it is.")
+        for name, (value, threshold) in values.items()
+    )
+    return Decision(promote=promoted, champion_version=champion, rules=rules)
+
+
+@pytest.fixture
+def registry(tmp_path) -> LocalRegistry:
+    return LocalRegistry(str(tmp_path / "registry"))
+
+
+@pytest.fixture
+def run(tmp_path, registry):
+    """Promotes a new model under a decision."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_bytes(b"graph")
+
+    def promote_it(judged: Decision | str, key: str, **metadata) -> str:
+        path = tmp_path / "decision.json"
+        path.write_text(judged if isinstance(judged, str) else judged.to_json())
+        return promote(decision=str(path), model=str(model), registry=str(registry.root), key=key, metadata=metadata)
+
+    return promote_it
+
+
+def test_promotions_in_a_row(run, registry):
+    assert run(decision(""), "run-1", run_id="run-1") == "promoted: v0001 (no champion before)"
+    assert run(decision("v0001", ap=0.6), "run-2") == "promoted: v0002 (was v0001)"
+    assert registry.aliases() == {"champion": "v0002", "previous": "v0001", "best": "v0002"}
+    assert registry.version("v0001").metadata == {"run_id": "run-1", "ap": 0.5, "data_digest": "abc"}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        decision(promoted=False),
+        replace(decision(), promote=False),
+        replace(decision(promoted=False), promote=True),  # edited by hand: the rules still say no
+        *(replace(decision(), rules=decision().rules[:i] + decision().rules[i + 1 :]) for i in range(5)),
+        replace(decision(), rules=()),
+    ],
+)
+def test_refuses_and_touches_nothing(run, registry, broken):
+    with pytest.raises(PromotionRefused, match="does not allow promotion"):
+        run(broken, "run-1")
+    assert not registry.root.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", json.dumps({"promote": True})])
+def test_no_decision_file(run, registry, text):
+    with pytest.raises(InputError):
+        run(text, "run-1")
+    assert not registry.root.exists()
+
+
+def test_champion_moved(run, registry):
+    run(decision(""), "run-1")
+    with pytest.raises(ChampionMoved, match="champion is v0001, not unset"):
+        run(decision(""), "run-2")  # its gate saw an empty registry
+    assert registry.aliases() == {"champion": "v0001", "best": "v0001"}
+    assert [v.version for v in registry.list()] == ["v0001", "v0002"], "the loser stays published"
+
+
+def test_again_after_it_died(run, registry):
+    """The step ran, its outcome was lost, it runs again: the same outcome, one version."""
+    run(decision(""), "run-1")
+    first = run(decision("v0001"), "run-2")
+    assert run(decision("v0001"), "run-2") == first == "promoted: v0002 (was v0001)"
+    assert len(registry.list()) == 2
+    assert registry.alias("previous") == "v0001"
+    # Judged again later, against itself.
+    assert run(decision("v0002"), "run-2") == "promoted: v0002 (already champion)"
+
+
+def test_died_between_publishing_and_the_alias(run, registry, tmp_path):
+    registry.publish(str(tmp_path / "model"), {"ap": 0.5, "data_digest": "abc"}, key="run-1")
+    assert run(decision(""), "run-1") == "promoted: v0001 (no champion before)"
+    assert len(registry.list()) == 1
+
+
+@pytest.mark.parametrize(
+    ("second", "best"),
+    [
+        (decision("v0001", ap=0.6), "v0002"),
+        (decision("v0001", ap=0.5), "v0001"),
+        (decision("v0001", ap=0.496), "v0001"),  # promoted within the tolerance: not the best
+        (decision("v0001", ap=0.3, digest="other"), "v0002"),  # not comparable
+    ],
+)
+def test_best(run, registry, second, best):
+    run(decision("", ap=0.5), "run-1")
+    run(second, "run-2")
+    assert registry.alias("champion") == "v0002"
+    assert registry.alias("best") == best
+
+
+def test_a_damaged_best_is_replaced(run, registry):
+    run(decision("", ap=0.5), "run-1")
+    run(decision("v0001", ap=0.4), "run-2")
+    (registry.root / "versions" / "v0001" / "version.json").unlink()
+    assert run(decision("v0002", ap=0.45), "run-3") == "promoted: v0003 (was v0002)"
+    assert registry.alias("best") == "v0003"
+
+
+def test_hold():
+    judged = decision(promoted=False)
+    rules = [replace(rule, passed=rule.name != "min_ap") for rule in judged.rules]
+    rules[3] = replace(rules[3], value=0.41, threshold=0.5)
+    assert hold(replace(judged, rules=tuple(rules))) == "held: min_ap 0.4100 < 0.5000"
+    rules[0] = replace(rules[0], passed=False, sentence="The file 'a'\nis not python3.")
+    assert hold(replace(judged, rules=tuple(rules))) == (
+        "held: finite: The file a is not python; min_ap 0.4100 < 0.5000"
+    )
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="'\"python3{ \n.x"))
+def test_plain_text_survives_kfp(text):
+    said = plain(text)
+    assert not any(taken in said for taken in ("'", '"', "python3", "{{", "\n"))
+
+
+def test_command_line(run, registry, tmp_path, capsys):
+    path = tmp_path / "decision.json"
+    arguments = ["--decision", str(path), "--model", str(tmp_path / "model"), "--registry", str(registry.root)]
+    for judged, key, code, words in (
+        (decision(""), "run-1", 0, "promoted: v0001"),
+        (decision("", promoted=False), "run-2", 3, "held: "),
+        (decision(""), "run-2", 1, "another promotion came first"),
+    ):
+        path.write_text(judged.to_json())
+        assert main([*arguments, "--key", key]) == code
+        said = capsys.readouterr()
+        assert words in said.out + said.err
+    Path(path).unlink()
+    assert main([*arguments, "--key", "x"]) == 2

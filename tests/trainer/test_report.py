@@ -1,0 +1,311 @@
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beam_preprocess.errors import InputError
+from trainer.coco_metrics import score
+from trainer.evaluation import Evaluation, NoEvaluation
+from trainer.gate import GateConfig, decide
+from trainer.promote import hold
+from trainer.report import duration, fraction, main, plain_value, signed, write_report
+from trainer.report_gallery import gallery
+from trainer.report_plots import training_curves
+from trainer.summary import build_summary, write_summary
+
+NAMES = {1: "disc", 2: "bar & <b>ring</b>", 5: "never seen"}
+NONE = NoEvaluation(status="none", reason="the registry is empty")
+FAILED = NoEvaluation(status="failed", reason="saved_model.pb is missing")
+
+
+class Run:
+    """A small run on disk: 15 JPEGs, annotations, predictions, and evaluations of two models."""
+
+    def __init__(self, folder: Path) -> None:
+        random = np.random.default_rng(3)
+        self.images, self.annotations = folder / "images", folder / "instances.json"
+        self.predictions, self.output = folder / "predictions.json", folder / "out" / "report.html"
+        self.images.mkdir()
+        images, truths, good, poor = [], [], [], []
+        for i in range(15):
+            width, height = (96, 64) if i % 2 else (48, 80)
+            pixels = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(self.images / f"{i:03d}.jpg")
+            images.append({"id": i, "file_name": f"{i:03d}.jpg", "width": width, "height": height})
+            if i == 4:
+                continue  # an image without objects or detections
+            category = 1 + i % 2
+            box = [4.0, 6.0, 30.0, 33.0]
+            truths.append({"image_id": i, "category_id": category, "bbox": box, "iscrowd": int(i == 9)})
+            good.append({"image_id": i, "category_id": category, "bbox": box, "score": 0.9})
+            poor.append({"image_id": i, "category_id": category, "bbox": [*box[:2], 24.0, 30.0], "score": 0.25})
+        categories = [{"id": number, "name": name} for number, name in NAMES.items()]
+        dataset = {"images": images, "annotations": truths, "categories": categories}
+        self.annotations.write_text(json.dumps(dataset))
+        self.predictions.write_text(json.dumps(good + poor))
+        self.good, self.poor = self.evaluation(good), self.evaluation(poor)
+
+    def evaluation(self, predictions: list[dict]) -> Evaluation:
+        metrics = score(str(self.annotations), predictions, range(15))
+        return Evaluation.from_metrics(metrics, model="m", data_digest="d1ge57" * 10, seconds=1.0)
+
+    def summary(self, candidate: Evaluation, champion: Evaluation | NoEvaluation, version: str = "") -> dict:
+        decision = decide(candidate, champion, GateConfig(min_ap=0.4), version)
+        return build_summary(
+            candidate=candidate,
+            champion=champion,
+            decision=decision,
+            outcome=f"promoted: v0002 (was {version})" if decision.promote else hold(decision),
+            config="gate: {min_ap: 0.4}  # <script>alert(1)</script>\n",
+            data={
+                "train": {"images": 1234, "objects": 5678, "rejects": {"box_too_small": 7}, "data_digest": "trainer"},
+                "val": {"images": 15, "class_histogram": {"disc": 7}, "size_histogram": {"small": 3, "medium": 11}},
+            },
+            history=[{"step": i, "total_loss": 3 - i / 5, "learning_rate": 0.001} for i in range(5)],
+            seconds={"train": 125.0, "gate": 0.5},
+            paths={"run": "runs/2026-11-22"},
+        )
+
+    def page(self, summary: dict) -> str:
+        self.write(summary)
+        return self.output.read_text(encoding="utf-8")
+
+    def write(self, summary: dict) -> None:
+        write_report(
+            run=summary,
+            predictions=str(self.predictions),
+            annotations=str(self.annotations),
+            images=str(self.images),
+            output=str(self.output),
+        )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+class Loads(HTMLParser):
+    """Every attribute that makes a browser load something, open tags, and the text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        names = ("src", "href", "xlink:href", "srcset", "data", "action", "poster", "background")
+        self.loads += [value or "" for name, value in attrs if name in names]
+        if tag not in ("meta", "img", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+
+def text_of(page: str) -> str:
+    page = re.sub(r"<(style|svg).*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def test_promoted(run):
+    page = run.page(run.summary(run.good, run.poor, "v0001"))
+    text = text_of(page)
+    assert "<title>Promoted v0002 · AP 1.0000</title>" in page
+    order = ["Promoted: v0002 is the champion", "Rules of the gate", "The twelve COCO numbers", "Classes"]
+    order += ["What it sees", "Training", "Data", "The run", "Configuration"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    assert fraction(run.poor.metrics["ap"]) in text
+    assert signed(run.good.metrics["ap"] - run.poor.metrics["ap"]) in text
+    assert text.count("never seen") == 1
+    for words in ("1,234 images", "5,678 objects", "box_too_small 7 0", "2 min 05 s", "pycocotools", "d1ge57d1ge57"):
+        assert words in text, words
+    assert page.count('aria-label="passed"') == 5
+    assert 'aria-label="failed"' not in page
+
+
+@pytest.mark.parametrize(
+    ("champion", "version", "title", "words"),
+    [
+        ("good", "v0001", "Held: v0001 stays champion", "at least -0.0050 is needed"),
+        (NONE, "", "Held: no model was promoted", "is below the minimum 0.4000"),
+        (FAILED, "v0003", "Held: v0003 stays champion", "could not be scored: saved_model.pb is missing"),
+    ],
+)
+def test_held_says_why_on_top(run, champion, version, title, words):
+    low = replace(run.poor, metrics={**run.poor.metrics, "ap": 0.3})
+    page = run.page(run.summary(low, run.good if champion == "good" else champion, version))
+    banner = text_of(page[page.index("<section") : page.index("</section>")])
+    assert title in banner
+    assert words in banner
+    assert 'class="banner held"' in page
+    assert 'aria-label="failed"' in page
+
+
+def test_nan_and_null_are_shown_not_hidden(run):
+    broken = replace(run.good, metrics={**run.good.metrics, "ap": math.nan, "ap75": None})
+    text = text_of(run.page(run.summary(broken, NONE)))
+    assert "AP mean over IoU 0.50 to 0.95 nan" in text
+    assert "AP75 IoU 0.75 \N{EN DASH}" in text
+    assert "Not a finite fraction: ap is nan." in text
+
+
+def test_nothing_is_loaded_from_anywhere(run):
+    page = run.page(run.summary(run.good, run.poor, "v0001"))
+    assert "http" not in page.lower().replace("http-equiv", "")
+    assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)
+    assert "@import" not in page
+    parsed = Loads(page)
+    assert not {"script", "link", "iframe", "object", "embed"} & set(parsed.tags)
+    assert parsed.open == []
+    assert all(value.startswith(("data:image/jpeg;base64,", "#")) for value in parsed.loads)
+    assert sum(value.startswith("data:") for value in parsed.loads) == 12
+    assert '<meta name="viewport" content="width=device-width' in page
+    assert len(page) < 3_000_000
+
+
+def test_user_text_is_escaped(run):
+    page = run.page(run.summary(run.good, run.poor, "v0001"))
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "bar &amp; &lt;b&gt;ring&lt;/b&gt;" in page
+    assert "<b>ring" not in page
+
+
+def test_bare_summary_is_enough(run):
+    """No history, data, seconds or paths, as from a run that reused everything."""
+    summary = run.summary(run.good, NONE)
+    for key in ("history", "data", "seconds", "paths", "versions", "config", "data_digest", "objects_unusable"):
+        del summary[key]
+    text = text_of(run.page(summary))
+    assert "Nothing was rejected." in text
+    assert "<svg" not in run.output.read_text()
+
+
+def test_no_summary(run):
+    with pytest.raises(InputError, match="lacks decision, champion"):
+        run.write({})
+
+
+# --- gallery ------------------------------------------------------------------------------------------------------
+
+
+def pictures(run: Run, count: int = 12, **paths):
+    given = {"images": run.images, "annotations": run.annotations, "predictions": run.predictions} | paths
+    return gallery(count=count, score_threshold=0.3, **{name: str(path) for name, path in given.items()})
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (2, 2), (12, 12), (15, 15), (100, 15)])
+def test_gallery_spreads_over_the_set(run, count, shown):
+    ids = [picture.image_id for picture in pictures(run, count)]
+    assert len(ids) == shown
+    assert ids == sorted(set(ids))
+    assert ids[0] == 0
+    assert shown == 1 or ids[-1] == 14
+
+
+def test_gallery_counts(run):
+    by_id = {picture.image_id: picture for picture in pictures(run, 15)}
+    assert (by_id[0].objects, by_id[0].detections) == (1, 1)  # the detection of score 0.25 is not drawn
+    assert (by_id[4].objects, by_id[4].detections) == (0, 0)
+    assert (by_id[9].objects, by_id[9].detections) == (0, 1)  # a crowd region is no object
+
+
+def test_unreadable_image_is_said(run, tmp_path):
+    for i in range(15):
+        (tmp_path / f"{i:03d}.jpg").write_bytes((run.images / f"{i:03d}.jpg").read_bytes())
+    (tmp_path / "000.jpg").write_bytes(b"no image")
+    (tmp_path / "014.jpg").unlink()
+    shown = pictures(run, 15, images=tmp_path)
+    assert [picture.image_id for picture in shown if not picture.data_uri] == [0, 14]
+    assert "cannot identify image" in shown[0].problem
+    assert shown[14].problem
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '[{"image_id": 1}]', "{"])
+def test_bad_predictions(run, tmp_path, content):
+    (tmp_path / "p.json").write_text(content)
+    with pytest.raises(InputError, match=r"trainer\.evaluate"):
+        pictures(run, predictions=tmp_path / "p.json")
+
+
+# --- curves -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("history", "titles"),
+    [
+        ([], []),
+        ([{"step": 1}], []),
+        ([{"step": 1, "total_loss": 2.0}], ["Loss"]),
+        ([{"step": 1, "total_loss": 2.0, "epoch": 1}, {"step": 2, "validation_loss": 2.0}], ["Loss"]),
+        (
+            [{"step": i, "total_loss": 2.0, "ct_loss": 1.0, "scale_loss": 1.0, "learning_rate": 0.1} for i in (1, 2)],
+            ["Loss", "Parts of the loss", "Learning rate"],
+        ),
+        ([{"step": 1, "total_loss": math.nan}, {"step": 2, "total_loss": None, "note": "text"}], []),
+        ([{"step": i, "total_loss": 0.0} for i in range(3)], ["Loss"]),
+    ],
+)
+def test_curves(history, titles):
+    panels = training_curves(history)
+    assert [panel.title for panel in panels] == titles
+    for panel in panels:
+        assert panel.svg.startswith("<svg viewBox=")
+        assert "http" not in panel.svg
+
+
+def test_ids_of_two_charts_differ():
+    panels = training_curves([{"step": i, "total_loss": 2.0, "learning_rate": 2.0} for i in range(5)])
+    first, second = (set(re.findall(r'<clipPath id="([^"]+)"', panel.svg)) for panel in panels)
+    assert first
+    assert not first & second
+
+
+# --- words, command line ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "expected"),
+    [
+        (fraction, 0.40006, "0.4001"),
+        (fraction, None, "\N{EN DASH}"),
+        (signed, 0.01234, "+0.0123"),
+        (signed, -0.5, "\N{MINUS SIGN}0.5000"),
+        (signed, -0.00001, "0.0000"),
+        (signed, None, "\N{EN DASH}"),
+        (duration, 7.25, "7.2 s"),
+        (duration, 125, "2 min 05 s"),
+        (duration, 11220, "3 h 07 min"),
+        (plain_value, 72, "72"),
+        (plain_value, -0.005, "\N{MINUS SIGN}0.0050"),
+        (plain_value, None, "\N{EN DASH}"),
+        (plain_value, "0123456789abcdef0123", "0123456789ab\u2026"),
+    ],
+)
+def test_words(function, value, expected):
+    assert function(value) == expected
+
+
+def test_command_line(run, tmp_path, capsys):
+    write_summary(run.summary(run.good, NONE), str(tmp_path / "summary.json"))
+    arguments = ["--predictions", str(run.predictions), "--images", str(run.images)]
+    arguments += ["--annotations", str(run.annotations), "--output", str(tmp_path / "report.html")]
+    assert main(["--run", str(tmp_path / "summary.json"), *arguments]) == 0
+    assert "Promoted: v0002" in (tmp_path / "report.html").read_text()
+    assert main(["--run", str(tmp_path / "absent.json"), *arguments]) == 2
+    assert "no such file" in capsys.readouterr().err

@@ -1,0 +1,138 @@
+"""What our training loop adds to Model Garden's: XLA on any device, progress, history, a stop at NaN."""
+
+import json
+import math
+import os
+import time
+from typing import Any
+
+import orbit
+import tensorflow as tf
+from official.core import base_trainer
+from official.core import config_definitions as cfg
+
+from beam_preprocess.manifest import Manifest
+
+HISTORY = "history.jsonl"
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite; the last checkpoint is older and good."""
+
+
+class Trainer(base_trainer.Trainer):
+    """Model Garden's trainer; `runtime.enable_xla` compiles the step on a single device of any kind.
+
+    Model Garden honours the flag on GPUs only. With several replicas in one process XLA can't reach the
+    other devices' variables, so there the flag stays with Model Garden.
+    """
+
+    def train_step(self, iterator: Any) -> None:
+        """See base class."""
+        if not self.config.runtime.enable_xla or self.strategy.num_replicas_in_sync > 1:
+            super().train_step(iterator)
+            return
+        compiled = tf.function(
+            lambda inputs: self.task.train_step(inputs, self.model, self.optimizer, self.train_metrics),
+            jit_compile=True,
+        )
+
+        def step_fn(inputs: Any) -> None:
+            self._train_loss.update_state(compiled(inputs)[self.task.loss])
+            self.global_step.assign_add(1)
+
+        self.strategy.run(step_fn, args=(self.next_train_inputs(iterator),))
+
+
+class History:
+    """`history.jsonl`: one row a check, and one a validation.
+
+    A resumed run drops the rows after its checkpoint: they are measured again.
+    """
+
+    def __init__(self, folder: str, first_step: int) -> None:
+        self._path = os.path.join(folder, HISTORY)
+        self._rows = [row for row in read_history(folder) if row["step"] <= first_step]
+        self._write()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Appends a row; rows of one step are merged."""
+        if self._rows and self._rows[-1]["step"] == row["step"]:
+            self._rows[-1].update(row)
+        else:
+            self._rows.append(row)
+        self._write()
+
+    def last(self) -> dict[str, Any]:
+        """The newest row; empty when no step was run."""
+        return self._rows[-1] if self._rows else {}
+
+    def _write(self) -> None:
+        # A whole new file, renamed: object stores can't append, and a reader never sees half a row.
+        temporary = f"{self._path}.tmp"
+        with tf.io.gfile.GFile(temporary, "w") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in self._rows))
+        tf.io.gfile.rename(temporary, self._path, overwrite=True)
+
+
+def read_history(folder: str) -> list[dict[str, Any]]:
+    """The rows of a folder's history; none when there is no file yet."""
+    path = os.path.join(folder, HISTORY)
+    if not tf.io.gfile.exists(path):
+        return []
+    with tf.io.gfile.GFile(path) as file:
+        return [json.loads(line) for line in file.read().splitlines()]
+
+
+class Progress:
+    """After every `steps_per_loop` steps: a progress line, a history row, and a stop when the loss isn't finite."""
+
+    def __init__(
+        self, experiment: cfg.ExperimentConfig, manifest: Manifest, trainer: Trainer, history: History
+    ) -> None:
+        self._total = experiment.trainer.train_steps
+        self._batch = experiment.task.train_data.global_batch_size
+        self._images, self._trainer, self._history = manifest.images, trainer, history
+        self._step, self._time = int(trainer.global_step.numpy()), time.monotonic()
+
+    def __call__(self, output: orbit.runner.Output) -> None:
+        step, now = int(self._trainer.global_step.numpy()), time.monotonic()
+        values = {name: float(orbit.utils.get_value(value)) for name, value in output.items()}
+        losses = {name: value for name, value in values.items() if name not in ("training_loss", "learning_rate")}
+        broken = sorted(name for name, value in losses.items() if not math.isfinite(value))
+        if broken:
+            raise NonFiniteLoss(
+                f"{', '.join(broken)} became {values[broken[0]]} between steps {self._step + 1} and {step}; the last "
+                "checkpoint is from before. Lower trainer.optimizer_config.learning_rate or raise its warm-up"
+            )
+        rate = (step - self._step) * self._batch / (now - self._time)
+        self._history.add(
+            {
+                "step": step,
+                "epoch": round(step * self._batch / self._images, 3),
+                **{name: round(value, 6) for name, value in losses.items()},
+                "learning_rate": values["learning_rate"],
+                "images_per_second": round(rate, 2),
+            }
+        )
+        left = (self._total - step) * self._batch / rate
+        print(
+            f"progress: train step {step}/{self._total}  loss {losses['total_loss']:.3f} "
+            f"(centre {losses['ct_loss']:.3f}, size {losses['scale_loss']:.3f}, offset {losses['ct_offset_loss']:.3f})"
+            f"  lr {values['learning_rate']:.2e}  {rate:.1f} img/s  ETA {int(left // 60)}:{int(left % 60):02d}",
+            flush=True,
+        )
+        self._step, self._time = step, now
+
+
+class ValidationLoss:
+    """After every validation: a history row and a line."""
+
+    def __init__(self, trainer: Trainer, history: History) -> None:
+        self._trainer, self._history = trainer, history
+
+    def __call__(self, output: orbit.runner.Output) -> None:
+        step = int(self._trainer.global_step.numpy())
+        loss = float(orbit.utils.get_value(output["total_loss"]))
+        self._history.add({"step": step, "validation_loss": round(loss, 6)})
+        print(f"progress: train step {step}: validation loss {loss:.3f}", flush=True)

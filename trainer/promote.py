@@ -1,0 +1,139 @@
+"""Promotion: a decision becomes a published version and the champion, or nothing happens.
+
+The decision is read again and every rule in it checked again: a runner that enters the wrong branch of the
+graph, or an edited file, promotes nothing.
+
+    python -m trainer.promote --decision decision.json --model export --registry registry --key RUN
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from beam_preprocess.errors import InputError
+from trainer.decision import Decision, RuleResult, read_decision
+from trainer.evaluation import is_fraction
+from trainer.registry import BEST, CHAMPION, ChampionMoved, LocalRegistry, RegistryError
+
+
+class PromotionRefused(RuntimeError):
+    """The decision does not allow this promotion."""
+
+
+def promote(*, decision: str, model: str, registry: str, key: str, metadata: Mapping[str, Any]) -> str:
+    """Publishes a model and makes it the champion, if the champion is still the one that the gate saw.
+
+    Running it again with the same key after it died half-way finishes it: the version is not published twice,
+    and a champion that already is this version counts as done.
+
+    Args:
+      decision: URI of decision.json.
+      model: URI of the SavedModel's folder.
+      registry: the registry's folder.
+      key: identifies the run and stage.
+      metadata: JSON-able facts for version.json; `ap` and `data_digest` are added from the decision.
+
+    Returns:
+      "promoted: v0002 (was v0001)", text that survives as a kfp parameter (see `plain`).
+
+    Raises:
+      InputError: the decision is no decision file, the model no SavedModel.
+      PromotionRefused: the decision says hold, or a rule is missing or did not pass.
+      ChampionMoved: another promotion came first; the version stays published without alias.
+    """
+    judged = read_decision(decision)
+    if judged.refusals:
+        raise PromotionRefused(f"{decision}: does not allow promotion: {'; '.join(judged.refusals)}")
+    local = LocalRegistry(registry)
+    facts = {**metadata, "ap": _rule(judged, "min_ap").value, "data_digest": _rule(judged, "same_data").value}
+    version = local.publish(model, facts, key=key)
+    expected = judged.champion_version or None
+    if local.alias(CHAMPION) != version:
+        local.swap_alias(CHAMPION, version, expected=expected)
+    _move_best(local, version, facts)
+    if version == expected:
+        return plain(f"promoted: {version} (already champion)")
+    return plain(f"promoted: {version} (was {expected})" if expected else f"promoted: {version} (no champion before)")
+
+
+def hold(decision: Decision) -> str:
+    """Why the champion stays: "held: min_ap 0.4100 < 0.5000; …", text that survives as a kfp parameter."""
+    return plain("held: " + "; ".join(decision.refusals))
+
+
+def plain(text: str) -> str:
+    """Text that kfp passes on unchanged: one line, without quotes, without "python3" (its local runner replaces
+    that by the interpreter's path) and without "{{" (placeholders)."""
+    for taken, instead in (("'", ""), ('"', ""), ("python3", "python"), ("{{", "{")):
+        while taken in text:
+            text = text.replace(taken, instead)
+    return " ".join(text.split())
+
+
+def _rule(decision: Decision, name: str) -> RuleResult:
+    return next(rule for rule in decision.rules if rule.name == name)
+
+
+def _move_best(registry: LocalRegistry, version: str, facts: Mapping[str, Any]) -> None:
+    """Moves `best` to a version with a higher AP. An AP on other validation data cannot be compared: then the new
+    champion is the best that is known on the data of today."""
+    current = registry.alias(BEST)
+    if current == version:
+        return
+    if current is not None:
+        try:
+            known = registry.version(current).metadata
+        except RegistryError:
+            known = {}  # damaged from outside: it can be best no longer
+        same_data = known.get("data_digest") == facts["data_digest"]
+        if same_data and is_fraction(known.get("ap")) and facts["ap"] <= known["ap"]:
+            return
+    try:
+        registry.swap_alias(BEST, version, expected=current)
+    except ChampionMoved:
+        # A later promotion has moved it in this moment and has compared for itself.
+        return
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m trainer.promote`: 0 promoted, 3 held, 2 bad input, 1 the champion moved or the registry is damaged."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.promote",
+        description="Publish a model and make it the champion, if its decision allows it. "
+        "Exit code: 0 promoted, 3 held, 2 bad input, 1 the champion moved meanwhile or the registry is damaged.",
+        epilog="""examples:
+  python -m trainer.promote --decision runs/latest/decision.json --model runs/latest/model \\
+      --registry registry --key my-run""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--decision", required=True, metavar="URI", help="decision.json of trainer.gate")
+    parser.add_argument("--model", required=True, metavar="URI", help="folder of the SavedModel that was judged")
+    parser.add_argument("--registry", required=True, metavar="DIR", help="local registry, made when absent")
+    parser.add_argument("--key", required=True, help="names what is promoted; the same key is published only once")
+    arguments = parser.parse_args(argv)
+    try:
+        judged = read_decision(arguments.decision)
+        if judged.refusals:
+            print(hold(judged))
+            return 3
+        print(
+            promote(
+                decision=arguments.decision,
+                model=arguments.model,
+                registry=arguments.registry,
+                key=arguments.key,
+                metadata={"run_id": arguments.key},
+            )
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (ChampionMoved, PromotionRefused, RegistryError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Validation images with ground truth and detections drawn, as data URIs."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from beam_preprocess.errors import InputError
+from trainer.coco_metrics import read_coco, usable_box
+from trainer.draw import DETECTION_COLOUR, TRUTH_COLOUR, draw_detections
+from trainer.files import read_json
+
+LONGER_SIDE = 560
+"""Pixels of a picture's longer side: sharp in a column of 300 on a dense screen, some 50 kB."""
+SHOWN_HEIGHT, SHOWN_WIDTH = 308, 488
+"""CSS pixels, the width at most: two a row."""
+JPEG_QUALITY = 85
+FIELDS = ("image_id", "category_id", "bbox", "score")
+"""Of a detection in COCO results format."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """One figure of the gallery."""
+
+    file_name: str
+    image_id: int
+    objects: int
+    """Ground truth objects, crowd regions not counted."""
+    detections: int
+    """Detections at or above the score threshold."""
+    shown_width: int
+    """In CSS pixels, for pictures of equal height in one row."""
+    data_uri: str
+    """A JPEG; "" when the image could not be read."""
+    problem: str
+    """Why it could not be read, or ""."""
+
+
+def gallery(
+    *, images: str, annotations: str, predictions: str, count: int, score_threshold: float
+) -> tuple[Picture, ...]:
+    """Pictures of `count` images spread evenly over the file: not a choice of good ones.
+
+    Args:
+      images: URI of the folder.
+      annotations: URI of the COCO annotation file.
+      predictions: URI of the predictions in COCO results format.
+      count: how many pictures, at most.
+      score_threshold: detections below it are not drawn.
+
+    Raises:
+      InputError: a file is missing or is not of its format. An unreadable image is a picture with a problem.
+    """
+    dataset = read_coco(annotations)
+    found = read_json(predictions, "it is written by python -m trainer.evaluate")
+    if not isinstance(found, list) or not all(isinstance(d, dict) and {*FIELDS} <= set(d) for d in found):
+        raise InputError(f"{predictions}: is no list of {', '.join(FIELDS)}; write it with python -m trainer.evaluate")
+    names = {category["id"]: str(category.get("name", category["id"])) for category in dataset["categories"]}
+    entries = sorted(dataset["images"], key=lambda image: image["id"])
+    rows = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
+    chosen = [entries[row] for row in rows]
+    truths = _by_image(dataset["annotations"], chosen)
+    kept = _by_image([detection for detection in found if detection["score"] >= score_threshold], chosen)
+    return tuple(_picture(images, entry, truths[entry["id"]], kept[entry["id"]], names) for entry in chosen)
+
+
+def _by_image(entries: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    groups: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
+    for entry in entries:
+        if entry.get("image_id") in groups and usable_box(entry.get("bbox")):
+            groups[entry["image_id"]].append(entry)
+    return groups
+
+
+def _picture(
+    folder: str,
+    entry: dict[str, Any],
+    truths: list[dict[str, Any]],
+    detections: list[dict[str, Any]],
+    names: Mapping[int, str],
+) -> Picture:
+    file_name, uri, problem = str(entry.get("file_name", entry["id"])), "", ""
+    shown_width = SHOWN_HEIGHT
+    try:
+        pixels, zoom = _read(f"{folder.rstrip('/')}/{file_name}")
+    except (OSError, ValueError) as error:
+        problem = " ".join(str(error).split())
+    else:
+        labels = ["crowd" if t.get("iscrowd") else names.get(t["category_id"], "?") for t in truths]
+        pixels = draw_detections(pixels, _boxes(truths) * zoom, labels, None, TRUTH_COLOUR, "bottom")
+        labels = [names.get(d["category_id"], "?") for d in detections]
+        scores = [d["score"] for d in detections]
+        pixels = draw_detections(pixels, _boxes(detections) * zoom, labels, scores, DETECTION_COLOUR, "top")
+        uri = _data_uri(pixels)
+        shown_width = min(SHOWN_WIDTH, round(SHOWN_HEIGHT * pixels.shape[1] / pixels.shape[0]))
+    return Picture(
+        file_name=file_name,
+        image_id=entry["id"],
+        objects=sum(1 for t in truths if not t.get("iscrowd")),
+        detections=len(detections),
+        shown_width=shown_width,
+        data_uri=uri,
+        problem=problem,
+    )
+
+
+def _read(uri: str) -> tuple[np.ndarray, float]:
+    """(uint8 [H, W, 3], its pixels per original pixel). The stored orientation, as everywhere."""
+    import fsspec
+    from PIL import Image
+
+    with fsspec.open(uri, "rb") as file, Image.open(file) as image:
+        zoom = min(1.0, LONGER_SIDE / max(image.size))
+        # Draft mode decodes a JPEG at a fraction of its size; other formats ignore it.
+        original = image.size
+        image.draft("RGB", (LONGER_SIDE, LONGER_SIDE))
+        size = max(1, round(original[0] * zoom)), max(1, round(original[1] * zoom))
+        return np.asarray(image.convert("RGB").resize(size)), zoom
+
+
+def _boxes(entries: Sequence[dict[str, Any]]) -> np.ndarray:
+    """COCO boxes as float64 [N, 4], [ymin, xmin, ymax, xmax]."""
+    corners = [(b[1], b[0], b[1] + b[3], b[0] + b[2]) for b in (entry["bbox"] for entry in entries)]
+    return np.array(corners, np.float64).reshape(-1, 4)
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

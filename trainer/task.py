@@ -1,0 +1,175 @@
+"""The Model Garden task: our input, targets and losses around its network and its training loop."""
+
+import copy
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.core import base_task
+from official.modeling import optimization
+
+from beam_preprocess.manifest import Manifest
+from trainer import augmentation, checkpoints, heatmap, input_pipeline, losses, modeling
+from trainer.experiment import CenterNetTask, RecordsConfig
+from trainer.heatmap import Labels
+
+LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
+
+
+class Task(base_task.Task):
+    """CenterNet on records with stored targets.
+
+    Args:
+      params: the `task:` section, fitted to the records.
+      manifest: of the training records.
+      first_step: where a resumed run's input starts.
+    """
+
+    def __init__(self, params: CenterNetTask, manifest: Manifest, first_step: int = 0) -> None:
+        super().__init__(params)
+        self._manifest, self._first_step = manifest, first_step
+        height, width = params.model.input_size[:2]
+        self._map_size = height // modeling.STRIDE, width // modeling.STRIDE
+        self.step: tf.Variable | None = None
+        """The trainer's global step; augmentation is seeded by it."""
+
+    def build_model(self) -> modeling.CenterNetModel:
+        """See `modeling.build_model`."""
+        return modeling.build_model(self.task_config)
+
+    def build_inputs(
+        self, params: RecordsConfig, input_context: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
+        """(uint8 images, Labels)."""
+        crowd_is_object = self.task_config.losses.crowd_is_object
+        if params.is_training:
+            return input_pipeline.train_dataset(
+                params,
+                self._manifest,
+                crowd_is_object=crowd_is_object,
+                first_step=self._first_step,
+                context=input_context,
+            )
+        manifest = input_pipeline.load_manifest(params.input_path)
+        return input_pipeline.validation_dataset(
+            params, manifest, crowd_is_object=crowd_is_object, context=input_context
+        )
+
+    def initialize(self, model: tf_keras.Model) -> None:
+        """Loads `init_checkpoint` into a fresh model; called when the model folder has no checkpoint yet."""
+        if self.task_config.init_checkpoint:
+            checkpoints.load_initial(self.task_config.init_checkpoint, self.task_config.init_checkpoint_modules, model)
+
+    def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
+        """Means of the loss parts."""
+        return [tf_keras.metrics.Mean(name, dtype=tf.float32) for name in LOSSES]
+
+    def build_losses(
+        self, outputs: dict[str, list[tf.Tensor]], labels: Labels, aux_losses: Any = None
+    ) -> dict[str, tf.Tensor]:
+        """Loss parts of this replica's images, divided by the objects of the global batch.
+
+        Their sum over replicas is the loss of the global batch.
+
+        Args:
+          outputs: per head, float [B, H, W, C] of every stack.
+          labels: targets.
+          aux_losses: unused; the recipe has no weight decay.
+        """
+        classes = self.task_config.model.num_classes
+        target = heatmap.dense_heatmap(labels, self._map_size, classes)
+        charged = heatmap.charged(labels, self._map_size, classes)
+        objects = tf.maximum(_all_reduce_sum(tf.reduce_sum(labels.object_mask)), 1.0)
+
+        def flat(prediction: tf.Tensor) -> tf.Tensor:
+            shape = prediction.shape
+            return tf.reshape(tf.cast(prediction, tf.float32), [-1, shape[1] * shape[2], shape[3]])
+
+        def mean_over_stacks(parts: list[tf.Tensor]) -> tf.Tensor:
+            return tf.add_n(parts) / (len(parts) * objects)
+
+        cell, mask = labels.object_cell, labels.object_mask
+        parts = {
+            "ct_loss": mean_over_stacks(
+                [losses.focal_loss_sum(flat(p), target, charged) for p in outputs["ct_heatmaps"]]
+            ),
+            "scale_loss": mean_over_stacks(
+                [losses.l1_loss_sum(flat(p), labels.object_size, cell, mask) for p in outputs["ct_size"]]
+            ),
+            "ct_offset_loss": mean_over_stacks(
+                [losses.l1_loss_sum(flat(p), labels.object_offset, cell, mask) for p in outputs["ct_offset"]]
+            ),
+        }
+        weights = self.task_config.losses.detection
+        parts["total_loss"] = (
+            weights.object_center_weight * parts["ct_loss"]
+            + weights.scale_weight * parts["scale_loss"]
+            + weights.offset_weight * parts["ct_offset_loss"]
+        )
+        return parts
+
+    def train_step(
+        self,
+        inputs: tuple[tf.Tensor, Labels],
+        model: tf_keras.Model,
+        optimizer: tf_keras.optimizers.Optimizer,
+        metrics: list[tf_keras.metrics.Metric] | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """One optimizer step on one replica."""
+        image, labels = inputs
+        config = self.task_config
+        step = tf.zeros([], tf.int64) if self.step is None else self.step
+        image, labels = augmentation.augment(
+            image, labels, config.augmentation, config.train_data.seed, step, self._map_size[1]
+        )
+        with tf.GradientTape() as tape:
+            outputs = model(input_pipeline.normalize(image), training=True)
+            parts = self.build_losses(outputs["raw_output"], labels)
+            scaled = parts["total_loss"]
+            if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+                scaled = optimizer.get_scaled_loss(scaled)
+        variables = model.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+            gradients = optimizer.get_unscaled_gradients(gradients)
+        # Legacy optimizers sum over replicas and then clip (`with_clipping`): the norm is the global one.
+        optimizer.apply_gradients(list(zip(gradients, variables, strict=True)))
+        return self._logs(parts, metrics)
+
+    def validation_step(
+        self,
+        inputs: tuple[tf.Tensor, Labels],
+        model: tf_keras.Model,
+        metrics: list[tf_keras.metrics.Metric] | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Loss parts on one batch; AP is measured by `trainer.evaluate`, through the exported model."""
+        image, labels = inputs
+        outputs = model(input_pipeline.normalize(image), training=False)
+        return self._logs(self.build_losses(outputs["raw_output"], labels), metrics)
+
+    def _logs(self, parts: dict[str, tf.Tensor], metrics: list[tf_keras.metrics.Metric] | None) -> dict[str, tf.Tensor]:
+        replicas = float(tf.distribute.get_strategy().num_replicas_in_sync)
+        for metric in metrics or []:
+            if metric.name in parts:
+                # Replicas hold parts of one sum; the metric averages over replicas.
+                metric.update_state(parts[metric.name] * replicas)
+        return {self.loss: parts["total_loss"] * replicas}
+
+
+def with_clipping(config: optimization.OptimizationConfig, norm: float) -> optimization.OptimizationConfig:
+    """The optimizer's configuration with `global_clipnorm` set, which acts after the all-reduce.
+
+    Model Garden clips every replica's gradient before it, so that the threshold grows with the replicas.
+    """
+    if not norm:
+        return config
+    clipped = copy.deepcopy(config)
+    clipped.optimizer.get().global_clipnorm = norm
+    return clipped
+
+
+def _all_reduce_sum(value: tf.Tensor) -> tf.Tensor:
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

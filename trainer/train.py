@@ -1,0 +1,232 @@
+"""Trains CenterNet on records: Model Garden's loop and flags, our task.
+
+    python -m trainer.train --model_dir=OUT --records=DIR --config_file=trainer/configs/custom-small.yaml
+    python -m trainer.train --model_dir=OUT --records=DIR --val_records=DIR --mode=train_and_eval \\
+        --config_file=trainer/configs/demo.yaml --params_override=trainer.train_steps=200
+
+A folder that was trained with the same records, configuration and seed is left alone; one that was
+interrupted goes on from its newest checkpoint.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+import yaml
+from official.common import distribute_utils
+from official.core import config_definitions as cfg
+from official.core import train_lib, train_utils
+from official.modeling import hyperparams, optimization, performance
+
+from beam_preprocess.errors import InputError
+from beam_preprocess.manifest import Manifest
+from trainer import checkpoints, input_pipeline, loop
+from trainer.config import find_config, parse_config
+from trainer.experiment import as_dict, build_experiment, fit_to_records
+from trainer.task import Task, with_clipping
+
+EXPERIMENT = "centernet_hourglass_coco"
+
+
+def train(
+    *,
+    records: str,
+    output: str,
+    config: str,
+    seed: int = 0,
+    val_records: str = "",
+    params_override: str = "",
+) -> dict[str, Any]:
+    """Trains, or goes on, or finds that all is done.
+
+    Args:
+      records: folder of training records.
+      output: model folder: checkpoints, `history.jsonl`, `params.yaml`, the final weights, and `train.json`,
+        which is written last.
+      config: YAML text of the whole run's configuration.
+      seed: of weights, order and augmentation.
+      val_records: folder of validation records; with it the validation loss is followed. It never chooses a
+        checkpoint: the validation images are those that gate.
+      params_override: Model Garden's: `key=value,…` or YAML.
+
+    Returns:
+      The content of `train.json`.
+
+    Raises:
+      InputError: the configuration, the records or both don't fit.
+      loop.NonFiniteLoss: the loss became NaN or infinite.
+    """
+    manifest = input_pipeline.load_manifest(records)
+    experiment = _experiment(config, params_override, manifest, records, val_records, seed)
+    digest = _digest(experiment, manifest, seed)
+    done = checkpoints.read_summary(output)
+    if done is not None and done["train_digest"] == digest:
+        print(f"result: reused {output}: trained before with the same records, configuration and seed", flush=True)
+        return done
+    checkpoints.start(output, digest)
+
+    # Resume policy: (1) the newest checkpoint of this folder, (2) task.init_checkpoint, (3) from scratch.
+    first_step = checkpoints.newest_step(output)
+    train_utils.serialize_config(experiment, output)
+    # Not 0: tf.data compares a global seed of 0 with our tensor seeds as Python values, which fails in a graph.
+    tf_keras.utils.set_random_seed(seed + 1)
+    _set_precision(experiment.runtime)
+    strategy = _strategy(experiment.runtime)
+    _check_batch(experiment, strategy)
+    with strategy.scope():
+        task = Task(experiment.task, manifest, first_step)
+        model = task.build_model()
+        optimizer = task.create_optimizer(experiment.trainer.optimizer_config, experiment.runtime)
+        # Slots exist before the first step, so that a checkpoint restores into them at once.
+        optimizer._create_all_weights(model.trainable_variables)
+        trainer = loop.Trainer(experiment, task, model=model, optimizer=optimizer, evaluate=bool(val_records))
+        task.step = trainer.global_step
+    history = loop.History(output, first_step)
+    runner = train_lib.OrbitExperimentRunner(
+        distribution_strategy=strategy,
+        task=task,
+        mode="train_and_eval" if val_records else "train",
+        params=experiment,
+        model_dir=output,
+        trainer=trainer,
+        train_actions=[loop.Progress(experiment, manifest, trainer, history)],
+        eval_actions=[loop.ValidationLoss(trainer, history)],
+        save_summary=False,
+    )
+    print(
+        f"training {sum(v.shape.num_elements() for v in model.trainable_variables) / 1e6:.2f} M parameters on "
+        f"{manifest.images} images x {manifest.views} views, batch {experiment.task.train_data.global_batch_size}, "
+        f"{strategy.num_replicas_in_sync} replica(s), {experiment.runtime.mixed_precision_dtype or 'float32'}, "
+        f"steps {first_step} to {experiment.trainer.train_steps}" + (f", resumed from {output}" if first_step else ""),
+        flush=True,
+    )
+    runner.run()
+    if isinstance(optimizer, optimization.ExponentialMovingAverage):
+        with strategy.scope():
+            optimizer.swap_weights()
+    last = history.last()
+    summary: dict[str, Any] = {
+        "train_digest": digest,
+        "records_digest": manifest.records_digest,
+        "data_digest": manifest.data_digest,
+        "seed": seed,
+        "steps": int(trainer.global_step.numpy()),
+        "images": manifest.images,
+        "views": manifest.views,
+        "input_size": list(experiment.task.model.input_size[:2]),
+        "num_classes": manifest.num_classes,
+        "categories": [{"index": c.index, "id": c.id, "name": c.name} for c in manifest.categories],
+        "ema": isinstance(optimizer, optimization.ExponentialMovingAverage),
+        "last": last,
+    }
+    checkpoints.finish(output, model, experiment.task, config, summary)
+    print(f"result: step {summary['steps']}, loss {last['total_loss']:.3f}, {last['images_per_second']:.1f} img/s")
+    return summary
+
+
+def _experiment(
+    config: str, params_override: str, manifest: Manifest, records: str, val_records: str, seed: int
+) -> cfg.ExperimentConfig:
+    experiment = build_experiment(parse_config(config))
+    if params_override:
+        try:
+            hyperparams.override_params_dict(experiment, params_override, is_strict=True)
+        except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+            raise InputError(f"--params_override {params_override}: {' '.join(str(error).split())}") from error
+    fit_to_records(experiment, manifest, records)
+    experiment.task.train_data.input_path = records
+    experiment.task.train_data.seed = seed
+    if val_records:
+        fit_to_records(experiment, input_pipeline.load_manifest(val_records), val_records)
+        validation = experiment.task.validation_data
+        validation.input_path = val_records
+        validation.global_batch_size = validation.global_batch_size or experiment.task.train_data.global_batch_size
+    experiment.trainer.optimizer_config = with_clipping(
+        experiment.trainer.optimizer_config, experiment.task.gradient_clip_norm
+    )
+    return experiment
+
+
+def _digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: int) -> str:
+    """Identifies the weights: records, seed, and every key of the experiment except folders."""
+    values = as_dict(experiment)
+    for section in ("train_data", "validation_data"):
+        values["task"][section].pop("input_path")
+    text = json.dumps([values, manifest.records_digest, seed], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _set_precision(runtime: cfg.RuntimeConfig) -> None:
+    dtype = runtime.mixed_precision_dtype or "float32"
+    if dtype not in ("float32", "float16", "bfloat16"):
+        raise InputError(f"runtime.mixed_precision_dtype: {dtype!r}; use float32, float16 or bfloat16")
+    performance.set_mixed_precision_policy(tf.as_dtype(dtype))
+
+
+def _strategy(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if runtime.num_gpus > gpus:
+        raise InputError(f"runtime.num_gpus: {runtime.num_gpus}, but this machine has {gpus}; lower it")
+    name = runtime.distribution_strategy
+    if name == "tpu" and not runtime.tpu:
+        raise InputError("runtime.distribution_strategy: tpu needs runtime.tpu (an address, or local)")
+    return distribute_utils.get_distribution_strategy(
+        # A single CPU has nothing to mirror, and XLA can't compile a mirrored step.
+        distribution_strategy="one_device" if name == "mirrored" and not runtime.num_gpus else name,
+        all_reduce_alg=runtime.all_reduce_alg,
+        num_gpus=runtime.num_gpus,
+        tpu_address=runtime.tpu,
+    )
+
+
+def _check_batch(experiment: cfg.ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
+    batch, replicas = experiment.task.train_data.global_batch_size, strategy.num_replicas_in_sync
+    if batch % replicas:
+        raise InputError(
+            f"task.train_data.global_batch_size: {batch} is not a multiple of the {replicas} replicas; change it"
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0, or 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.train",
+        description="Train CenterNet on records made by beam_preprocess.",
+        epilog=__doc__.split("\n\n", 1)[1] if __doc__ else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model_dir", required=True, help="folder for checkpoints and the final weights")
+    parser.add_argument("--records", required=True, help="folder of training records (with manifest.json)")
+    parser.add_argument("--val_records", default="", help="folder of validation records (train_and_eval)")
+    parser.add_argument("--config_file", required=True, help="YAML file, or the name of a shipped config")
+    parser.add_argument("--experiment", default=EXPERIMENT, choices=[EXPERIMENT], help="default: %(default)s")
+    parser.add_argument("--mode", default="train", choices=["train", "train_and_eval"], help="default: %(default)s")
+    parser.add_argument("--params_override", default="", help="key=value,… or YAML, over the file's values")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    flags = parser.parse_args(argv)
+    try:
+        if (flags.mode == "train_and_eval") != bool(flags.val_records):
+            raise InputError(f"--mode {flags.mode} with --val_records {flags.val_records!r}: give both or neither")
+        config = find_config(flags.config_file).read_text()
+        train(
+            records=flags.records,
+            output=flags.model_dir,
+            config=config,
+            seed=flags.seed,
+            val_records=flags.val_records,
+            params_override=flags.params_override,
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main())
