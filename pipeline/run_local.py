@@ -15,7 +15,7 @@ from typing import Any
 from beam_preprocess.errors import InputError
 from pipeline import demo_data, preflight, result_table, run_folder
 from pipeline.run_folder import RunFolder
-from pipeline.stage_log import StageLog
+from pipeline.stage_log import Failure, StageLog
 from trainer.config import find_config, parse_config
 
 DEMO_CONFIG = "demo"
@@ -168,14 +168,15 @@ def _execute(folder: RunFolder, verbose: bool, started: float) -> int:
 
 def _failed(folder: RunFolder, log: StageLog, error: RuntimeError) -> int:
     """Tells what failed and how to go on; kfp's own message is only the name of the task."""
-    print(f"\nfailed: {log.stage or error}", file=sys.stderr)
-    if log.input_error:
-        print(f"error: {log.input_error}", file=sys.stderr)
+    failure = log.failure or Failure(str(error), (), "")
+    print(f"\nfailed: {failure.stage}", file=sys.stderr)
+    if failure.input_error:
+        print(f"error: {failure.input_error}", file=sys.stderr)
     else:
-        print("\n".join(f"    {line}" for line in log.tail), file=sys.stderr)
+        print("\n".join(f"    {line}" for line in failure.tail), file=sys.stderr)
     print(f"whole log: {_shown(folder.log)}", file=sys.stderr)
     print(f"resume with: {_resume_command(folder)}", file=sys.stderr)
-    return 2 if log.input_error else 1
+    return 2 if failure.input_error else 1
 
 
 def _resume_command(folder: RunFolder) -> str:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import TextIOBase
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,17 @@ _INPUT_ERROR = re.compile(r"^(?:\w+\.)*InputError: (.+)")
 _INDENT = "    "
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A stage that failed, and what it said."""
+
+    stage: str
+    tail: tuple[str, ...]
+    """The last lines that the stage printed."""
+    input_error: str
+    """The message of the InputError that ended the stage, if one did."""
+
+
 class StageLog(TextIOBase):
     """A text stream to redirect standard output to, while the pipeline runs."""
 
@@ -39,11 +51,11 @@ class StageLog(TextIOBase):
         self.seconds: dict[str, float] = {}
         """Wall seconds of every finished stage, by display name, in order."""
         self.stage = ""
-        """The stage that runs now, or that failed."""
-        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        """Last lines that the stage printed."""
-        self.input_error = ""
-        """The message of the InputError that ended the stage, if one did."""
+        """The stage that runs now, or ran last."""
+        self.failure: Failure | None = None
+        """The first stage that failed. kfp goes on with the stages that don't need it, so it need not be the last."""
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._input_error = ""
         self._display_names = display_names
         self._verbose = verbose
         self._terminal = terminal or sys.stdout
@@ -85,15 +97,15 @@ class StageLog(TextIOBase):
     def _read(self, line: str) -> None:
         if started := _STARTED.search(line):
             self._start(started[1])
-        elif (finished := _FINISHED.search(line)) and finished[2] == "SUCCESS":
-            self._finish()
+        elif finished := _FINISHED.search(line):
+            self._finish() if finished[2] == "SUCCESS" else self._fail()
         elif line.startswith(_INDENT) and line.strip():
             self._stage_says(line.removeprefix(_INDENT).rstrip())
 
     def _start(self, task: str) -> None:
         self.stage = self._display_names.get(task, task)
-        self.tail.clear()
-        self._result = self.input_error = ""
+        self._tail.clear()
+        self._result = self._input_error = ""
         self._started = self._shown = time.monotonic()
         if self._overwrite:
             self._overwrite_line("running")
@@ -105,12 +117,15 @@ class StageLog(TextIOBase):
         self._terminal.write(f"{start}{self.stage:<20}{seconds:7.1f} s   {self._result}".rstrip() + "\n")
         self._terminal.flush()
 
+    def _fail(self) -> None:
+        self.failure = self.failure or Failure(self.stage, tuple(self._tail), self._input_error)
+
     def _stage_says(self, line: str) -> None:
-        self.tail.append(line)
+        self._tail.append(line)
         if line.startswith("result: "):
             self._result = line.removeprefix("result: ")
         elif found := _INPUT_ERROR.match(line):
-            self.input_error = found[1]
+            self._input_error = found[1]
         elif line.startswith("progress: "):
             self._show_progress(line.removeprefix("progress: "))
 

@@ -77,14 +77,26 @@ def test_how_the_text_is_cut_does_not_matter(tmp_path_factory: pytest.TempPathFa
 def test_a_failed_stage(tmp_path: Path, line: str, message: str) -> None:
     text = stage("train", [f"line {i}" for i in range(30)] + [line], status="FAILURE")
     log, shown = read(tmp_path, [stage("preprocess-2", []), text])
-    assert log.stage == "train"
-    assert log.input_error == message
-    assert len(log.tail) == 15
-    assert log.tail[-1] == line
+    assert log.failure
+    assert log.failure.stage == "train"
+    assert log.failure.input_error == message
+    assert len(log.failure.tail) == 15
+    assert log.failure.tail[-1] == line
     assert list(log.seconds) == ["preprocess val"]
     assert "line 29" not in shown
 
 
+def test_the_first_failure_is_kept_when_kfp_goes_on_with_other_stages(tmp_path: Path) -> None:
+    failed = stage("preprocess-2", ["InputError: x"], status="FAILURE")
+    log, shown = read(tmp_path, [failed, stage("train", ["result: 8 images"])])
+    assert log.failure
+    assert (log.failure.stage, log.failure.input_error) == ("preprocess val", "x")
+    assert log.failure.tail == ("InputError: x",)
+    assert list(log.seconds) == ["train"]
+    assert "preprocess val" not in shown
+
+
 def test_an_error_of_an_earlier_stage_is_forgotten(tmp_path: Path) -> None:
     log, _ = read(tmp_path, [stage("preprocess-2", ["InputError: x"]), stage("train", ["boom"], status="FAILURE")])
-    assert log.input_error == ""
+    assert log.failure
+    assert log.failure.input_error == ""
