@@ -15,10 +15,10 @@ import tf_keras
 
 from beam_preprocess.errors import InputError
 from trainer.experiment import CenterNetTask
+from trainer.initial_weights import WEIGHTS
 
 SUMMARY = "train.json"
 DIGEST = "train_digest"
-WEIGHTS = os.path.join("weights", "model")
 
 
 def read_summary(folder: str) -> dict[str, Any] | None:
@@ -77,36 +77,6 @@ def restore_weights(folder: str, model: tf_keras.Model) -> None:
         status.assert_consumed()
     except (AssertionError, tf.errors.OpError, ValueError) as error:
         raise InputError(f"{folder}: weights don't fit the model: {' '.join(str(error).split())[:300]}") from error
-
-
-def load_initial(path: str, modules: str, model: tf_keras.Model) -> None:
-    """Loads the weights that a training starts from.
-
-    Args:
-      path: a finished model folder of ours, a folder of Orbit checkpoints, or a checkpoint's prefix.
-      modules: "backbone", or "all" for backbone and head.
-      model: a built model.
-
-    Raises:
-      InputError: no checkpoint there, or its variables don't fit.
-    """
-    prefix: str | None = path
-    if tf.io.gfile.exists(os.path.join(path, f"{WEIGHTS}.index")):
-        prefix = os.path.join(path, WEIGHTS)
-    elif tf.io.gfile.isdir(path):
-        prefix = tf.train.latest_checkpoint(path)
-    if prefix is None or not tf.io.gfile.exists(f"{prefix}.index"):
-        raise InputError(f"task.init_checkpoint: {path}: no checkpoint there; give a folder or a checkpoint's prefix")
-    items = {"backbone": model.backbone} | ({"head": model.head} if modules == "all" else {})
-    try:
-        # An Orbit checkpoint also holds the optimizer and the step: partial on its side, complete on ours.
-        status = tf.train.Checkpoint(**items).read(prefix)
-        status.expect_partial().assert_existing_objects_matched()
-    except (AssertionError, ValueError) as error:
-        raise InputError(
-            f"task.init_checkpoint: {prefix} doesn't fit {modules}: {' '.join(str(error).split())[:300]}"
-        ) from error
-    print(f"initial weights: {modules} from {prefix}", flush=True)
 
 
 def _write(path: str, text: str) -> None:

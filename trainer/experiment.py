@@ -20,6 +20,10 @@ from beam_preprocess.manifest import Manifest
 from trainer.config import EXPERIMENT_SECTIONS, RunConfig
 
 
+INITIAL_MODULES = ("backbone", "matching", "all")
+"""What `task.init_checkpoint` gives: the backbone; backbone and the head's layers whose shapes match; both whole."""
+
+
 @dataclasses.dataclass
 class Decoding(hyperparams.Config):
     """From heatmap to boxes (Model Garden's CenterNetDetectionGenerator, without its broken NMS)."""
@@ -44,6 +48,9 @@ class Model(hyperparams.Config):
     norm_activation: common.NormActivation = dataclasses.field(
         default_factory=lambda: common.NormActivation(norm_momentum=0.9, norm_epsilon=1e-5, use_sync_bn=True)
     )
+    # True: momentum 0.1 in Keras's meaning, as in the published runs: inference then uses about the last batch's
+    # statistics. It overrides norm_momentum.
+    reference_bn: bool = False
 
 
 @dataclasses.dataclass
@@ -55,6 +62,8 @@ class Augmentation(hyperparams.Config):
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
+    # Largest rotation of the hue, in turns of the colour circle.
+    hue: float = 0.02
 
 
 @dataclasses.dataclass
@@ -178,8 +187,9 @@ def _check(experiment: cfg.ExperimentConfig) -> None:
         (trainer.train_steps > 0, f"trainer.train_steps: {trainer.train_steps}; set 1 or more"),
         (trainer.steps_per_loop > 0, f"trainer.steps_per_loop: {trainer.steps_per_loop}; set 1 or more"),
         (
-            task.init_checkpoint_modules in ("backbone", "all"),
-            f"task.init_checkpoint_modules: {task.init_checkpoint_modules!r}; use backbone or all",
+            task.init_checkpoint_modules in INITIAL_MODULES,
+            f"task.init_checkpoint_modules: {task.init_checkpoint_modules!r}; "
+            f"use {', '.join(INITIAL_MODULES)}",
         ),
         (
             task.gradient_clip_norm >= 0,

@@ -26,6 +26,8 @@ from official.vision.modeling.backbones import factory
 from trainer.experiment import CenterNetTask
 
 STRIDE = 4
+REFERENCE_MOMENTUM = 0.1
+"""What 50 of the 60 layers of the published models have, whatever their configuration says."""
 _PATCH = threading.Lock()
 
 
@@ -67,7 +69,7 @@ def build_model(config: CenterNetTask) -> CenterNetModel:
             norm_activation_config=model.norm_activation,
         )
     for layer in _batch_norms(backbone):
-        layer.momentum = model.norm_activation.norm_momentum
+        layer.momentum = REFERENCE_MOMENTUM if model.reference_bn else model.norm_activation.norm_momentum
     head = centernet_head.CenterNetHead(
         input_specs=backbone.output_specs,
         task_outputs={"ct_heatmaps": model.num_classes, "ct_offset": 2, "ct_size": 2},

@@ -9,7 +9,7 @@ from official.core import base_task
 from official.modeling import optimization
 
 from beam_preprocess.manifest import Manifest
-from trainer import augmentation, checkpoints, heatmap, input_pipeline, losses, modeling
+from trainer import augmentation, heatmap, initial_weights, input_pipeline, losses, modeling
 from trainer.experiment import CenterNetTask, RecordsConfig
 from trainer.heatmap import Labels
 
@@ -58,7 +58,7 @@ class Task(base_task.Task):
     def initialize(self, model: tf_keras.Model) -> None:
         """Loads `init_checkpoint` into a fresh model; called when the model folder has no checkpoint yet."""
         if self.task_config.init_checkpoint:
-            checkpoints.load_initial(self.task_config.init_checkpoint, self.task_config.init_checkpoint_modules, model)
+            initial_weights.load(self.task_config.init_checkpoint, self.task_config.init_checkpoint_modules, model)
 
     def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
         """Means of the loss parts."""

@@ -151,7 +151,7 @@ def test_the_step_compiles_under_xla(case: dict[str, Any]) -> None:
     task = copy.copy(case["task"])
     # XLA draws other random numbers than TensorFlow's kernels.
     task._task_config = case["experiment"].task.replace(
-        augmentation={"flip": False, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
+        augmentation={"flip": False, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
     )
     losses = []
     for compiled in (False, True):
