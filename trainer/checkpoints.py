@@ -51,10 +51,46 @@ def start(folder: str, digest: str) -> None:
     _write(path, digest)
 
 
-def newest_step(folder: str) -> int:
-    """Step of the newest checkpoint, 0 when there is none."""
-    newest = tf.train.latest_checkpoint(folder)
-    return int(newest.rsplit("-", 1)[1]) if newest else 0
+def newest_whole(folder: str, *, repair: bool) -> str | None:
+    """Prefix of the newest checkpoint that can be read to its end, or None.
+
+    A machine that dies while it writes leaves a torn one; a warning names what is skipped.
+
+    Args:
+      folder: the model folder.
+      repair: remove torn ones, so that nothing else finds them; only the process that writes there may.
+    """
+    state = tf.train.get_checkpoint_state(folder)
+    prefixes = list(state.all_model_checkpoint_paths) if state else []
+    whole = list(prefixes)
+    while whole and (reason := _unreadable(whole[-1])):
+        print(f"warning: {whole.pop()} is torn and skipped: {reason}", flush=True)
+    if repair and len(whole) < len(prefixes):
+        # The list first: a crash between leaves files that nothing names.
+        if whole:
+            tf.compat.v1.train.update_checkpoint_state(folder, whole[-1], all_model_checkpoint_paths=whole)
+        else:
+            tf.io.gfile.remove(os.path.join(folder, "checkpoint"))
+        for torn in prefixes[len(whole) :]:
+            for file in tf.io.gfile.glob(f"{torn}.*"):
+                tf.io.gfile.remove(file)
+    return whole[-1] if whole else None
+
+
+def step_of(prefix: str | None) -> int:
+    """Step of a checkpoint, 0 without one."""
+    return int(prefix.rsplit("-", 1)[1]) if prefix else 0
+
+
+def _unreadable(prefix: str) -> str:
+    """Why a checkpoint can't be read; empty when all of it can."""
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (ValueError, RuntimeError, IndexError, tf.errors.OpError) as error:
+        return " ".join(str(error).split())[:160]
+    return ""
 
 
 def finish(folder: str, model: tf_keras.Model, task: CenterNetTask, config: str, summary: dict[str, Any]) -> None:

@@ -19,6 +19,28 @@ from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
 from trainer.config import EXPERIMENT_SECTIONS, RunConfig
 
+LIVE_KEYS = {
+    "trainer": {
+        "train_steps",
+        "steps_per_loop",
+        "checkpoint_interval",
+        "max_to_keep",
+        "validation_interval",
+        "validation_steps",
+        "continuous_eval_timeout",
+        "optimizer_config",
+    },
+    "runtime": {
+        "distribution_strategy",
+        "num_gpus",
+        "tpu",
+        "all_reduce_alg",
+        "mixed_precision_dtype",
+        "loss_scale",
+        "enable_xla",
+    },
+}
+"""The keys of Model Garden's two classes that do something here; setting another one is an error."""
 
 INITIAL_MODULES = ("backbone", "matching", "all")
 """What `task.init_checkpoint` gives: the backbone; backbone and the head's layers whose shapes match; both whole."""
@@ -110,7 +132,6 @@ def default_experiment() -> cfg.ExperimentConfig:
         trainer=cfg.TrainerConfig(
             train_steps=140_000,
             steps_per_loop=100,
-            summary_interval=100,
             checkpoint_interval=1000,
             optimizer_config=optimization.OptimizationConfig(
                 {
@@ -142,7 +163,7 @@ def build_experiment(config: RunConfig) -> cfg.ExperimentConfig:
         experiment.validate()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"config: {' '.join(str(error).strip(chr(34)).split())}") from error
-    _check(experiment)
+    check(experiment)
     return _with_input(experiment, config)
 
 
@@ -169,8 +190,17 @@ def _with_input(experiment: cfg.ExperimentConfig, config: RunConfig) -> cfg.Expe
     return experiment
 
 
-def _check(experiment: cfg.ExperimentConfig) -> None:
-    """Cross-field checks."""
+def check(experiment: cfg.ExperimentConfig) -> None:
+    """Cross-field checks; also after overrides.
+
+    Raises:
+      InputError: a value that contradicts another one, or a key without effect.
+    """
+    for name, live in LIVE_KEYS.items():
+        section = getattr(experiment, name)
+        for key, default in type(section)().as_dict().items():
+            if key not in live and section.as_dict()[key] != default:
+                raise InputError(f"{name}.{key}: {section.as_dict()[key]!r} has no effect here; remove it")
     task, trainer = experiment.task, experiment.trainer
     hourglasses = task.model.backbone.hourglass.num_hourglasses
     levels = [f"2_{i}" for i in range(hourglasses - 1)] + ["2"]
@@ -188,8 +218,7 @@ def _check(experiment: cfg.ExperimentConfig) -> None:
         (trainer.steps_per_loop > 0, f"trainer.steps_per_loop: {trainer.steps_per_loop}; set 1 or more"),
         (
             task.init_checkpoint_modules in INITIAL_MODULES,
-            f"task.init_checkpoint_modules: {task.init_checkpoint_modules!r}; "
-            f"use {', '.join(INITIAL_MODULES)}",
+            f"task.init_checkpoint_modules: {task.init_checkpoint_modules!r}; use {', '.join(INITIAL_MODULES)}",
         ),
         (
             task.gradient_clip_norm >= 0,

@@ -110,7 +110,9 @@ def _converted(prefix: str, task: CenterNetTask, modules: str, output: str) -> s
         with contextlib.redirect_stdout(log):  # a line a layer
             weights, _ = read_checkpoints.get_ckpt_weights_as_dict(prefix)
             network = weights["model"]["_feature_extractor"]["_network"]
-            _check_count(model.backbone, load_weights.load_weights_backbone(model.backbone, network, "hourglass104_512"))
+            _check_count(
+                model.backbone, load_weights.load_weights_backbone(model.backbone, network, "hourglass104_512")
+            )
             if has_heads and modules != "backbone":
                 heads = weights["model"]["_prediction_head_dict"]
                 _check_count(model.head, load_weights.load_weights_head(model.head, heads, "detection_2d"))

@@ -76,7 +76,9 @@ def load(path: str, modules: str, model: tf_keras.Model) -> Transfer:
         misfits=tuple(backbone.misfits + head.misfits),
     )
     left = _listed("fresh, because of another shape", transfer.misfits, transfer.absent)
-    print(f"initial weights: {len(transfer.loaded)} variables from {prefix}" + (f"; {left}" if left else ""), flush=True)
+    print(
+        f"initial weights: {len(transfer.loaded)} variables from {prefix}" + (f"; {left}" if left else ""), flush=True
+    )
     return transfer
 
 

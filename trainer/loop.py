@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 import time
 from typing import Any
 
@@ -14,6 +15,8 @@ from official.core import config_definitions as cfg
 from beam_preprocess.manifest import Manifest
 
 HISTORY = "history.jsonl"
+LOG_SECONDS = 5.0
+BAR_WIDTH = 20
 
 
 class NonFiniteLoss(RuntimeError):
@@ -26,6 +29,20 @@ class Trainer(base_trainer.Trainer):
     Model Garden honours the flag on GPUs only. With several replicas in one process XLA can't reach the
     other devices' variables, so there the flag stays with Model Garden.
     """
+
+    data_wait: tf.Variable | None = None
+    """float64 scalar on the host: seconds that the steps so far waited for their input; None doesn't measure."""
+
+    def next_train_inputs(self, iterator: Any) -> Any:
+        """See base class."""
+        if self.data_wait is None:
+            return super().next_train_inputs(iterator)
+        started = tf.timestamp()
+        with tf.control_dependencies([started]):
+            inputs = super().next_train_inputs(iterator)
+        with tf.control_dependencies(tf.nest.flatten(self.strategy.experimental_local_results(inputs))):
+            self.data_wait.assign_add(tf.timestamp() - started)
+        return inputs
 
     def train_step(self, iterator: Any) -> None:
         """See base class."""
@@ -50,9 +67,16 @@ class History:
     A resumed run drops the rows after its checkpoint: they are measured again.
     """
 
-    def __init__(self, folder: str, first_step: int) -> None:
+    def __init__(self, folder: str, first_step: int, earlier: list[dict[str, Any]]) -> None:
+        """
+        Args:
+          folder: where to write; also TensorBoard's `tensorboard/`.
+          first_step: of this run; later rows of earlier ones are dropped.
+          earlier: what the file holds already.
+        """
         self._path = os.path.join(folder, HISTORY)
-        self._rows = [row for row in read_history(folder) if row["step"] <= first_step]
+        self._rows = [row for row in earlier if row["step"] <= first_step]
+        self._summaries = tf.summary.create_file_writer(os.path.join(folder, "tensorboard"))
         self._write()
 
     def add(self, row: dict[str, Any]) -> None:
@@ -61,6 +85,10 @@ class History:
             self._rows[-1].update(row)
         else:
             self._rows.append(row)
+        with self._summaries.as_default(step=row["step"]):
+            for name, value in row.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
         self._write()
 
     def last(self) -> dict[str, Any]:
@@ -94,6 +122,7 @@ class Progress:
         self._batch = experiment.task.train_data.global_batch_size
         self._images, self._trainer, self._history = manifest.images, trainer, history
         self._step, self._time = int(trainer.global_step.numpy()), time.monotonic()
+        self._waited, self._shown = 0.0, -LOG_SECONDS
 
     def __call__(self, output: orbit.runner.Output) -> None:
         step, now = int(self._trainer.global_step.numpy()), time.monotonic()
@@ -105,7 +134,10 @@ class Progress:
                 f"{', '.join(broken)} became {values[broken[0]]} between steps {self._step + 1} and {step}; the last "
                 "checkpoint is from before. Lower trainer.optimizer_config.learning_rate or raise its warm-up"
             )
-        rate = (step - self._step) * self._batch / (now - self._time)
+        elapsed = now - self._time
+        rate = (step - self._step) * self._batch / elapsed
+        waited = 0.0 if self._trainer.data_wait is None else float(self._trainer.data_wait.numpy())
+        share = min((waited - self._waited) / elapsed, 1.0)
         self._history.add(
             {
                 "step": step,
@@ -113,16 +145,29 @@ class Progress:
                 **{name: round(value, 6) for name, value in losses.items()},
                 "learning_rate": values["learning_rate"],
                 "images_per_second": round(rate, 2),
+                "data_wait": round(share, 4),
             }
         )
         left = (self._total - step) * self._batch / rate
-        print(
-            f"progress: train step {step}/{self._total}  loss {losses['total_loss']:.3f} "
+        self._show(
+            step,
+            f"loss {losses['total_loss']:.3f} "
             f"(centre {losses['ct_loss']:.3f}, size {losses['scale_loss']:.3f}, offset {losses['ct_offset_loss']:.3f})"
-            f"  lr {values['learning_rate']:.2e}  {rate:.1f} img/s  ETA {int(left // 60)}:{int(left % 60):02d}",
-            flush=True,
+            f"  lr {values['learning_rate']:.2e}  {rate:.1f} img/s  data wait {share:.0%}"
+            f"  ETA {int(left // 60)}:{int(left % 60):02d}",
         )
-        self._step, self._time = step, now
+        self._step, self._time, self._waited = step, now, waited
+
+    def _show(self, step: int, text: str) -> None:
+        """A bar that is overwritten on a terminal; in a log a line every LOG_SECONDS, and the last."""
+        if sys.stdout.isatty():
+            done = BAR_WIDTH * step // self._total
+            bar = "#" * done + "-" * (BAR_WIDTH - done)
+            end = "\n" if step >= self._total else ""
+            print(f"\r\x1b[K[{bar}] {step}/{self._total}  {text}", end=end, flush=True)
+        elif step >= self._total or time.monotonic() - self._shown >= LOG_SECONDS:
+            self._shown = time.monotonic()
+            print(f"progress: train step {step}/{self._total}  {text}", flush=True)
 
 
 class ValidationLoss:

@@ -13,21 +13,23 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from typing import Any
 
+import orbit
 import tensorflow as tf
 import tf_keras
 import yaml
-from official.common import distribute_utils
 from official.core import config_definitions as cfg
-from official.core import train_lib, train_utils
+from official.core import train_utils
 from official.modeling import hyperparams, optimization, performance
 
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
-from trainer import checkpoints, input_pipeline, loop
+from trainer import checkpoints, distribution, input_pipeline, loop, preemption
 from trainer.config import find_config, parse_config
-from trainer.experiment import as_dict, build_experiment, fit_to_records
+from trainer.experiment import as_dict, build_experiment, check, fit_to_records
+from trainer.preemption import Preempted, Preemption
 from trainer.task import Task, with_clipping
 
 EXPERIMENT = "centernet_hourglass_coco"
@@ -62,22 +64,29 @@ def train(
       loop.NonFiniteLoss: the loss became NaN or infinite.
     """
     manifest = input_pipeline.load_manifest(records)
-    experiment = _experiment(config, params_override, manifest, records, val_records, seed)
+    experiment = make_experiment(config, params_override, manifest, records, val_records, seed)
     digest = _digest(experiment, manifest, seed)
     done = checkpoints.read_summary(output)
     if done is not None and done["train_digest"] == digest:
         print(f"result: reused {output}: trained before with the same records, configuration and seed", flush=True)
         return done
-    checkpoints.start(output, digest)
+    strategy = distribution.make_strategy(experiment.runtime)
+    distribution.check_batch(
+        experiment.task.train_data.global_batch_size, strategy, "task.train_data.global_batch_size"
+    )
+    # Every worker must save, since reading synchronised variables takes all of them, but one folder takes one writer.
+    folder = output if distribution.is_chief(strategy) else tempfile.mkdtemp()
+    checkpoints.start(folder, digest)
 
-    # Resume policy: (1) the newest checkpoint of this folder, (2) task.init_checkpoint, (3) from scratch.
-    first_step = checkpoints.newest_step(output)
-    train_utils.serialize_config(experiment, output)
+    # Resume policy: (1) the newest whole checkpoint of this folder, (2) task.init_checkpoint, (3) from scratch.
+    newest = checkpoints.newest_whole(output, repair=distribution.is_chief(strategy))
+    first_step = checkpoints.step_of(newest)
     # Not 0: tf.data compares a global seed of 0 with our tensor seeds as Python values, which fails in a graph.
     tf_keras.utils.set_random_seed(seed + 1)
-    _set_precision(experiment.runtime)
-    strategy = _strategy(experiment.runtime)
-    _check_batch(experiment, strategy)
+    set_precision(experiment.runtime)
+    train_utils.serialize_config(experiment, folder)
+    # Outside the scope: a host's number, not one a replica.
+    data_wait = tf.Variable(0.0, trainable=False, dtype=tf.float64)
     with strategy.scope():
         task = Task(experiment.task, manifest, first_step)
         model = task.build_model()
@@ -85,18 +94,17 @@ def train(
         # Slots exist before the first step, so that a checkpoint restores into them at once.
         optimizer._create_all_weights(model.trainable_variables)
         trainer = loop.Trainer(experiment, task, model=model, optimizer=optimizer, evaluate=bool(val_records))
+        trainer.data_wait = data_wait
         task.step = trainer.global_step
-    history = loop.History(output, first_step)
-    runner = train_lib.OrbitExperimentRunner(
-        distribution_strategy=strategy,
-        task=task,
-        mode="train_and_eval" if val_records else "train",
-        params=experiment,
-        model_dir=output,
-        trainer=trainer,
-        train_actions=[loop.Progress(experiment, manifest, trainer, history)],
-        eval_actions=[loop.ValidationLoss(trainer, history)],
-        save_summary=False,
+    history = loop.History(folder, first_step, loop.read_history(output))
+    manager = tf.train.CheckpointManager(
+        trainer.checkpoint,
+        directory=folder,
+        max_to_keep=experiment.trainer.max_to_keep,
+        step_counter=trainer.global_step,
+        checkpoint_interval=experiment.trainer.checkpoint_interval,
+        # Also for the workers whose own folder is empty while the chief's has a checkpoint.
+        init_fn=lambda: trainer.checkpoint.restore(newest) if newest else trainer.initialize(),
     )
     print(
         f"training {sum(v.shape.num_elements() for v in model.trainable_variables) / 1e6:.2f} M parameters on "
@@ -105,7 +113,7 @@ def train(
         f"steps {first_step} to {experiment.trainer.train_steps}" + (f", resumed from {output}" if first_step else ""),
         flush=True,
     )
-    runner.run()
+    _run(experiment, strategy, trainer, manager, history, manifest)
     if isinstance(optimizer, optimization.ExponentialMovingAverage):
         with strategy.scope():
             optimizer.swap_weights()
@@ -124,12 +132,52 @@ def train(
         "ema": isinstance(optimizer, optimization.ExponentialMovingAverage),
         "last": last,
     }
-    checkpoints.finish(output, model, experiment.task, config, summary)
+    checkpoints.finish(folder, model, experiment.task, config, summary)
     print(f"result: step {summary['steps']}, loss {last['total_loss']:.3f}, {last['images_per_second']:.1f} img/s")
     return summary
 
 
-def _experiment(
+def _run(
+    experiment: cfg.ExperimentConfig,
+    strategy: tf.distribute.Strategy,
+    trainer: loop.Trainer,
+    manager: tf.train.CheckpointManager,
+    history: loop.History,
+    manifest: Manifest,
+) -> None:
+    """Orbit's loop, to the last step or to SIGTERM."""
+
+    def save() -> str:
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            # Saving takes all workers, and the others may not have been asked to stop.
+            return f"several workers can't save now; the newest checkpoint is {manager.latest_checkpoint}"
+        manager.save(int(trainer.global_step.numpy()), check_interval=False)
+        return f"saved {manager.latest_checkpoint}"
+
+    stop = Preemption()
+    controller = orbit.Controller(
+        strategy=strategy,
+        trainer=trainer,
+        evaluator=trainer if experiment.task.validation_data.input_path else None,
+        global_step=trainer.global_step,
+        steps_per_loop=experiment.trainer.steps_per_loop,
+        checkpoint_manager=manager,
+        train_actions=[loop.Progress(experiment, manifest, trainer, history), stop.action(save)],
+        eval_actions=[loop.ValidationLoss(trainer, history)],
+    )
+    settings = experiment.trainer
+    with stop.watch(), strategy.scope():
+        if experiment.task.validation_data.input_path:
+            controller.train_and_evaluate(
+                train_steps=settings.train_steps,
+                eval_steps=settings.validation_steps,
+                eval_interval=settings.validation_interval,
+            )
+        else:
+            controller.train(steps=settings.train_steps)
+
+
+def make_experiment(
     config: str, params_override: str, manifest: Manifest, records: str, val_records: str, seed: int
 ) -> cfg.ExperimentConfig:
     experiment = build_experiment(parse_config(config))
@@ -138,6 +186,7 @@ def _experiment(
             hyperparams.override_params_dict(experiment, params_override, is_strict=True)
         except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
             raise InputError(f"--params_override {params_override}: {' '.join(str(error).split())}") from error
+        check(experiment)
     fit_to_records(experiment, manifest, records)
     experiment.task.train_data.input_path = records
     experiment.task.train_data.seed = seed
@@ -161,39 +210,15 @@ def _digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: int) -> 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _set_precision(runtime: cfg.RuntimeConfig) -> None:
+def set_precision(runtime: cfg.RuntimeConfig) -> None:
     dtype = runtime.mixed_precision_dtype or "float32"
     if dtype not in ("float32", "float16", "bfloat16"):
         raise InputError(f"runtime.mixed_precision_dtype: {dtype!r}; use float32, float16 or bfloat16")
     performance.set_mixed_precision_policy(tf.as_dtype(dtype))
 
 
-def _strategy(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    if runtime.num_gpus > gpus:
-        raise InputError(f"runtime.num_gpus: {runtime.num_gpus}, but this machine has {gpus}; lower it")
-    name = runtime.distribution_strategy
-    if name == "tpu" and not runtime.tpu:
-        raise InputError("runtime.distribution_strategy: tpu needs runtime.tpu (an address, or local)")
-    return distribute_utils.get_distribution_strategy(
-        # A single CPU has nothing to mirror, and XLA can't compile a mirrored step.
-        distribution_strategy="one_device" if name == "mirrored" and not runtime.num_gpus else name,
-        all_reduce_alg=runtime.all_reduce_alg,
-        num_gpus=runtime.num_gpus,
-        tpu_address=runtime.tpu,
-    )
-
-
-def _check_batch(experiment: cfg.ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
-    batch, replicas = experiment.task.train_data.global_batch_size, strategy.num_replicas_in_sync
-    if batch % replicas:
-        raise InputError(
-            f"task.train_data.global_batch_size: {batch} is not a multiple of the {replicas} replicas; change it"
-        )
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, or 2 for bad input."""
+    """Exit code 0, 2 for bad input, or 75 when asked to stop: saved, the same command goes on."""
     parser = argparse.ArgumentParser(
         prog="python -m trainer.train",
         description="Train CenterNet on records made by beam_preprocess.",
@@ -224,6 +249,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Preempted as stop:
+        print(f"preempted: {stop}", file=sys.stderr)
+        return preemption.EXIT_CODE
     return 0
 
 

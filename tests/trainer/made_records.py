@@ -87,6 +87,7 @@ def write_records(
             "stride": 4,
             "heatmap_cutoff": CUTOFF,
             "gaussian_iou": 0.7,
+            "target_variant": "model-garden",
         },
     )
     (folder / NAME).write_text(manifest.to_json())
@@ -121,6 +122,8 @@ trainer:
   optimizer_config:
     learning_rate: {type: cosine, cosine: {initial_learning_rate: 0.001, decay_steps: 6}}
     warmup: {type: linear, linear: {warmup_steps: 1}}
+runtime:
+  distribution_strategy: one_device
 gate:
   min_ap: 0.1
 """

@@ -68,13 +68,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(records_folder: Path, tmp_path
     killed = tmp_path / "killed"
     process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while checkpoints.newest_step(str(killed)) < 2:
+    while checkpoints.step_of(tf.train.latest_checkpoint(str(killed))) < 2:
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    stopped_at = checkpoints.newest_step(str(killed))
+    stopped_at = checkpoints.step_of(tf.train.latest_checkpoint(str(killed)))
     assert checkpoints.read_summary(str(killed)) is None
 
     resumed = subprocess.run(command(killed), capture_output=True, text=True, check=True)
@@ -151,12 +151,12 @@ def test_bad_input_is_exit_code_2_and_one_line(
 
 
 def test_history_of_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:
-    history = loop.History(str(tmp_path), 0)
+    history = loop.History(str(tmp_path), 0, [])
     for step in (2, 4, 6):
         history.add({"step": step, "total_loss": 1.0})
     history.add({"step": 6, "validation_loss": 2.0})
     assert loop.read_history(str(tmp_path))[-1] == {"step": 6, "total_loss": 1.0, "validation_loss": 2.0}
-    assert loop.History(str(tmp_path), 4).last()["step"] == 4
+    assert loop.History(str(tmp_path), 4, loop.read_history(str(tmp_path))).last()["step"] == 4
     assert [row["step"] for row in loop.read_history(str(tmp_path))] == [2, 4]
 
 

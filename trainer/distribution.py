@@ -1,0 +1,69 @@
+"""Which devices train: the strategy of the `runtime:` section, and who of several workers writes."""
+
+import tensorflow as tf
+from official.common import distribute_utils
+from official.core import config_definitions as cfg
+
+from beam_preprocess.errors import InputError
+
+STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
+
+
+def make_strategy(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
+    """The strategy; to be called before any other operation, since workers connect here.
+
+    `mirrored` without GPUs mirrors over the logical CPU devices where there are several (tests), and is one device
+    otherwise: a single CPU has nothing to mirror, and XLA can't compile a mirrored step.
+
+    Raises:
+      InputError: the machine doesn't have what the section asks for.
+    """
+    name = runtime.distribution_strategy
+    if name not in STRATEGIES:
+        raise InputError(f"runtime.distribution_strategy: {name!r}; use one of {', '.join(STRATEGIES)}")
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if runtime.num_gpus > gpus:
+        raise InputError(f"runtime.num_gpus: {runtime.num_gpus}, but this machine has {gpus}; lower it")
+    if name == "tpu":
+        return _tpu_strategy(runtime.tpu)
+    if name == "mirrored" and not runtime.num_gpus:
+        cpus = tf.config.list_logical_devices("CPU")
+        if len(cpus) > 1:
+            return tf.distribute.MirroredStrategy([device.name for device in cpus])
+        name = "one_device"
+    return distribute_utils.get_distribution_strategy(
+        distribution_strategy=name, all_reduce_alg=runtime.all_reduce_alg, num_gpus=runtime.num_gpus
+    )
+
+
+def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
+    if not address:
+        raise InputError("runtime.distribution_strategy: tpu needs runtime.tpu (local on a TPU VM, or an address)")
+    try:
+        strategy = distribute_utils.get_distribution_strategy("tpu", tpu_address=address)
+    except (ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
+        raise InputError(
+            f"runtime.tpu: {address}: no TPU there ({type(error).__name__}: {' '.join(str(error).split())[:160]}); "
+            "run on a TPU VM with the tpu image, or choose another runtime.distribution_strategy"
+        ) from error
+    if strategy.extended.num_hosts > 1:
+        raise InputError(
+            f"runtime.tpu: {address}: a slice of {strategy.extended.num_hosts} hosts; each host would read all records "
+            "and write all checkpoints. Use a slice of one host (v3-8; v5e up to 2x4)"
+        )
+    return strategy
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes to the model folder; of several workers one does."""
+    return bool(strategy.extended.should_checkpoint)
+
+
+def check_batch(batch: int, strategy: tf.distribute.Strategy, key: str) -> None:
+    """
+    Raises:
+      InputError: the replicas can't share the batch equally.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch % replicas:
+        raise InputError(f"{key}: {batch} is not a multiple of the {replicas} replicas; change it")
