@@ -1,8 +1,9 @@
-"""Which devices train: the strategy of the `runtime:` section, and who of several workers writes."""
+"""Which devices train, in which precision: the `runtime:` section; and who of several workers writes."""
 
 import tensorflow as tf
 from official.common import distribute_utils
 from official.core import config_definitions as cfg
+from official.modeling import performance
 
 from beam_preprocess.errors import InputError
 
@@ -67,3 +68,15 @@ def check_batch(batch: int, strategy: tf.distribute.Strategy, key: str) -> None:
     replicas = strategy.num_replicas_in_sync
     if batch % replicas:
         raise InputError(f"{key}: {batch} is not a multiple of the {replicas} replicas; change it")
+
+
+def set_precision(runtime: cfg.RuntimeConfig) -> None:
+    """Keras's global policy; variables, losses and decoding stay in float32.
+
+    Raises:
+      InputError: no such precision.
+    """
+    dtype = runtime.mixed_precision_dtype or "float32"
+    if dtype not in ("float32", "float16", "bfloat16"):
+        raise InputError(f"runtime.mixed_precision_dtype: {dtype!r}; use float32, float16 or bfloat16")
+    performance.set_mixed_precision_policy(tf.as_dtype(dtype))

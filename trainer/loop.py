@@ -67,14 +67,15 @@ class History:
     A resumed run drops the rows after its checkpoint: they are measured again.
     """
 
-    def __init__(self, folder: str, first_step: int, earlier: list[dict[str, Any]]) -> None:
+    def __init__(self, folder: str, first_step: int, earlier: list[dict[str, Any]], name: str = HISTORY) -> None:
         """
         Args:
           folder: where to write; also TensorBoard's `tensorboard/`.
           first_step: of this run; later rows of earlier ones are dropped.
           earlier: what the file holds already.
+          name: of the file.
         """
-        self._path = os.path.join(folder, HISTORY)
+        self._path = os.path.join(folder, name)
         self._rows = [row for row in earlier if row["step"] <= first_step]
         self._summaries = tf.summary.create_file_writer(os.path.join(folder, "tensorboard"))
         self._write()
@@ -87,7 +88,7 @@ class History:
             self._rows.append(row)
         with self._summaries.as_default(step=row["step"]):
             for name, value in row.items():
-                if name != "step":
+                if name != "step" and value is not None:
                     tf.summary.scalar(name, value)
         self._write()
 
@@ -103,9 +104,9 @@ class History:
         tf.io.gfile.rename(temporary, self._path, overwrite=True)
 
 
-def read_history(folder: str) -> list[dict[str, Any]]:
+def read_history(folder: str, name: str = HISTORY) -> list[dict[str, Any]]:
     """The rows of a folder's history; none when there is no file yet."""
-    path = os.path.join(folder, HISTORY)
+    path = os.path.join(folder, name)
     if not tf.io.gfile.exists(path):
         return []
     with tf.io.gfile.GFile(path) as file:
@@ -170,7 +171,7 @@ class Progress:
             print(f"progress: train step {step}/{self._total}  {text}", flush=True)
 
 
-class ValidationLoss:
+class Validation:
     """After every validation: a history row and a line."""
 
     def __init__(self, trainer: Trainer, history: History) -> None:
@@ -179,5 +180,8 @@ class ValidationLoss:
     def __call__(self, output: orbit.runner.Output) -> None:
         step = int(self._trainer.global_step.numpy())
         loss = float(orbit.utils.get_value(output["total_loss"]))
-        self._history.add({"step": step, "validation_loss": round(loss, 6)})
-        print(f"progress: train step {step}: validation loss {loss:.3f}", flush=True)
+        # Without objects there is no AP: null, as everywhere.
+        ap, ap50 = (None if output[name] < 0 else round(float(output[name]), 6) for name in ("ap", "ap50"))
+        self._history.add({"step": step, "validation_loss": round(loss, 6), "ap": ap, "ap50": ap50})
+        shown = "n/a" if ap is None else f"{ap:.4f} (AP50 {ap50:.4f})"
+        print(f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on the records", flush=True)

@@ -9,7 +9,7 @@ from official.core import base_task
 from official.modeling import optimization
 
 from beam_preprocess.manifest import Manifest
-from trainer import augmentation, heatmap, initial_weights, input_pipeline, losses, modeling
+from trainer import augmentation, heatmap, initial_weights, input_pipeline, losses, modeling, validation
 from trainer.experiment import CenterNetTask, RecordsConfig
 from trainer.heatmap import Labels
 
@@ -142,10 +142,24 @@ class Task(base_task.Task):
         model: tf_keras.Model,
         metrics: list[tf_keras.metrics.Metric] | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Loss parts on one batch; AP is measured by `trainer.evaluate`, through the exported model."""
+        """Loss parts on one batch, and what AP needs."""
         image, labels = inputs
         outputs = model(input_pipeline.normalize(image), training=False)
-        return self._logs(self.build_losses(outputs["raw_output"], labels), metrics)
+        logs = self._logs(self.build_losses(outputs["raw_output"], labels), metrics)
+        return {**logs, **validation.step_outputs(outputs, labels)}
+
+    def aggregate_logs(self, state: Any = None, step_outputs: Any = None) -> Any:
+        """See `validation.collect`."""
+        return validation.collect(state, step_outputs)
+
+    def reduce_aggregated_logs(self, aggregated_logs: Any, global_step: Any = None) -> dict[str, float]:
+        """See `validation.score`."""
+        return validation.score(
+            aggregated_logs,
+            map_width=self._map_size[1],
+            stride=modeling.STRIDE,
+            num_classes=self.task_config.model.num_classes,
+        )
 
     def _logs(self, parts: dict[str, tf.Tensor], metrics: list[tf_keras.metrics.Metric] | None) -> dict[str, tf.Tensor]:
         replicas = float(tf.distribute.get_strategy().num_replicas_in_sync)

@@ -3,6 +3,7 @@
     python -m trainer.train --model_dir=OUT --records=DIR --config_file=trainer/configs/custom-small.yaml
     python -m trainer.train --model_dir=OUT --records=DIR --val_records=DIR --mode=train_and_eval \\
         --config_file=trainer/configs/demo.yaml --params_override=trainer.train_steps=200
+    python -m trainer.train --model_dir=OUT --val_records=DIR --mode=eval --config_file=trainer/configs/demo.yaml
 
 A folder that was trained with the same records, configuration and seed is left alone; one that was
 interrupted goes on from its newest checkpoint.
@@ -22,7 +23,7 @@ import tf_keras
 import yaml
 from official.core import config_definitions as cfg
 from official.core import train_utils
-from official.modeling import hyperparams, optimization, performance
+from official.modeling import hyperparams, optimization
 
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
@@ -31,8 +32,10 @@ from trainer.config import find_config, parse_config
 from trainer.experiment import as_dict, build_experiment, check, fit_to_records
 from trainer.preemption import Preempted, Preemption
 from trainer.task import Task, with_clipping
+from trainer.validate import validate
 
 EXPERIMENT = "centernet_hourglass_coco"
+MODES = ("train", "train_and_eval", "eval", "continuous_eval")
 
 
 def train(
@@ -83,7 +86,7 @@ def train(
     first_step = checkpoints.step_of(newest)
     # Not 0: tf.data compares a global seed of 0 with our tensor seeds as Python values, which fails in a graph.
     tf_keras.utils.set_random_seed(seed + 1)
-    set_precision(experiment.runtime)
+    distribution.set_precision(experiment.runtime)
     train_utils.serialize_config(experiment, folder)
     # Outside the scope: a host's number, not one a replica.
     data_wait = tf.Variable(0.0, trainable=False, dtype=tf.float64)
@@ -163,7 +166,7 @@ def _run(
         steps_per_loop=experiment.trainer.steps_per_loop,
         checkpoint_manager=manager,
         train_actions=[loop.Progress(experiment, manifest, trainer, history), stop.action(save)],
-        eval_actions=[loop.ValidationLoss(trainer, history)],
+        eval_actions=[loop.Validation(trainer, history)],
     )
     settings = experiment.trainer
     with stop.watch(), strategy.scope():
@@ -210,11 +213,37 @@ def _digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: int) -> 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def set_precision(runtime: cfg.RuntimeConfig) -> None:
-    dtype = runtime.mixed_precision_dtype or "float32"
-    if dtype not in ("float32", "float16", "bfloat16"):
-        raise InputError(f"runtime.mixed_precision_dtype: {dtype!r}; use float32, float16 or bfloat16")
-    performance.set_mixed_precision_policy(tf.as_dtype(dtype))
+def _run_mode(flags: argparse.Namespace) -> None:
+    needs = {"--records": "train" in flags.mode, "--val_records": "eval" in flags.mode}
+    for name, needed in needs.items():
+        value = getattr(flags, name.removeprefix("--"))
+        if needed != bool(value):
+            raise InputError(f"{name} {value!r}: mode {flags.mode} {'needs' if needed else 'reads no'} such folder")
+    config = find_config(flags.config_file).read_text()
+    override = flags.params_override
+    if flags.tpu:
+        override = ",".join(
+            part for part in (override, f"runtime.distribution_strategy=tpu,runtime.tpu={flags.tpu}") if part
+        )
+    if "train" in flags.mode:
+        train(
+            records=flags.records,
+            output=flags.model_dir,
+            config=config,
+            seed=flags.seed,
+            val_records=flags.val_records,
+            params_override=override,
+        )
+        return
+    manifest = input_pipeline.load_manifest(flags.val_records)
+    experiment = make_experiment(config, override, manifest, flags.val_records, flags.val_records, flags.seed)
+    row = validate(
+        experiment,
+        model_dir=flags.model_dir,
+        val_records=flags.val_records,
+        continuous=flags.mode == "continuous_eval",
+    )
+    print(f"result: {json.dumps(row)}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -226,26 +255,17 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model_dir", required=True, help="folder for checkpoints and the final weights")
-    parser.add_argument("--records", required=True, help="folder of training records (with manifest.json)")
-    parser.add_argument("--val_records", default="", help="folder of validation records (train_and_eval)")
+    parser.add_argument("--records", default="", help="folder of training records (with manifest.json)")
+    parser.add_argument("--val_records", default="", help="folder of validation records (all modes but train)")
+    parser.add_argument("--tpu", default="", help="train on this TPU: local on a TPU VM, or an address")
     parser.add_argument("--config_file", required=True, help="YAML file, or the name of a shipped config")
     parser.add_argument("--experiment", default=EXPERIMENT, choices=[EXPERIMENT], help="default: %(default)s")
-    parser.add_argument("--mode", default="train", choices=["train", "train_and_eval"], help="default: %(default)s")
+    parser.add_argument("--mode", default="train", choices=MODES, help="default: %(default)s")
     parser.add_argument("--params_override", default="", help="key=value,… or YAML, over the file's values")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     flags = parser.parse_args(argv)
     try:
-        if (flags.mode == "train_and_eval") != bool(flags.val_records):
-            raise InputError(f"--mode {flags.mode} with --val_records {flags.val_records!r}: give both or neither")
-        config = find_config(flags.config_file).read_text()
-        train(
-            records=flags.records,
-            output=flags.model_dir,
-            config=config,
-            seed=flags.seed,
-            val_records=flags.val_records,
-            params_override=flags.params_override,
-        )
+        _run_mode(flags)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

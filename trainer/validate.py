@@ -1,0 +1,78 @@
+"""The modes eval and continuous_eval: losses and AP of a training's checkpoints, without touching the training."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orbit
+import tf_keras
+from official.core import config_definitions as cfg
+
+from beam_preprocess.errors import InputError
+from trainer import checkpoints, distribution, input_pipeline, loop
+from trainer.task import Task
+
+HISTORY = "validation.jsonl"
+"""Beside the training's own history.jsonl, which only the training writes."""
+POLL_SECONDS = 1.0
+
+
+def validate(
+    experiment: cfg.ExperimentConfig, *, model_dir: str, val_records: str, continuous: bool = False
+) -> dict[str, Any]:
+    """Evaluates the newest checkpoint, or each one as it appears until the training's last step.
+
+    Args:
+      experiment: fitted to the validation records.
+      model_dir: of a training, running or done.
+      val_records: folder of validation records.
+      continuous: wait for further checkpoints, `trainer.continuous_eval_timeout` seconds for each.
+
+    Returns:
+      The newest row: step, validation_loss, ap, ap50.
+
+    Raises:
+      InputError: no checkpoint there.
+    """
+    newest = checkpoints.newest_whole(model_dir, repair=False)
+    if newest is None and not continuous:
+        raise InputError(f"{model_dir}: no checkpoint there; train first, or give the right --model_dir")
+    strategy = distribution.make_strategy(experiment.runtime)
+    distribution.check_batch(
+        experiment.task.validation_data.global_batch_size, strategy, "task.validation_data.global_batch_size"
+    )
+    distribution.set_precision(experiment.runtime)
+    with strategy.scope():
+        task = Task(experiment.task, input_pipeline.load_manifest(val_records))
+        model: tf_keras.Model = task.build_model()
+        # Its moving averages, where they are on, are what is evaluated.
+        optimizer = task.create_optimizer(experiment.trainer.optimizer_config, experiment.runtime)
+        optimizer._create_all_weights(model.trainable_variables)
+        trainer = loop.Trainer(experiment, task, model=model, optimizer=optimizer, train=False, evaluate=True)
+    history = loop.History(model_dir, 1 << 62, loop.read_history(model_dir, HISTORY), HISTORY)
+    settings = experiment.trainer
+    with strategy.scope():
+        controller = orbit.Controller(
+            strategy=strategy,
+            evaluator=trainer,
+            global_step=trainer.global_step,
+            eval_actions=[loop.Validation(trainer, history)],
+        )
+        for prefix in _coming(model_dir, settings) if continuous else [newest]:
+            trainer.checkpoint.restore(prefix).expect_partial()
+            controller.evaluate(steps=settings.validation_steps)
+    if not history.last():
+        raise InputError(f"{model_dir}: no checkpoint came within {settings.continuous_eval_timeout} s")
+    return history.last()
+
+
+def _coming(model_dir: str, settings: cfg.TrainerConfig) -> Iterator[str]:
+    """Checkpoints as they appear, the newest of each time, to the last step or a time without any."""
+    step, since = -1, time.monotonic()
+    while step < settings.train_steps and time.monotonic() - since < settings.continuous_eval_timeout:
+        newest = checkpoints.newest_whole(model_dir, repair=False)
+        if newest is None or checkpoints.step_of(newest) == step:
+            time.sleep(POLL_SECONDS)
+            continue
+        step, since = checkpoints.step_of(newest), time.monotonic()
+        yield newest
