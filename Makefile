@@ -8,7 +8,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test test-all check format lock clean
+.PHONY: golden images help setup demo test test-all check format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,10 +50,25 @@ format: $(STAMP)  ## format the code and fix what can be fixed
 pipeline.yaml: $(STAMP)  ## compile the graph
 	$(BIN)/python -m pipeline compile
 
+golden: $(STAMP)  ## write the compiled specs that tests/golden holds anew
+	PYTHONPATH=. $(BIN)/python tests/pipeline/golden.py
+
+IMAGE_REPOSITORY ?=
+IMAGE_VERSION ?= 0.1.0
+images:  ## build and push all images: IMAGE_REPOSITORY=REGION-docker.pkg.dev/PROJECT/centernet
+	@test -n "$(IMAGE_REPOSITORY)" || { echo "error: IMAGE_REPOSITORY: not given; there is no default"; exit 2; }
+	for kind in cpu gpu tpu beam; do \
+		docker build --file trainer/Dockerfile --target $$kind --tag $(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION) . && \
+		docker push $(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION) || exit 1; \
+	done
+
 lock: | $(UV)  ## resolve the dependencies of pyproject.toml anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml \
 		-o requirements-dev.lock
+	{ echo "# What tensorflow[and-cuda] adds to requirements.lock. Written by make lock."; \
+		echo "tensorflow[and-cuda]" | $(UV) pip compile --quiet --no-header --no-annotate --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 -c requirements.lock - | grep "^nvidia-"; } > trainer/requirements-gpu.lock
 
 clean:  ## remove caches and the environment; runs, registry and demo data stay
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis

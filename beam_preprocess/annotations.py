@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import fsspec
-import ijson
 import numpy as np
 
 from beam_preprocess.errors import InputError
+from beam_preprocess.json_sections import JsonProblem, Sections
 from beam_preprocess.manifest import Category
+from beam_preprocess.reasons import Reason, UnusableFile
 
 SECTIONS = ("images", "annotations", "categories")
 
@@ -63,8 +64,9 @@ def load_annotations(uri: str) -> CocoAnnotations:
       uri: local path or fsspec URI.
 
     Raises:
-      InputError: the file is missing, empty, not JSON, truncated, not in COCO's form, or has no image or no
-        category.
+      InputError: the file is missing or can't be opened.
+      UnusableFile: an InputError with a reason: empty, not JSON, truncated, a section missing, not in COCO's form,
+        no image or no category.
     """
     image_ids, image_sizes, file_names = array("q"), array("q"), []
     ann_ids, ann_images, ann_categories, lengths = array("q"), array("q"), array("q"), array("q")
@@ -72,28 +74,27 @@ def load_annotations(uri: str) -> CocoAnnotations:
     categories: list[tuple[int, str]] = []
     digest = hashlib.sha256()
 
-    # One pass a section: ijson's C parser skips what it is not asked for faster than Python can route events.
-    for where, entry in _entries(uri, "images", digest):
-        image_ids.append(_integer(where, entry, "id"))
-        image_sizes.extend((_integer(where, entry, "height"), _integer(where, entry, "width")))
-        file_names.append(_text(where, entry, "file_name"))
-    for where, entry in _entries(uri, "annotations"):
-        ann_ids.append(_integer(where, entry, "id"))
-        ann_images.append(_integer(where, entry, "image_id"))
-        ann_categories.append(_integer(where, entry, "category_id"))
-        length, bbox = _bbox(entry.get("bbox"))
-        lengths.append(length)
-        bboxes.extend(bbox)
-        crowd.append(bool(entry.get("iscrowd", 0)))
-    for where, entry in _entries(uri, "categories"):
-        categories.append((_integer(where, entry, "id"), _text(where, entry, "name")))
+    for section, where, entry in _entries(uri, digest):
+        if section == "annotations":
+            ann_ids.append(_integer(where, entry, "id"))
+            ann_images.append(_integer(where, entry, "image_id"))
+            ann_categories.append(_integer(where, entry, "category_id"))
+            length, bbox = _bbox(entry.get("bbox"))
+            lengths.append(length)
+            bboxes.extend(bbox)
+            crowd.append(bool(entry.get("iscrowd", 0)))
+        elif section == "images":
+            image_ids.append(_integer(where, entry, "id"))
+            image_sizes.extend((_integer(where, entry, "height"), _integer(where, entry, "width")))
+            file_names.append(_text(where, entry, "file_name"))
+        else:
+            categories.append((_integer(where, entry, "id"), _text(where, entry, "name")))
 
-    counts = dict(zip(SECTIONS, (len(image_ids), len(ann_ids), len(categories)), strict=True))
-    if 0 in counts.values():
-        _check_sections(uri)
-    for section in ("images", "categories"):
-        if not counts[section]:
-            raise InputError(f"{uri}: '{section}' is empty; a data set needs at least one entry there")
+    for name, count in (("images", len(image_ids)), ("categories", len(categories))):
+        if not count:
+            raise UnusableFile(
+                Reason.MALFORMED_FILE, f"{uri}: '{name}' is empty; a data set needs at least one entry there"
+            )
     return CocoAnnotations(
         uri=uri,
         content_digest=digest.hexdigest(),
@@ -145,8 +146,6 @@ class _StrictJson:
         self._stream, self._digest, self._rest = stream, digest, b""
 
     def read(self, size: int = _CHUNK) -> bytes:
-        if size == 0:  # ijson asks once, to learn whether this is bytes or text
-            return b""
         while True:
             data = self._stream.read(max(size, _CHUNK))
             if self._digest is not None:
@@ -165,18 +164,36 @@ class _StrictJson:
                 return ready
 
 
-def _entries(uri: str, section: str, digest: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(its name for messages, entry) of one top-level list."""
+class _Where:
+    """An entry's name for messages; made only when there is one."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._section, self._index = uri, "", -1
+
+    def move(self, section: str) -> None:
+        self._index = self._index + 1 if section == self._section else 0
+        self._section = section
+
+    def __str__(self) -> str:
+        return f"{self._uri}: {self._section}[{self._index}]"
+
+
+def _entries(uri: str, digest: Any) -> Iterator[tuple[str, _Where, dict[str, Any]]]:
+    """(section, its place for messages, entry) of the three lists, in file order."""
+    where = _Where(uri)
     with _opened(uri) as stream:
         try:
-            for i, entry in enumerate(ijson.items(_StrictJson(stream, digest), f"{section}.item", use_float=True)):
-                where = f"{uri}: {section}[{i}]"
+            for section, entry in Sections(_StrictJson(stream, digest), SECTIONS):
+                where.move(section)
                 if not isinstance(entry, dict):
-                    raise InputError(f"{where} is {_short(entry)}, not an object; see COCO's data format")
-                yield where, entry
-        except (ijson.JSONError, UnicodeDecodeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{uri}: not valid JSON ({reason}); export the annotations again") from error
+                    raise UnusableFile(
+                        Reason.MALFORMED_FILE, f"{where} is {_short(entry)}, not an object; see COCO's data format"
+                    )
+                yield section, where, entry
+        except JsonProblem as problem:
+            not_json = problem.reason in (Reason.NOT_JSON, Reason.TRUNCATED_FILE)
+            message = f"not valid JSON ({problem}); export the annotations again" if not_json else str(problem)
+            raise UnusableFile(problem.reason, f"{uri}: {message}") from problem
 
 
 def _opened(uri: str) -> Any:
@@ -189,43 +206,24 @@ def _opened(uri: str) -> Any:
     first = opened.read(1)
     if not first:
         opened.close()
-        raise InputError(f"{uri}: the file is empty; export the annotations again")
+        raise UnusableFile(Reason.EMPTY_FILE, f"{uri}: the file is empty; export the annotations again")
     opened.seek(0)
     return opened
 
 
-def _check_sections(uri: str) -> None:
-    """Says which section is missing or is not a list; only called when one yielded nothing."""
-    found: dict[str, str] = {}
-    with _opened(uri) as stream:
-        for prefix, event, value in ijson.parse(_StrictJson(stream)):
-            if not prefix and event not in ("start_map", "map_key", "end_map"):
-                raise InputError(f"{uri}: holds a list or a value, not an object; COCO files are an object")
-            if event == "map_key" and not prefix:
-                found[value] = ""
-            elif prefix in found and not found[prefix]:
-                found[prefix] = event
-    missing = [section for section in SECTIONS if section not in found]
-    if missing:
-        raise InputError(f"{uri}: lacks {', '.join(missing)}; a COCO file has {', '.join(SECTIONS)}")
-    for section in SECTIONS:
-        if found[section] != "start_array":
-            raise InputError(f"{uri}: '{section}' is not a list; a COCO file has a list there")
-
-
-def _integer(where: str, entry: dict[str, Any], key: str) -> int:
+def _integer(where: _Where, entry: dict[str, Any], key: str) -> int:
     value = entry.get(key)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value < 1 << 63:
-        raise InputError(f"{where}: '{key}' is {_short(value)}; COCO needs an integer there")
+        raise UnusableFile(Reason.MALFORMED_FILE, f"{where}: '{key}' is {_short(value)}; COCO needs an integer there")
     return value
 
 
-def _text(where: str, entry: dict[str, Any], key: str) -> str:
+def _text(where: _Where, entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str):
-        raise InputError(f"{where}: '{key}' is {_short(value)}; COCO needs a string there")
+        raise UnusableFile(Reason.MALFORMED_FILE, f"{where}: '{key}' is {_short(value)}; COCO needs a string there")
     return value
 
 

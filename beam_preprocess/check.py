@@ -1,9 +1,9 @@
 """Checks a data set before any long work: annotations, folders, image headers, digests. No Beam, no TensorFlow."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
 
 import fsspec
 import numpy as np
@@ -12,16 +12,14 @@ from fsspec.implementations.local import LocalFileSystem
 from beam_preprocess.annotations import CocoAnnotations, class_map, load_annotations
 from beam_preprocess.config import PreprocessConfig
 from beam_preprocess.errors import InputError
-from beam_preprocess.images import ImageProblem, check_header
+from beam_preprocess.images import ImageProblem, check_header, decode
 from beam_preprocess.manifest import Category
 from beam_preprocess.progress import Progress
+from beam_preprocess.reasons import Action, Reason, Reject, count_by_reason
 from beam_preprocess.shards import area_range
 from beam_preprocess.sources import SourceFile, data_digest, list_images
 from beam_preprocess.validate import (
-    Reason,
-    Reject,
-    check_limits,
-    count_by_reason,
+    limit_passed,
     lost_boxes,
     validate_boxes,
     validate_images,
@@ -29,6 +27,8 @@ from beam_preprocess.validate import (
 
 EXAMPLES = 3
 """Rejects of each reason that the report spells out."""
+
+_BATCH = 4096
 
 
 def check_data(
@@ -39,7 +39,7 @@ def check_data(
     val_annotations: str,
     config: PreprocessConfig,
 ) -> dict[str, Any]:
-    """Validates both splits without decoding pixels.
+    """Validates both splits by their headers, and refuses what passes a limit: the first step of a run.
 
     Every image's bytes are read for the digest and its header for format and size; whether its pixels decode is
     for the preprocessing to find. In a bucket only the listing is read.
@@ -52,24 +52,58 @@ def check_data(
       config: the `preprocess:` section.
 
     Returns:
-      {"categories": [{"index", "id", "name"}], "num_classes": int, "train": split, "val": split}, where split has
-      image_folder, annotations, images, objects, crowds, boxes, data_digest, headers_read, rejects (by reason),
-      examples (by reason), class_histogram and size_histogram.
+      See `examine`.
+
+    Raises:
+      InputError: as `examine`, or a reject limit passed (`validate.check_limits`).
+    """
+    sources = {"train": (train_images, train_annotations), "val": (val_images, val_annotations)}
+    report = examine(sources, config, depth="headers")
+    for split in sources:
+        if report[split]["over_limit"]:
+            raise InputError(report[split]["over_limit"])
+    return report
+
+
+def examine(
+    sources: Mapping[str, tuple[str, str]],
+    config: PreprocessConfig,
+    *,
+    depth: Literal["headers", "pixels"] = "pixels",
+    num_workers: int = 1,
+) -> dict[str, Any]:
+    """Validates one split or both.
+
+    Args:
+      sources: (image folder, annotation file) of "train", "val" or both; paths or URIs.
+      config: the `preprocess:` section.
+      depth: "pixels" decodes every image, as the preprocessing does; "headers" doesn't, and in a bucket reads the
+        listing only.
+      num_workers: threads that decode.
+
+    Returns:
+      {"categories": [{"index", "id", "name"}], "num_classes": int} and for each split a mapping of image_folder,
+      annotations, images, boxes, objects, crowds, data_digest, depth (what was looked at: "listing", "headers",
+      "pixels"), rejects (by reason), examples (by reason), over_limit (the message of the limit passed, or null),
+      class_histogram, size_histogram.
 
     Raises:
       InputError: a missing or malformed file, no image in common between folder and annotations, categories that
-        differ between the splits, or a reject limit passed (`validate.check_limits`).
+        differ between the splits, or no usable box for training.
     """
-    train, val = load_annotations(train_annotations), load_annotations(val_annotations)
-    categories, num_classes = class_map(train.categories, config.class_index)
-    class_map(val.categories, config.class_index)
-    _check_categories(train, val, config)
-    return {
+    parsed = {split: load_annotations(annotations) for split, (_, annotations) in sources.items()}
+    first = next(iter(parsed.values()))
+    categories, num_classes = class_map(first.categories, config.class_index)
+    for other in list(parsed.values())[1:]:
+        class_map(other.categories, config.class_index)
+        _check_categories(first, other, config)
+    report: dict[str, Any] = {
         "categories": [{"index": c.index, "id": c.id, "name": c.name} for c in categories],
         "num_classes": num_classes,
-        "train": check_split("train", train_images, train, categories, config),
-        "val": check_split("val", val_images, val, categories, config),
     }
+    for split, coco in parsed.items():
+        report[split] = check_split(split, sources[split][0], coco, categories, config, depth, num_workers)
+    return report
 
 
 def _check_categories(train: CocoAnnotations, val: CocoAnnotations, config: PreprocessConfig) -> None:
@@ -99,16 +133,19 @@ def check_split(
     coco: CocoAnnotations,
     categories: Sequence[Category],
     config: PreprocessConfig,
+    depth: Literal["headers", "pixels"] = "headers",
+    num_workers: int = 1,
 ) -> dict[str, Any]:
+    """One split of `examine`."""
     keep_images, rejects = validate_images(coco)
     names = [name for name, keep in zip(coco.file_names, keep_images, strict=True) if keep]
     files = list_images(images, names, coco.uri)
-    header_rejects, headers_read = _check_headers(split, images, coco, keep_images, files)
-    rejects += header_rejects
+    looker = _Looker(images, coco, files, depth)
+    rejects += _look(looker, np.flatnonzero(keep_images).tolist(), f"checking {split} images", num_workers)
     keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
     rejects += box_rejects
     counts = count_by_reason(rejects)
-    check_limits(
+    over_limit = limit_passed(
         split,
         images=len(coco.image_ids),
         boxes=len(coco.annotation_ids),
@@ -132,45 +169,69 @@ def check_split(
         "objects": int(objects.sum()),
         "crowds": int((keep_boxes & coco.crowd).sum()),
         "data_digest": data_digest(coco.content_digest, names, files),
-        "headers_read": headers_read,
+        "depth": looker.depth,
         "rejects": counts,
         "examples": _examples(rejects),
+        "over_limit": over_limit,
         "class_histogram": dict(class_histogram),
         "size_histogram": {name: of_size[name] for name in ("small", "medium", "large")},
     }
 
 
-def _check_headers(
-    split: str, images: str, coco: CocoAnnotations, keep: np.ndarray, files: Mapping[str, SourceFile]
-) -> tuple[list[Reject], bool]:
-    """(rejects, whether headers were read: in a bucket that would cost a request an image)."""
-    fs, root = fsspec.core.url_to_fs(images)
-    local = isinstance(fs, LocalFileSystem)
-    boxes_of = Counter(coco.annotation_image_ids.tolist())
-    progress = Progress(f"checking {split} image headers", total=int(keep.sum()), unit="images")
-    rejects: list[Reject] = []
-    for done, i in enumerate(np.flatnonzero(keep).tolist(), start=1):
-        name, image_id = coco.file_names[i], int(coco.image_ids[i])
-        height, width = coco.image_sizes[i].tolist()
-        problem: tuple[Reason, str] | None = None
-        if name not in files:
-            problem = Reason.MISSING_IMAGE, f"not in {images}"
-        elif local:
-            try:
-                with open(os.path.join(root, name), "rb") as file:
+class _Looker:
+    """Looks at one image after the other."""
+
+    def __init__(self, images: str, coco: CocoAnnotations, files: Mapping[str, SourceFile], depth: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(images)
+        self._images, self._coco, self._files = images, coco, files
+        self._boxes_of = Counter(coco.annotation_image_ids.tolist())
+        local = isinstance(self._fs, LocalFileSystem)
+        self.depth = depth if local or depth == "pixels" else "listing"
+        """Headers are read from local files only: in a bucket they would cost a request an image."""
+
+    def __call__(self, i: int) -> list[Reject]:
+        """The rejects of images[i]."""
+        name = self._coco.file_names[i]
+        height, width = self._coco.image_sizes[i].tolist()
+        if name not in self._files:
+            return [self._dropped(i, Reason.MISSING_IMAGE, f"not in {self._images}")]
+        path = f"{self._root.rstrip('/')}/{name}"
+        try:
+            if self.depth == "pixels":
+                found = decode(self._fs.cat_file(path), (height, width))
+                return [self._reject(i, reason, detail) for reason, detail in found.conversions]
+            if self.depth == "headers":
+                with open(path, "rb") as file:
                     check_header(file, (height, width))
-            except ImageProblem as error:
-                problem = error.reason, error.detail
-        if problem:
-            detail = problem[1] + lost_boxes(boxes_of[image_id])
-            rejects.append(Reject(reason=problem[0], image_id=image_id, file_name=name, detail=detail))
-        progress.update(done, f"{len(rejects)} rejects so far")
-    return rejects, local
+        except ImageProblem as problem:
+            return [self._dropped(i, problem.reason, problem.detail)]
+        except PermissionError as error:
+            return [self._dropped(i, Reason.UNREADABLE_IMAGE, str(error.strerror))]
+        return []
+
+    def _dropped(self, i: int, reason: Reason, detail: str) -> Reject:
+        return self._reject(i, reason, detail + lost_boxes(self._boxes_of[int(self._coco.image_ids[i])]))
+
+    def _reject(self, i: int, reason: Reason, detail: str) -> Reject:
+        image_id, name = int(self._coco.image_ids[i]), self._coco.file_names[i]
+        return Reject(reason=reason, image_id=image_id, file_name=name, detail=detail)
+
+
+def _look(looker: _Looker, indices: Sequence[int], label: str, num_workers: int) -> list[Reject]:
+    """The rejects in the order of the indices, with a progress line."""
+    progress = Progress(label, total=len(indices), unit="images")
+    rejects: list[Reject] = []
+    with ThreadPoolExecutor(num_workers) as threads:
+        for start in range(0, len(indices), _BATCH):  # bounded: `map` takes all its input at once
+            batch = indices[start : start + _BATCH]
+            for done, found in enumerate(threads.map(looker, batch), start=start + 1):
+                rejects.extend(found)
+                progress.update(done, f"{len(rejects)} rejects so far")
+    return rejects
 
 
 def _first_dropped(rejects: Sequence[Reject]) -> str:
-    dropped = [reject for reject in rejects if reject.reason.action.value == "dropped"]
-    return _sentence(dropped[0]) if dropped else "none"
+    return next((str(reject) for reject in rejects if reject.reason.action is Action.DROPPED), "none")
 
 
 def _examples(rejects: Sequence[Reject]) -> dict[str, list[str]]:
@@ -178,11 +239,5 @@ def _examples(rejects: Sequence[Reject]) -> dict[str, list[str]]:
     for reject in rejects:
         of_reason = examples.setdefault(reject.reason.value, [])
         if len(of_reason) < EXAMPLES:
-            of_reason.append(_sentence(reject))
+            of_reason.append(str(reject))
     return examples
-
-
-def _sentence(reject: Reject) -> str:
-    what = f"image {reject.image_id}" + (f" ({reject.file_name})" if reject.file_name else "")
-    annotation = "" if reject.annotation_id is None else f", annotation {reject.annotation_id}"
-    return f"{what}{annotation}: {reject.detail}"

@@ -40,8 +40,13 @@ class PreprocessConfig:
     gaussian_iou: float = 0.7
     """IoU from which the Gaussian radius is derived (the paper's, section 3)."""
 
-    heatmap_cutoff: float = 1e-3
-    """Heatmap values below this are not stored."""
+    heatmap_cutoff: float = 2.5e-4
+    """Heatmap values below this are not stored. A cell's negative focal loss has the factor (1 - value)^4, so leaving
+    out values below c changes the loss by a relative 1 - (1 - c)^4 at most, whatever the predictions: 1e-3 here."""
+
+    target_variant: Literal["model-garden", "original"] = "model-garden"
+    """Heatmaps as Model Garden defines them, or as the original implementation (sides rounded up to whole cells,
+    Gaussians that end at their radius)."""
 
     class_index: Literal["rank", "id-minus-1"] = "rank"
     """How category ids become class indices; "id-minus-1" gives Model Garden's 90 COCO channels."""
@@ -65,6 +70,12 @@ class PreprocessConfig:
             ("jpeg_quality", self.jpeg_quality, 1 <= self.jpeg_quality <= 100, "1 to 100"),
             ("gaussian_iou", self.gaussian_iou, 0 < self.gaussian_iou < 1, "a fraction between 0 and 1"),
             ("heatmap_cutoff", self.heatmap_cutoff, 0 < self.heatmap_cutoff < 1, "between 0 and 1"),
+            (
+                "target_variant",
+                self.target_variant,
+                self.target_variant in ("model-garden", "original"),
+                "'model-garden' or 'original'",
+            ),
             ("class_index", self.class_index, self.class_index in ("rank", "id-minus-1"), "'rank' or 'id-minus-1'"),
             ("max_reject_fraction", self.max_reject_fraction, 0 <= self.max_reject_fraction <= 1, "0 to 1"),
         ]

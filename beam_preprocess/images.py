@@ -18,12 +18,15 @@ import simplejpeg
 from PIL import Image
 
 from beam_preprocess.geometry import View, shrinks
-from beam_preprocess.validate import Reason, size_problem
+from beam_preprocess.reasons import Reason
+from beam_preprocess.validate import size_problem
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 
 _EXIF_ORIENTATION = 0x0112
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
+_LONGEST_MAGIC = 8
 _BENIGN_JPEG_WARNING = "extraneous bytes before marker"
 
 # Images above Pillow's limit are rejected by our own check of the header (validate.MAX_PIXELS).
@@ -96,7 +99,7 @@ def _decode_jpeg(data: bytes, declared: tuple[int, int]) -> Decoded | None:
         # Stray bytes between segments are common and harmless; anything else means that pixels are lost, which
         # decoders that only warn paint gray.
         if _BENIGN_JPEG_WARNING not in str(error):
-            raise ImageProblem(Reason.UNREADABLE_IMAGE, str(error)) from error
+            raise _damage(error) from error
         pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=False)
         conversions.append((Reason.CONVERTED_DAMAGED_JPEG, str(error)))
     return Decoded(pixels=pixels, conversions=tuple(conversions))
@@ -107,10 +110,32 @@ def _pillow(data: bytes | BinaryIO) -> Image.Image:
         return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
     except Image.DecompressionBombError as error:
         raise ImageProblem(Reason.TOO_MANY_PIXELS, str(error)) from error
-    except _PILLOW_ERRORS as error:
+    except Image.UnidentifiedImageError as error:
         # Pillow's message would name the address of a buffer.
-        detail = "not an image that Pillow can identify" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ImageProblem(Reason.UNREADABLE_IMAGE, str(detail)) from error
+        raise _unidentified(data) from error
+    except _PILLOW_ERRORS as error:
+        raise _damage(error) from error
+
+
+def _unidentified(data: bytes | BinaryIO) -> ImageProblem:
+    """Tells an empty file, a few first bytes of an image, and something else apart."""
+    if isinstance(data, bytes):
+        start = data[:_LONGEST_MAGIC]
+    else:
+        data.seek(0)
+        start = data.read(_LONGEST_MAGIC)
+    if not start:
+        return ImageProblem(Reason.ZERO_SIZE, "the file has 0 bytes")
+    if start.startswith(_MAGIC):
+        return ImageProblem(Reason.TRUNCATED_IMAGE, "it begins like an image, but its header isn't whole")
+    return ImageProblem(Reason.NOT_AN_IMAGE, f"not an image that Pillow can identify; it begins with {start!r}")
+
+
+def _damage(error: Exception) -> ImageProblem:
+    """Truncated when the decoder ran out of bytes, else unreadable."""
+    text = str(error)
+    cut = isinstance(error, EOFError) or any(word in text.lower() for word in ("truncated", "premature end"))
+    return ImageProblem(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, text)
 
 
 def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
@@ -157,7 +182,7 @@ def _decode_pillow(image: Image.Image) -> Decoded:
             # A plain drop of alpha, as TensorFlow does: the exported model must see the same pixels.
             pixels = np.asarray(image.convert("RGB"))
     except _PILLOW_ERRORS as error:
-        raise ImageProblem(Reason.UNREADABLE_IMAGE, str(error)) from error
+        raise _damage(error) from error
     return Decoded(pixels=np.ascontiguousarray(pixels), conversions=tuple(conversions))
 
 

@@ -4,6 +4,7 @@ Order matters. Before anything is written, the old manifest goes, then the old s
 shards of two runs under one manifest. The new manifest is renamed into place when all shards are.
 """
 
+import json
 import os
 import uuid
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,11 @@ from fsspec.implementations.local import LocalFileSystem
 from beam_preprocess import manifest as manifests
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
+from beam_preprocess.reasons import Reject
 from beam_preprocess.shards import OURS, ShardResult
+
+FILE_REJECTS = "rejects-annotations.jsonl"
+"""The line of an annotation file that can't be used."""
 
 _PLAN_PREFIX = ".plan-"
 
@@ -83,15 +88,22 @@ class OutputFolder:
             elif name.startswith(_PLAN_PREFIX):
                 self._fs.rm(self._path(name), recursive=True)
 
+    def write_file_reject(self, reject: Reject) -> None:
+        """The one reject line of an annotation file that can't be used. Finished records stay: they aren't of it."""
+        self._write_whole(FILE_REJECTS, json.dumps(reject.to_mapping()) + "\n")
+
     def write_plans(self, records_digest: str, shards: Iterable[Sequence[str]]) -> "Plans":
         """Writes one plan file for each shard's lines."""
         return Plans(f"{self.uri.rstrip('/')}/{_PLAN_PREFIX}{records_digest[:16]}", shards)
 
     def write_manifest(self, manifest: Manifest) -> None:
         """The ready marker: appears whole or not at all."""
-        temporary = self._path(f"{manifests.NAME}.tmp-{uuid.uuid4().hex}")
-        self._fs.pipe_file(temporary, manifest.to_json().encode())
-        self._fs.mv(temporary, self._path(manifests.NAME))
+        self._write_whole(manifests.NAME, manifest.to_json())
+
+    def _write_whole(self, name: str, text: str) -> None:
+        temporary = self._path(f"{name}.tmp-{uuid.uuid4().hex}")
+        self._fs.pipe_file(temporary, text.encode())
+        self._fs.mv(temporary, self._path(name))
 
 
 class Plans:

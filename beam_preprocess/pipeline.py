@@ -22,16 +22,19 @@ from beam_preprocess.manifest import Category, Manifest
 from beam_preprocess.options import beam_options
 from beam_preprocess.output import OutputFolder, Plans, absolute
 from beam_preprocess.progress import Progress, Watcher
+from beam_preprocess.reasons import Reason, Reject, UnusableFile
 from beam_preprocess.records import SCHEMA_VERSION
 from beam_preprocess.shards import ShardJob, ShardResult, number_of_shards, plan_shards
 from beam_preprocess.sources import data_digest, list_images
 from beam_preprocess.transforms import WriteRecords, write_result
-from beam_preprocess.validate import Reason, check_limits, validate_boxes, validate_images
+from beam_preprocess.validate import check_limits, validate_boxes, validate_images
 
 CODE = (
     "annotations.py",
     "geometry.py",
     "images.py",
+    "json_sections.py",
+    "reasons.py",
     "records.py",
     "shards.py",
     "targets.py",
@@ -54,6 +57,7 @@ def preprocess(
     num_shards: int | None = None,
     num_workers: int = 1,
     pipeline_args: Sequence[str] = (),
+    force: bool = False,
 ) -> Manifest:
     """Writes the records of one split, or finds them already written.
 
@@ -68,6 +72,7 @@ def preprocess(
       num_shards: files per view; None chooses by the number of images.
       num_workers: local worker processes.
       pipeline_args: Beam options.
+      force: write the records again even if `output` already holds them.
 
     Returns:
       The manifest, as written to `output`.
@@ -80,7 +85,11 @@ def preprocess(
     options = beam_options(pipeline_args, num_workers)
     folder = OutputFolder(output)
     folder.make_writable()
-    coco = load_annotations(annotations)
+    try:
+        coco = load_annotations(annotations)
+    except UnusableFile as problem:
+        folder.write_file_reject(Reject(reason=problem.reason, image_id=0, file_name=annotations, detail=str(problem)))
+        raise
     categories, num_classes = class_map(coco.categories, config.class_index)
     keep_images, image_rejects = validate_images(coco)
     names = [name for name, keep in zip(coco.file_names, keep_images, strict=True) if keep]
@@ -97,8 +106,11 @@ def preprocess(
     records_digest = _records_digest(source_digest, job)
 
     ready = folder.ready_manifest(split, records_digest)
-    if ready:
-        print(f"result: {_summary(ready)}; {output} already holds these records, reused", flush=True)
+    if ready and not force:
+        print(
+            f"result: {_summary(ready)}; {output} already holds these records, reused (--force writes them again)",
+            flush=True,
+        )
         return ready
     folder.sweep()
     keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)

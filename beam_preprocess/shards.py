@@ -17,14 +17,16 @@ import numpy as np
 from beam_preprocess.annotations import CocoAnnotations
 from beam_preprocess.config import PreprocessConfig
 from beam_preprocess.manifest import Category, Shard
-from beam_preprocess.validate import Reject
+from beam_preprocess.reasons import Reject
 from beam_preprocess.views import Labels
 
 IMAGES_PER_SHARD = 256
 FEWEST_SHARDS = 8
 MOST_SHARDS = 1024
 
-OURS = re.compile(r"(train|val)-v\d+-\d{5}-of-\d{5}\.tfrecord(\.tmp-\w+)?|rejects-\d{5}-of-\d{5}\.jsonl(\.tmp-\w+)?")
+OURS = re.compile(
+    r"((train|val)-v\d+-\d{5}-of-\d{5}\.tfrecord|rejects-(\d{5}-of-\d{5}|annotations)\.jsonl|preview\.jpg)(\.tmp-\w+)?"
+)
 """Names of the files that a run writes into its output folder, besides the manifest."""
 
 SIZE_RANGES = ((32.0**2, "small"), (96.0**2, "medium"), (float("inf"), "large"))

@@ -7,13 +7,20 @@ original's radius formula (its roots divide by 2, not by 2a: kept, because every
 A heatmap value depends only on the object's integer radius and on the integer squared distance d² to its
 centre cell, so it is stored as a *code*: an index into the table of exp(-d² / 2σ²) over (radius, d²) above
 the cut-off. That is lossless, and 16 bits suffice for a 128 × 128 map.
+
+The variant "original" is that of the original implementation (xingyizhou/CenterNet, src/lib/datasets/sample/ctdet.py
+and utils/image.py): the radius is that of the sides rounded up to whole cells, and a Gaussian ends at its radius.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+
+Variant: TypeAlias = Literal["model-garden", "original"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +102,13 @@ class CodeTable:
 
 
 @lru_cache(maxsize=8)
-def code_table(map_size: tuple[int, int], cutoff: float, min_iou: float = 0.7) -> CodeTable:
+def code_table(
+    map_size: tuple[int, int], cutoff: float, min_iou: float = 0.7, variant: Variant = "model-garden"
+) -> CodeTable:
     """The table for maps of (height, width) cells; a function of its arguments alone.
 
-    exp is taken in float64 and rounded once, so that the table does not depend on a machine's float32 exp.
+    exp is taken in float64 and rounded once, so that the table does not depend on a machine's float32 exp. The
+    variant "original" ends a Gaussian at its radius, as a square window; else the cut-off alone does.
     """
     whole = np.float32(map_size[0]), np.float32(map_size[1])
     largest = int(integer_radius(np.array([whole[0]]), np.array([whole[1]]), min_iou)[0])
@@ -108,6 +118,8 @@ def code_table(map_size: tuple[int, int], cutoff: float, min_iou: float = 0.7) -
     for radius in range(largest + 1):
         variance = np.float32(2) * sigma_of(radius) * sigma_of(radius)
         reach = min(int(math.sqrt(float(variance) * -math.log(cutoff))), max(map_size) - 1)
+        if variant == "original":
+            reach = min(reach, radius)
         steps = np.arange(-reach, reach + 1)
         distances = steps[:, None] ** 2 + steps[None, :] ** 2
         unique, ranks = np.unique(distances, return_inverse=True)
@@ -121,6 +133,15 @@ def code_table(map_size: tuple[int, int], cutoff: float, min_iou: float = 0.7) -
     return CodeTable(values=np.concatenate(values), stamps=tuple(stamps))
 
 
+def manifest_code_table(parameters: Mapping[str, Any]) -> CodeTable:
+    """The table of the records whose manifest has these parameters (or of a configuration as a mapping)."""
+    (height, width), stride = parameters["image_size"], parameters["stride"]
+    variant = parameters.get("target_variant", "model-garden")  # records of before there was a choice
+    return code_table(
+        (height // stride, width // stride), parameters["heatmap_cutoff"], parameters["gaussian_iou"], variant
+    )
+
+
 def assign_targets(
     boxes: np.ndarray,
     classes: np.ndarray,
@@ -130,6 +151,7 @@ def assign_targets(
     stride: int,
     cutoff: float,
     min_iou: float = 0.7,
+    variant: Variant = "model-garden",
 ) -> SparseTargets:
     """Sparse targets of one view.
 
@@ -141,6 +163,7 @@ def assign_targets(
       stride: input pixels per cell.
       cutoff: heatmap values below it are not stored.
       min_iou: see `gaussian_radius`.
+      variant: see this module's docstring.
     """
     map_size = image_size[0] // stride, image_size[1] // stride
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
@@ -151,9 +174,10 @@ def assign_targets(
     size = (boxes[:, 2:] - boxes[:, :2]) * ratio
     # A centre on the far edge belongs to the last cell; Model Garden would write it outside the map.
     cell = np.minimum(np.floor(centre).astype(np.int64), np.array(map_size) - 1)
-    index, cell_class, code, cell_crowd = _splat(
-        cell, integer_radius(size[:, 0], size[:, 1], min_iou), classes, crowd, map_size, cutoff, min_iou
-    )
+    sides = np.ceil(size) if variant == "original" else size
+    radius = integer_radius(sides[:, 0], sides[:, 1], min_iou)
+    table = code_table(map_size, cutoff, min_iou, variant)
+    index, cell_class, code, cell_crowd = _splat(cell, radius, classes, crowd, map_size, table)
     return SparseTargets(
         cell_index=index,
         cell_class=cell_class,
@@ -173,11 +197,9 @@ def _splat(
     classes: np.ndarray,
     crowd: np.ndarray,
     map_size: tuple[int, int],
-    cutoff: float,
-    min_iou: float,
+    table: CodeTable,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Maximum of the Gaussians of each (crowd, class): indices, classes, codes and crowd flags of the cells."""
-    table = code_table(map_size, cutoff, min_iou)
     height, width = map_size
     # One extra entry: code -1 (below the cut-off) reads value 0.
     values = np.append(table.values, np.float32(0))
@@ -205,11 +227,16 @@ def _splat(
 
 
 def dense_heatmap(
-    targets: SparseTargets, map_size: tuple[int, int], num_classes: int, cutoff: float, min_iou: float = 0.7
+    targets: SparseTargets,
+    map_size: tuple[int, int],
+    num_classes: int,
+    cutoff: float,
+    min_iou: float = 0.7,
+    variant: Variant = "model-garden",
 ) -> np.ndarray:
     """The objects' heatmap, float32 [height, width, num_classes]; crowd regions are left out."""
     heatmap = np.zeros((map_size[0] * map_size[1], num_classes), np.float32)
     own = ~targets.cell_crowd
-    table = code_table(map_size, cutoff, min_iou)
+    table = code_table(map_size, cutoff, min_iou, variant)
     heatmap[targets.cell_index[own], targets.cell_class[own]] = table.values[targets.cell_code[own]]
     return heatmap.reshape(*map_size, num_classes)

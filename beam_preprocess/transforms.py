@@ -11,6 +11,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import BinaryIO, Final, Literal, TypeAlias
 
 import apache_beam as beam
@@ -18,14 +19,16 @@ import cv2
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
+from google.api_core.exceptions import NotFound
 
 from beam_preprocess.images import Decoded, ImageProblem, decode
 from beam_preprocess.manifest import Shard
+from beam_preprocess.reasons import Reason, Reject, count_by_reason
 from beam_preprocess.records import encode
 from beam_preprocess.shards import ImageEntry, ShardJob, ShardResult, area_range, read_plan
-from beam_preprocess.targets import code_table
+from beam_preprocess.targets import manifest_code_table
 from beam_preprocess.tfrecord import RecordWriter
-from beam_preprocess.validate import Reason, Reject, count_by_reason, lost_boxes
+from beam_preprocess.validate import lost_boxes
 from beam_preprocess.views import make_records
 
 RESULTS = "results"
@@ -90,7 +93,7 @@ class WriteShard(beam.DoFn):
 def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list[Reject]]:
     """Writes the files of one shard and says what happened."""
     map_size = job.config.map_size
-    codes = len(code_table(map_size, job.config.heatmap_cutoff, job.config.gaussian_iou).values)
+    codes = len(manifest_code_table(asdict(job.config)).values)
     count: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -154,8 +157,11 @@ def _load(entry: ImageEntry, job: ShardJob, rejects: list[Reject]) -> Decoded | 
         # Without the explicit compression type Beam would unpack a file by its name's ending.
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             data = file.read()
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotFound):  # the last is what Beam lets through from a bucket
         reject(Reason.MISSING_IMAGE, f"not in {job.images}{lost}")
+        return None
+    except PermissionError as error:
+        reject(Reason.UNREADABLE_IMAGE, f"{error.strerror}{lost}")
         return None
     try:
         decoded = decode(data, (entry.height, entry.width))

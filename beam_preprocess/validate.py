@@ -10,115 +10,19 @@ Clipped boxes and converted images are repaired, counted, and never end a run.
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
 
 import numpy as np
 
 from beam_preprocess.annotations import CocoAnnotations
 from beam_preprocess.errors import InputError
+from beam_preprocess.reasons import Action, Reason, Reject
 
 MAX_PIXELS = 89_478_485
 """Larger images are rejected before they are decoded: Pillow's limit against decompression bombs."""
 
 CLIP_TOLERANCE = 1e-3
 """A box may stick out of its image by this many pixels (float noise) without being counted as clipped."""
-
-
-class Action(StrEnum):
-    """What was done about it."""
-
-    DROPPED = "dropped"
-    CLIPPED = "clipped"
-    CONVERTED = "converted"
-
-
-class Reason(StrEnum):
-    """Why an image or a box was dropped or repaired."""
-
-    DUPLICATE_IMAGE_ID = "duplicate_image_id"
-    DUPLICATE_FILE_NAME = "duplicate_file_name"
-    PATH_OUTSIDE_FOLDER = "path_outside_folder"
-    ZERO_SIZE = "zero_size"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    MISSING_IMAGE = "missing_image"
-    UNREADABLE_IMAGE = "unreadable_image"
-    UNSUPPORTED_FORMAT = "unsupported_format"
-    SIZE_DIFFERS = "size_differs"
-    SIZE_MATCHES_ONLY_AFTER_EXIF = "size_matches_only_after_exif"
-    CONVERTED_GRAY = "converted_gray"
-    CONVERTED_PALETTE = "converted_palette"
-    CONVERTED_ALPHA = "converted_alpha"
-    CONVERTED_CMYK = "converted_cmyk"
-    CONVERTED_16_BIT = "converted_16_bit"
-    CONVERTED_ANIMATION = "converted_animation"
-    CONVERTED_DAMAGED_JPEG = "converted_damaged_jpeg"
-
-    WRONG_LENGTH = "wrong_length"
-    NOT_FINITE = "not_finite"
-    DUPLICATE_ANNOTATION_ID = "duplicate_annotation_id"
-    UNKNOWN_IMAGE = "unknown_image"
-    UNKNOWN_CATEGORY = "unknown_category"
-    NON_POSITIVE_SIDE = "non_positive_side"
-    OUTSIDE_IMAGE = "outside_image"
-    CLIPPED_TO_IMAGE = "clipped_to_image"
-    BOX_TOO_SMALL = "box_too_small"
-
-    @property
-    def action(self) -> Action:
-        """What is done with an image or box of this reason."""
-        if self is Reason.CLIPPED_TO_IMAGE:
-            return Action.CLIPPED
-        return Action.CONVERTED if self.name.startswith("CONVERTED_") else Action.DROPPED
-
-    @property
-    def of_box(self) -> bool:
-        """Whether it is a box's reason rather than an image's."""
-        return self in _BOX_REASONS
-
-
-_BOX_REASONS = frozenset(list(Reason)[list(Reason).index(Reason.WRONG_LENGTH) :])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reject:
-    """One line of `rejects-*.jsonl`."""
-
-    reason: Reason
-    image_id: int
-    annotation_id: int | None = None
-    file_name: str | None = None
-    detail: str = ""
-    """The values that led to it."""
-
-    def to_mapping(self) -> dict[str, object]:
-        """The line's JSON object."""
-        return {
-            "reason": self.reason.value,
-            "action": self.reason.action.value,
-            "image_id": self.image_id,
-            "annotation_id": self.annotation_id,
-            "file_name": self.file_name,
-            "detail": self.detail,
-        }
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, object]) -> "Reject":
-        """The inverse of `to_mapping`."""
-        rest = {key: value for key, value in values.items() if key not in ("reason", "action")}
-        return cls(reason=Reason(values["reason"]), **rest)  # type: ignore[arg-type]
-
-    @property
-    def order(self) -> tuple[int, int, str]:
-        """Sorts rejects the same way in every run."""
-        return self.image_id, -1 if self.annotation_id is None else self.annotation_id, self.reason.value
-
-
-def count_by_reason(rejects: Iterable[Reject]) -> dict[str, int]:
-    """Counts by reason code, in the order of the enum; reasons that don't occur are left out."""
-    counts = Counter(reject.reason for reject in rejects)
-    return {reason.value: counts[reason] for reason in Reason if counts[reason]}
 
 
 def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reject]]:
@@ -219,6 +123,7 @@ def validate_boxes(
         (Reason.WRONG_LENGTH, annotations.bbox_lengths != 4),
         (Reason.NOT_FINITE, ~np.isfinite(annotations.bboxes).all(axis=1)),
         (Reason.DUPLICATE_ANNOTATION_ID, _repeats(annotations.annotation_ids)),
+        (Reason.DUPLICATE_ANNOTATION, _repeated_boxes(annotations)),
         (Reason.UNKNOWN_IMAGE, image < 0),
         (Reason.UNKNOWN_CATEGORY, ~np.isin(annotations.annotation_category_ids, category_ids)),
         (Reason.NON_POSITIVE_SIDE, ~((w > 0) & (h > 0))),
@@ -271,6 +176,23 @@ def _repeats(ids: np.ndarray) -> np.ndarray:
     return repeats
 
 
+def _repeated_boxes(annotations: CocoAnnotations) -> np.ndarray:
+    """bool: an earlier entry has the same image, category, box and crowd flag, under another id."""
+    if not len(annotations.annotation_ids):
+        return np.zeros(0, bool)
+    columns = (
+        annotations.annotation_image_ids,
+        annotations.annotation_category_ids,
+        annotations.crowd,
+        *annotations.bboxes.T,
+    )
+    order = np.lexsort(columns)  # stable: the first entry of equal ones stays first
+    same = np.logical_and.reduce([column[order][1:] == column[order][:-1] for column in columns])
+    repeats = np.zeros(len(order), bool)
+    repeats[order[1:]] = same
+    return repeats
+
+
 def check_limits(
     split: str,
     *,
@@ -280,7 +202,26 @@ def check_limits(
     max_fraction: float,
     where: str,
 ) -> None:
-    """Applies the rule in this module's docstring.
+    """Applies the rule in this module's docstring; arguments as those of `limit_passed`.
+
+    Raises:
+      InputError: a limit is passed.
+    """
+    message = limit_passed(split, images=images, boxes=boxes, rejects=rejects, max_fraction=max_fraction, where=where)
+    if message:
+        raise InputError(message)
+
+
+def limit_passed(
+    split: str,
+    *,
+    images: int,
+    boxes: int,
+    rejects: Mapping[str, int],
+    max_fraction: float,
+    where: str,
+) -> str | None:
+    """What to tell the user when a limit of the rule is passed.
 
     Args:
       split: "train" or "val".
@@ -289,9 +230,6 @@ def check_limits(
       rejects: counts by reason code.
       max_fraction: the limit for training.
       where: where the user finds the rejects, for the message.
-
-    Raises:
-      InputError: a limit is passed.
     """
     for thing, total, of_box in (("images", images, False), ("boxes", boxes, True)):
         dropped = {
@@ -303,12 +241,13 @@ def check_limits(
         reasons = ", ".join(f"{code} {n}" for code, n in dropped.items())
         if split == "val":
             if count and not of_box:
-                raise InputError(
+                return (
                     f"{count} of {total} validation images can't be used ({reasons}; {where}); "
                     "repair them, or take them out of the annotation file: the metric would be one of other data"
                 )
         elif count > max_fraction * total:
-            raise InputError(
+            return (
                 f"{count} of {total} training {thing} were rejected ({reasons}; {where}), more than "
                 f"max_reject_fraction {max_fraction:g}; repair the data or raise --max-reject-fraction"
             )
+    return None

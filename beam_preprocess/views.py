@@ -62,6 +62,7 @@ def make_records(
             stride=config.stride,
             cutoff=config.heatmap_cutoff,
             min_iou=config.gaussian_iou,
+            variant=config.target_variant,
         )
         image = encode_jpeg(render_view(pixels, view, config.image_size), config.jpeg_quality)
         record = Record(

@@ -20,7 +20,7 @@ def evaluate(
     status = model.metadata.get("status", "candidate")
     with stage(name, evaluation, work_dir) as output:
         missing = None
-        if status in ("none", "failed"):
+        if status in ("none", "failed", "champion"):
             missing = NoEvaluation(status=status, reason=model.metadata["reason"])
         else:
             from trainer.evaluate import evaluate  # imports TensorFlow: only when it is needed

@@ -7,27 +7,31 @@ def gate(
     candidate: dsl.Input[dsl.Artifact],
     champion: dsl.Input[dsl.Artifact],
     champion_version: str,
+    best: dsl.Input[dsl.Artifact],
+    best_version: str,
     config: str,
     work_dir: str,
     decision: dsl.Output[dsl.Artifact],
+    page: dsl.Output[dsl.Markdown],
 ) -> bool:
     """Judges the candidate by the rules of the `gate:` section."""
     from components.stage import stage
     from trainer.config import parse_config
-    from trainer.evaluation import Evaluation, read_evaluation
     from trainer.files import write_text
-    from trainer.gate import decide, read_champion, table
+    from trainer.gate import judge, markdown, table
 
     with stage("gate", decision, work_dir) as output:
-        scored = read_evaluation(f"{candidate.uri}/evaluation.json")
-        assert isinstance(scored, Evaluation), "a candidate that cannot be scored ends the run before the gate"
-        judged = decide(
-            scored,
-            read_champion(f"{champion.uri}/evaluation.json"),
+        judged = judge(
+            f"{candidate.uri}/evaluation.json",
+            f"{champion.uri}/evaluation.json",
             parse_config(config).gate,
             champion_version,
+            best=f"{best.uri}/evaluation.json",
+            best_version=best_version,
         )
         write_text(f"{output}/decision.json", judged.to_json())
+        page.uri = f"{output}/decision.md"
+        write_text(page.uri, markdown(judged))
     print(table(judged))
     print(f"result: {'promote' if judged.promote else 'hold'}", flush=True)
     return judged.promote

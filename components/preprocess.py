@@ -10,10 +10,13 @@ def preprocess(
     data_digest: str,
     config: str,
     seed: int,
+    beam_args: str,
     work_dir: str,
     records: dsl.Output[dsl.Dataset],
 ) -> None:
     """Writes the records; `data_digest` is data_check's, so a cached result is never that of other data."""
+    import shlex
+
     from beam_preprocess.errors import InputError
     from beam_preprocess.pipeline import preprocess
     from components.stage import stage
@@ -27,6 +30,7 @@ def preprocess(
             output=output,
             config=parse_config(config).preprocess,
             seed=seed,
+            pipeline_args=shlex.split(beam_args),
         )
     if manifest.data_digest != data_digest:
         raise InputError(f"{images}: the {split} data changed since data_check; start the run again")

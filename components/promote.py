@@ -3,16 +3,21 @@
 from kfp import dsl
 
 
-def promote(decision: dsl.Input[dsl.Artifact], model: dsl.Input[dsl.Model], registry: str, run_id: str) -> str:
-    """Publishes the model and swaps the alias, if the decision allows it and the champion is still the same one."""
+def promote(
+    decision: dsl.Input[dsl.Artifact], model: dsl.Input[dsl.Model], registry: str, run_id: str, job: str = ""
+) -> str:
+    """Publishes the model and swaps the alias, if the decision allows it and the champion is still the same one.
+
+    A run without `run_id` (a schedule's) goes by `job`, the service's own id of it.
+    """
     from trainer.promote import promote
 
     outcome = promote(
         decision=f"{decision.uri}/decision.json",
         model=model.uri,
         registry=registry,
-        key=run_id,
-        metadata={"run_id": run_id},
+        key=run_id or job,
+        metadata={"run_id": run_id or job},
     )
     print(f"result: {outcome}", flush=True)
     return outcome

@@ -31,6 +31,6 @@ def report(
         run = report_inputs.collect(outcome, config, *stages)
         write_summary(run, f"{output}/summary.json")
         html.uri, summary.uri = f"{output}/report.html", f"{output}/summary.json"
-        predictions = f"{candidate.uri}/predictions.json"
-        write_report(run=run, predictions=predictions, annotations=annotations, images=images, output=html.uri)
+        scored = {name: f"{candidate.uri}/{name}.json" for name in ("predictions", "analysis")}
+        write_report(run=run, annotations=annotations, images=images, output=html.uri, **scored)
     print(f"result: {html.uri}", flush=True)

@@ -1,5 +1,8 @@
 """From the artifacts of all stages to the summary of the run."""
 
+from typing import Any
+
+from beam_preprocess.errors import InputError
 from components.stage import Artifact
 from trainer.decision import read_decision
 from trainer.evaluation import Evaluation, read_evaluation
@@ -57,13 +60,24 @@ def collect(
         data={split: {k: v for k, v in values.items() if k != "shards"} for split, values in manifests.items()},
         history=read_history(f"{checkpoint.uri}/history.jsonl"),
         seconds={name: float(artifact.metadata["seconds"]) for name, artifact in stages.items()},
+        parity=_parity(model.uri),
         paths={
             "model": model.uri,
             "checkpoint": checkpoint.uri,
             "predictions": f"{candidate.uri}/predictions.json",
             "evaluation": f"{candidate.uri}/evaluation.json",
+            "analysis": f"{candidate.uri}/analysis.json",
             "decision": f"{decision.uri}/decision.json",
             "train_records": train_records.uri,
             "val_records": val_records.uri,
         },
     )
+
+
+def _parity(model: str) -> dict[str, Any] | None:
+    """The model's parity.json; None for an export without validation images."""
+    try:
+        return dict(read_json(f"{model}/assets.extra/parity.json", "export again with validation images"))
+    except InputError as error:
+        print(f"warning: the report shows no parity: {error}", flush=True)
+        return None

@@ -1,9 +1,14 @@
-"""What every component does around its one call: where the output goes, how long it took."""
+"""What every component does around its one call: where the output goes, how long it took, how long it may take."""
 
+import faulthandler
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
+
+TIMEOUT = "STAGE_TIMEOUT_SECONDS"
+"""Environment variable that the compiled pipeline sets; pipeline tasks have no time limit of their own."""
 
 
 class Artifact(Protocol):
@@ -17,6 +22,8 @@ class Artifact(Protocol):
 def stage(name: str, artifact: Artifact, work_dir: str) -> Iterator[str]:
     """Points the output artifact at its place and notes the seconds of the body in its metadata.
 
+    Past the time limit the process prints where it is and ends with exit code 1, also out of native code.
+
     Args:
       name: of the stage, a folder name.
       artifact: the stage's output.
@@ -28,6 +35,13 @@ def stage(name: str, artifact: Artifact, work_dir: str) -> Iterator[str]:
     """
     if work_dir:
         artifact.uri = f"{work_dir.rstrip('/')}/{name}"
+    limit = float(os.environ.get(TIMEOUT, "0"))
+    if limit:
+        faulthandler.dump_traceback_later(limit, exit=True)
     started = time.monotonic()
-    yield artifact.uri
+    try:
+        yield artifact.uri
+    finally:
+        if limit:
+            faulthandler.cancel_dump_traceback_later()
     artifact.metadata["seconds"] = round(time.monotonic() - started, 2)

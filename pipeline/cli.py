@@ -1,4 +1,4 @@
-"""`python -m pipeline`: run the graph on this machine, or compile it."""
+"""`python -m pipeline`: run the graph on this machine, compile it, or run it on a pipeline service."""
 
 import argparse
 import sys
@@ -6,15 +6,20 @@ from dataclasses import fields
 from pathlib import Path
 
 from beam_preprocess.errors import InputError
+from pipeline import cloud_flags
 from pipeline.run_local import RunOptions, run
 
 EXAMPLES = """examples:
   python -m pipeline run                                  the demo, on generated data (4 minutes on 2 cores)
   python -m pipeline run --coco-dir /data/coco --config custom-small
   python -m pipeline run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1
+  python -m pipeline run --only-if-changed                ends in seconds when nothing is new
   python -m pipeline run --resume runs/latest             go on where a run stopped
   python -m pipeline compile                              write pipeline.yaml
   python -m pipeline compile --check                      is pipeline.yaml current?
+  python -m pipeline submit --help                        run it on Vertex AI or on a Kubeflow Pipelines endpoint
+  python -m pipeline schedule --help                      again and again
+  python -m pipeline list --project P --region R          status, cancel, logs: look at what was submitted
 
 exit codes: 0 done (promoted or held), 1 a stage failed (or pipeline.yaml is stale), 2 bad input or usage
 """
@@ -26,13 +31,17 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.verb == "compile":
             return _compile(arguments)
+        if arguments.verb in cloud_flags.VERBS:
+            from pipeline.cloud_verbs import run_verb
+
+            return run_verb(arguments)
         given = vars(arguments)
         return run(RunOptions(**{f.name: given[f.name] for f in fields(RunOptions)}))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted before the pipeline started", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 1
 
 
@@ -41,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline", description=__doc__, epilog=EXAMPLES, formatter_class=raw
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,compile}")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="{run,compile,submit,schedule,status,list,cancel,logs}"
+    )
 
     runner = verbs.add_parser(
         "run",
@@ -87,6 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     runner.add_argument(
         "--resume", default="", metavar="RUN", help="folder of an earlier run; all other flags but -v are that run's"
     )
+    runner.add_argument(
+        "--only-if-changed",
+        action="store_true",
+        help="end after the data check if data, config, seed and image are the last completed run's (of this registry)",
+    )
+    runner.add_argument(
+        "--notify", default="", metavar="ADDRESS", help="print the outcome for this address; mail needs Vertex AI"
+    )
     runner.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line a stage")
 
     compiler = verbs.add_parser(
@@ -95,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument("--target", default="vertex-gpu", help="where it will run; default: %(default)s")
     compiler.add_argument("--output", default="pipeline.yaml", metavar="FILE", help="default: %(default)s")
     compiler.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
+    cloud_flags.add_verbs(verbs)
     return parser
 
 

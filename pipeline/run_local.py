@@ -20,6 +20,8 @@ from trainer.config import find_config, parse_config
 
 DEMO_CONFIG = "demo"
 OWN_DATA_CONFIG = "custom-small"
+NOTHING_NEW = "nothing new"
+"""Name of the stage that ends a run which has nothing to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +42,10 @@ class RunOptions:
     registry: str = "registry"
     runs_dir: str = "runs"
     resume: str = ""
+    only_if_changed: bool = False
+    """End after the data check when data, config and image are the last completed run's."""
+    notify: str = ""
+    """Whom a run on Vertex AI would mail; here the outcome is printed."""
     verbose: bool = False
 
 
@@ -55,7 +61,10 @@ def run(options: RunOptions) -> int:
     started = time.monotonic()
     folder = _resumed(options) if options.resume else _prepared(options)
     print(f"run folder           {_shown(folder.path)}", flush=True)
-    return _execute(folder, options.verbose, started)
+    code, outcome = _execute(folder, options.verbose, started)
+    if options.notify:
+        print(f"notify    {options.notify}: {outcome} (printed: only a run on Vertex AI mails)", flush=True)
+    return code
 
 
 def _resumed(options: RunOptions) -> RunFolder:
@@ -88,7 +97,10 @@ def _prepared(options: RunOptions) -> RunFolder:
         config_check.wait()
     finally:
         config_check.stop()
-    return run_folder.create(runs, {**arguments, "config": config, "registry": str(registry), "seed": options.seed})
+    values: dict[str, Any] = {**arguments, "config": config, "registry": str(registry), "seed": options.seed}
+    if options.only_if_changed:
+        values["only_if_changed"] = True
+    return run_folder.create(runs, values)
 
 
 def _data_arguments(options: RunOptions) -> dict[str, str]:
@@ -135,7 +147,8 @@ def _with_reject_limit(config: str, limit: float | None) -> str:
     return yaml.safe_dump(values, sort_keys=False)
 
 
-def _execute(folder: RunFolder, verbose: bool, started: float) -> int:
+def _execute(folder: RunFolder, verbose: bool, started: float) -> tuple[int, str]:
+    """(exit code, outcome in a sentence)."""
     # kfp takes a second to import: only once the input is known to be good.
     from kfp import local
 
@@ -157,16 +170,20 @@ def _execute(folder: RunFolder, verbose: bool, started: float) -> int:
         _end_children()
         print(f"\ninterrupted during: {log.stage}; what earlier stages wrote is kept", file=sys.stderr)
         print(f"resume with: {_resume_command(folder)}", file=sys.stderr)
-        return 1
+        return 1, f"interrupted during {log.stage}"
     except RuntimeError as error:
         return _failed(folder, log, error)
+    if NOTHING_NEW in log.seconds:
+        seconds = time.monotonic() - started
+        print(f"\nnothing new: data, configuration and image are those of the last completed run ({seconds:.1f} s)")
+        return 0, "nothing new"
     summary = folder.finish({**log.seconds, "total": round(time.monotonic() - started, 2)})
     print(result_table.table(summary))
     print(f"\nreport    {_shown(folder.report)}\nsummary   {_shown(folder.summary)}", flush=True)
-    return 0
+    return 0, summary["decision"]["sentence"]
 
 
-def _failed(folder: RunFolder, log: StageLog, error: RuntimeError) -> int:
+def _failed(folder: RunFolder, log: StageLog, error: RuntimeError) -> tuple[int, str]:
     """Tells what failed and how to go on; kfp's own message is only the name of the task."""
     failure = log.failure or Failure(str(error), (), "")
     print(f"\nfailed: {failure.stage}", file=sys.stderr)
@@ -176,7 +193,7 @@ def _failed(folder: RunFolder, log: StageLog, error: RuntimeError) -> int:
         print("\n".join(f"    {line}" for line in failure.tail), file=sys.stderr)
     print(f"whole log: {_shown(folder.log)}", file=sys.stderr)
     print(f"resume with: {_resume_command(folder)}", file=sys.stderr)
-    return 2 if failure.input_error else 1
+    return 2 if failure.input_error else 1, f"failed in {failure.stage}"
 
 
 def _resume_command(folder: RunFolder) -> str:

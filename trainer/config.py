@@ -13,7 +13,7 @@ importing this module does not import TensorFlow.
 
 import argparse
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,54 @@ class ExportConfig:
     """`num_detections` of the served model counts the scores at or above it; all detections are returned."""
 
     flip: bool = False
-    """Test-time augmentation inside the served model: also run the mirrored image and decode the mean of both.
-    Twice the computation; the paper gains 1.9 AP by it on COCO."""
+    """Test-time augmentation inside the served model: also run the mirrored image, and decode the mean of both
+    (trainer/tta.py). Twice the computation; the paper gains 1.9 AP by it on COCO."""
+
+    scales: tuple[float, ...] = (1.0,)
+    """Test-time augmentation: also run the image at these scales of the network's input, and decode the mean. The
+    first is 1; the cost of each is its square. The network must be able to halve the scaled input often enough."""
+
+    augmented_apart: bool = False
+    """Serve without `flip` and `scales`, and put them into a signature `image_bytes_augmented` of its own, which
+    `python -m trainer.evaluate --signature image_bytes_augmented` scores: what would they gain?"""
+
+    parity_images: int = 64
+    """So many validation images go through the checkpoint and through the export, which must agree; 0: none. The gate
+    doesn't promote a model whose parity is unknown."""
+
+    max_score_delta: float = 0.01
+    """Largest difference of a score between checkpoint and export. Their pixels are resized by different libraries,
+    which round to another grey level now and then (0.0009 on the demo's model); everything else is the same
+    arithmetic."""
+
+    max_box_delta: float = 2.0
+    """Largest difference of a box coordinate, in pixels of the network's input: half a cell of the heatmap
+    (0.02 on the demo's model)."""
+
+    max_ap_delta: float = 0.005
+    """Largest difference of AP on those images."""
+
+    max_unmatched: float = 0.01
+    """Largest share of the detections that have no counterpart on the other side."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.score_threshold <= 1:
-            raise InputError(f"export.score_threshold: {self.score_threshold} is out of range; use 0 to 1")
+        for name in ("score_threshold", "max_score_delta", "max_ap_delta", "max_unmatched"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"export.{name}: {getattr(self, name)} is out of range; use 0 to 1")
+        # `not >=` also refuses NaN.
+        if not self.max_box_delta >= 0:
+            raise InputError(f"export.max_box_delta: {self.max_box_delta} is out of range; use 0 or more pixels")
+        if self.parity_images < 0:
+            raise InputError(f"export.parity_images: {self.parity_images} is out of range; use 0 or more")
+        if not self.scales or self.scales[0] != 1 or len(set(self.scales)) != len(self.scales):
+            raise InputError(f"export.scales: {list(self.scales)} must begin with 1 and repeat none; use [1.0, 1.25]")
+        if not all(0.1 <= scale <= 4 for scale in self.scales):
+            raise InputError(f"export.scales: {list(self.scales)} are out of range; use 0.1 to 4")
+
+    @property
+    def augments(self) -> bool:
+        """Whether there is any test-time augmentation."""
+        return self.flip or len(self.scales) > 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,10 +137,25 @@ def parse_config(text: str, where: str = "config") -> RunConfig:
         experiment[name] = section
     return RunConfig(
         preprocess=from_mapping(PreprocessConfig, "preprocess", values.get("preprocess")),
-        export=from_mapping(ExportConfig, "export", values.get("export")),
+        export=_export_config(values.get("export")),
         gate=from_mapping(GateConfig, "gate", values.get("gate")),
         experiment=experiment,
     )
+
+
+def _export_config(values: Any) -> ExportConfig:
+    """`scales` has any number of entries, unlike the tuples of `from_mapping`."""
+    scales: Any = [1.0]
+    if isinstance(values, dict) and "scales" in values:
+        scales = values["scales"]
+        values = {key: value for key, value in values.items() if key != "scales"}
+    if not isinstance(scales, list) or any(type(scale) not in (int, float) for scale in scales):
+        raise InputError(f"export.scales: {scales!r} is no list of numbers; use [1.0, 1.25]")
+    section = from_mapping(ExportConfig, "export", values)
+    section = replace(section, scales=tuple(float(scale) for scale in scales))
+    if section.augmented_apart and not section.augments:
+        raise InputError("export.augmented_apart: true without flip or scales has no effect; set one of them")
+    return section
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,16 +1,28 @@
-"""`decision.json`: what the gate decided, rule by rule. Standard library only."""
+"""`decision.json`: what the gate decided, rule by rule."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from beam_preprocess.errors import InputError
+from trainer.bootstrap import Comparison, Interval
 from trainer.files import parse_json, read_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FIX = "write it with python -m trainer.gate"
 
-RULE_NAMES = ("finite", "complete", "same_data", "min_ap", "min_delta")
+RULE_NAMES = (
+    "finite",
+    "complete",
+    "same_data",
+    "min_ap",
+    "min_delta",
+    "min_delta_best",
+    "max_class_drop",
+    "max_size_drop",
+    "parity",
+    "max_latency_ms",
+)
 """In the order in which they are reported; promotion asks for each of them."""
 
 
@@ -45,6 +57,14 @@ class Decision:
     champion_version: str
     """The champion that was compared with, "" for none: promotion swaps the alias only if it still is."""
     rules: tuple[RuleResult, ...]
+    best_version: str = ""
+    """The version with the alias `best` that was compared with, "" when it is the champion or none."""
+    model_digest: str = ""
+    """Of the SavedModel that was judged: promotion refuses another one."""
+    ap_interval: Interval | None = None
+    """Of the candidate's AP."""
+    intervals: dict[str, Comparison | None] = field(default_factory=lambda: {"champion": None, "best": None})
+    """Of the AP difference to "champion" and "best"; None: there was nothing to compare."""
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -72,13 +92,22 @@ class Decision:
         version = values.pop("schema_version", None) if isinstance(values, dict) else None
         if version != SCHEMA_VERSION:
             raise InputError(f"{where}: schema_version is {version!r}, this code reads {SCHEMA_VERSION}; {FIX}")
-        types: dict[str, Any] = {"promote": bool, "champion_version": str, "rules": list}
+        types: dict[str, Any] = {"promote": bool, "champion_version": str, "rules": list, "best_version": str}
+        types |= {"model_digest": str, "ap_interval": (dict, type(None)), "intervals": dict}
         _check_types(values, types, where)
         scalar = (int, float, str, type(None))
         types = {"name": str, "value": scalar, "threshold": scalar, "passed": bool, "sentence": str}
         for rule in values["rules"]:
             _check_types(rule, types, f"{where}: rules")
-        return cls(**{**values, "rules": tuple(RuleResult(**rule) for rule in values["rules"])})
+        _check_types(values["intervals"], dict.fromkeys(("champion", "best"), (dict, type(None))), where)
+        return cls(
+            **{
+                **values,
+                "rules": tuple(RuleResult(**rule) for rule in values["rules"]),
+                "ap_interval": _numbers(Interval, values["ap_interval"], where),
+                "intervals": {who: _numbers(Comparison, v, where) for who, v in values["intervals"].items()},
+            }
+        )
 
 
 def read_decision(uri: str) -> Decision:
@@ -88,6 +117,13 @@ def read_decision(uri: str) -> Decision:
       InputError: see `Decision.from_json`; or no such file.
     """
     return Decision.from_json(read_text(uri, FIX), uri)
+
+
+def _numbers(kind: type, values: dict[str, Any] | None, where: str) -> Any:
+    if values is None:
+        return None
+    _check_types(values, {f.name: (int, float) for f in fields(kind)}, f"{where}: {kind.__name__}")
+    return kind(**values)
 
 
 def _check_types(values: Any, types: dict[str, Any], where: str) -> None:

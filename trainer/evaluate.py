@@ -4,61 +4,82 @@
         --annotations annotations/instances_val2017.json --output evaluation
 
 What is measured is what ships: the SavedModel gets the image files' bytes, and every image of the annotation
-file goes through it exactly once. Writes `predictions.json` (COCO results format) and `evaluation.json`.
+file goes through it exactly once. Writes `predictions.json` (COCO results format), `analysis.json` (where AP is
+lost), `matches.npz` (what the gate's bootstrap needs) and, last, `evaluation.json`.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
 
 from beam_preprocess.errors import InputError
-from trainer import coco_metrics
-from trainer.evaluation import Evaluation
+from trainer import coco_metrics, match_table
+from trainer.error_analysis import analyse
+from trainer.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, Evaluation
 from trainer.export import read_label_map
+from trainer.files import parse_json
+from trainer.model_digest import model_digest
 
-PREDICTIONS = "predictions.json"
-EVALUATION = "evaluation.json"
+PARITY = "assets.extra/parity.json"
 PROGRESS_SECONDS = 5.0
+LATENCY_CALLS = 10
+
+SERVED = "serving_default"
 
 Signature = Callable[..., dict[str, tf.Tensor]]
 
 
-def load_signature(model: str) -> Signature:
-    """The `serving_default` signature of an exported model.
+def load_signature(model: str, name: str = SERVED) -> Signature:
+    """A signature of an exported model that takes `image_bytes`.
 
     Raises:
-      InputError: not a model of ours, or one that can't be loaded.
+      InputError: not a model of ours, one that can't be loaded, or one without this signature.
     """
     read_label_map(model)
     try:
         loaded = tf.saved_model.load(model)
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise InputError(f"{model}: can't be loaded: {' '.join(str(error).split())[:300]}") from error
-    signature = loaded.signatures["serving_default"]
+    if name not in loaded.signatures:
+        raise InputError(f"{model}: has no signature {name}; it has {', '.join(sorted(loaded.signatures))}")
+    signature = loaded.signatures[name]
     # A signature holds its variables weakly: it must keep the model alive.
     signature._keep_alive = loaded
     return signature
 
 
 def evaluate(
-    *, model: str, images: str, annotations: str, output: str, data_digest: str = "", batch_size: int = 8
+    *,
+    model: str,
+    images: str,
+    annotations: str,
+    output: str,
+    data_digest: str = "",
+    batch_size: int = 8,
+    signature_name: str = SERVED,
+    latency_calls: int = LATENCY_CALLS,
 ) -> Evaluation:
-    """Runs the model over all images of an annotation file and scores it with pycocotools.
+    """Runs the model over all images of an annotation file and scores it as pycocotools does.
 
     Args:
       model: SavedModel folder.
       images: folder of the images.
       annotations: COCO annotation file.
-      output: folder for `predictions.json` and `evaluation.json`.
+      output: folder for PREDICTIONS, ANALYSIS, MATCHES and EVALUATION.
       data_digest: identifies images and annotations; the gate compares it.
       batch_size: images per call of the signature.
+      signature_name: another one is for experiments; the gate is given the served one's numbers.
+      latency_calls: so many single-image calls are timed besides; 0 measures no latency.
 
     Raises:
       InputError: an image is missing, unreadable or of another size than the annotation file says: the metric
@@ -66,7 +87,7 @@ def evaluate(
     """
     started = time.monotonic()
     entries = coco_metrics.read_coco(annotations)["images"]
-    signature = load_signature(model)
+    signature = load_signature(model, signature_name)
     predictions: list[dict[str, Any]] = []
     scored: list[int] = []
     announced = time.monotonic()
@@ -88,13 +109,25 @@ def evaluate(
     if foreign:
         print(f"{len(foreign)} detections of categories that {annotations} doesn't have are not scored", flush=True)
         predictions = [p for p in predictions if p["category_id"] in known]
-    metrics = coco_metrics.score(annotations, predictions, scored)
-    evaluation = Evaluation.from_metrics(
-        metrics, model=model, data_digest=data_digest, seconds=round(time.monotonic() - started, 3)
+    result = coco_metrics.score_arrays(annotations, predictions, scored)
+    files = {
+        PREDICTIONS: json.dumps(predictions).encode(),
+        ANALYSIS: analyse(result).to_json().encode(),
+        MATCHES: match_table.to_bytes(match_table.from_scored(result)),
+    }
+    evaluation = replace(
+        Evaluation.from_metrics(
+            result.metrics, model=model, data_digest=data_digest, seconds=round(time.monotonic() - started, 3)
+        ),
+        model_digest=model_digest(model),
+        latency_ms=_latency_ms(signature, [_path(images, e) for e in entries], latency_calls),
+        parity=_parity(model),
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
-    _write(output, PREDICTIONS, json.dumps(predictions))
-    _write(output, EVALUATION, evaluation.to_json())
-    ap, ap50 = metrics.values["ap"], metrics.values["ap50"]
+    for name, content in files.items():
+        _write(output, name, content)
+    _write(output, EVALUATION, evaluation.to_json().encode())  # last: whoever finds it finds the others
+    ap, ap50 = evaluation.metrics["ap"], evaluation.metrics["ap50"]
     print(f"result: AP {_number(ap)}, AP50 {_number(ap50)} on {len(scored)} of {len(entries)} images", flush=True)
     return evaluation
 
@@ -146,6 +179,33 @@ def to_coco(image_id: int, detections: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def _latency_ms(signature: Signature, paths: Sequence[str], calls: int) -> float | None:
+    """Median milliseconds of a call with one image; files are read and the shape is warmed up beforehand."""
+    if calls < 1:
+        return None
+    encoded = [tf.constant([_read(path)]) for path in paths[:calls]]
+    signature(image_bytes=encoded[0])
+    seconds = []
+    for call in range(calls):
+        started = time.perf_counter()
+        outputs = signature(image_bytes=encoded[call % len(encoded)])
+        outputs["detection_scores"].numpy()  # an accelerator answers before it is done
+        seconds.append(time.perf_counter() - started)
+    return round(statistics.median(seconds) * 1000, 3)
+
+
+def _parity(model: str) -> dict[str, Any] | None:
+    """What the export measured against its checkpoint; None when the model does not hold it."""
+    path = os.path.join(model, PARITY)
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path, "r") as file:
+        found = parse_json(file.read(), path, "export the model again")
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: is a {type(found).__name__}, not an object; export the model again")
+    return found
+
+
 def _batches(entries: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
     for start in range(0, len(entries), size):
         yield entries[start : start + size]
@@ -181,11 +241,11 @@ def _number(value: float | None) -> str:
     return "n/a" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
-def _write(folder: str, name: str, text: str) -> None:
+def _write(folder: str, name: str, content: bytes) -> None:
     tf.io.gfile.makedirs(folder)
     path = os.path.join(folder, name)
-    with tf.io.gfile.GFile(f"{path}.tmp", "w") as file:
-        file.write(text)
+    with tf.io.gfile.GFile(f"{path}.tmp", "wb") as file:
+        file.write(content)
     tf.io.gfile.rename(f"{path}.tmp", path, overwrite=True)
 
 
@@ -200,18 +260,33 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help="SavedModel folder of trainer.export")
     parser.add_argument("--images", required=True, help="folder of the images")
     parser.add_argument("--annotations", required=True, help="COCO annotation file")
-    parser.add_argument("--output", required=True, help=f"folder for {PREDICTIONS} and {EVALUATION}")
+    parser.add_argument("--output", required=True, help=f"folder for {EVALUATION}, {ANALYSIS}, {PREDICTIONS}, …")
     parser.add_argument("--batch_size", type=int, default=8, help="images per call (default: %(default)s)")
+    parser.add_argument(
+        "--latency_calls",
+        type=int,
+        default=LATENCY_CALLS,
+        help="single-image calls to time, 0 for none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--signature",
+        default=SERVED,
+        help="image_bytes_augmented scores the test-time augmentation of a model that serves without it "
+        "(export.augmented_apart; default: %(default)s)",
+    )
     flags = parser.parse_args(argv)
     try:
         if flags.batch_size < 1:
             raise InputError(f"--batch_size {flags.batch_size}: use 1 or more")
+        if flags.latency_calls < 0:
+            raise InputError(f"--latency_calls {flags.latency_calls}: use 0 or more")
         evaluation = evaluate(
             model=flags.model,
             images=flags.images,
             annotations=flags.annotations,
             output=flags.output,
             batch_size=flags.batch_size,
+            signature_name=flags.signature,
         )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,27 +1,31 @@
-"""`evaluation.json`: what one exported model scored on one set of images. Standard library only."""
+"""`evaluation.json`: what one exported model scored on one set of images."""
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeGuard, cast
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeGuard
 
 from beam_preprocess.errors import InputError
 from trainer.coco_metrics import METRIC_NAMES, ClassMetrics, Metrics
 from trainer.files import parse_json, read_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LISTED_MISSING = 20
 """At most so many ids of missing images are named."""
 
 FIX = "write it with python -m trainer.evaluate"
 
+PREDICTIONS, MATCHES, ANALYSIS, EVALUATION = "predictions.json", "matches.npz", "analysis.json", "evaluation.json"
+"""Names of the files of one evaluation, which stand in one folder."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoEvaluation:
-    """The place of a champion's evaluation when there is none."""
+    """The place of a champion's or the best's evaluation when there is none."""
 
-    status: Literal["none", "failed"]
-    """"none": the registry has no champion. "failed": it has one, which could not be loaded or scored."""
+    status: Literal["none", "failed", "champion"]
+    """"none": the registry has no champion (or no best). "failed": it has one, which could not be loaded or scored.
+    "champion": the best is the champion, whose evaluation stands for it."""
     reason: str
 
     def to_json(self) -> str:
@@ -53,10 +57,20 @@ class Evaluation:
     a value may be NaN in a file from elsewhere: then the gate holds."""
     per_class: tuple[ClassMetrics, ...]
     seconds: float
+    model_digest: str = ""
+    """Of the SavedModel's files (trainer.model_digest); promotion refuses another model."""
+    objects_by_size: dict[str, int] = field(default_factory=dict)
+    """small, medium, large to objects: what stands behind the AP of a size."""
+    latency_ms: float | None = None
+    """Median time of single-image calls of the signature, decoding included; None: not measured."""
+    parity: dict[str, Any] | None = None
+    """What the export wrote into assets.extra/parity.json; None: the model holds none."""
+    files: dict[str, str] = field(default_factory=dict)
+    """The other files of the evaluation (PREDICTIONS, MATCHES, ANALYSIS) to their sha256."""
 
     @classmethod
     def from_metrics(cls, metrics: Metrics, *, model: str, data_digest: str, seconds: float) -> "Evaluation":
-        """The evaluation of one `coco_metrics.score` call."""
+        """The evaluation of one `coco_metrics.score` call; what the metrics do not hold is left at its default."""
         return cls(
             model=model,
             data_digest=data_digest,
@@ -69,6 +83,7 @@ class Evaluation:
             objects_unusable=metrics.objects_unusable,
             metrics=dict(metrics.values),
             per_class=metrics.per_class,
+            objects_by_size=dict(metrics.objects_by_size),
             seconds=seconds,
         )
 
@@ -111,16 +126,22 @@ def from_json(text: str, where: str) -> Evaluation | NoEvaluation:
     if "status" in values:
         return _no_evaluation(values, where)
     _same_keys(values, {f.name for f in fields(Evaluation)}, where)
-    for name in ("model", "data_digest"):
+    for name in ("model", "data_digest", "model_digest"):
         if not isinstance(values[name], str):
             raise InputError(f"{where}: {name} is {values[name]!r}, not a string; {FIX}")
-    for field in fields(Evaluation):
-        if field.type is int and (type(values[field.name]) is not int or values[field.name] < 0):
-            raise InputError(f"{where}: {field.name} is {values[field.name]!r}, not a count; {FIX}")
+    for name in (f.name for f in fields(Evaluation) if f.type is int):
+        if type(values[name]) is not int or values[name] < 0:
+            raise InputError(f"{where}: {name} is {values[name]!r}, not a count; {FIX}")
     if not _is_number(values["seconds"]):
         raise InputError(f"{where}: seconds is {values['seconds']!r}, not a number; {FIX}")
     if not isinstance(values["images_missing_ids"], list) or not isinstance(values["per_class"], list):
         raise InputError(f"{where}: images_missing_ids or per_class is not a list; {FIX}")
+    if values["latency_ms"] is not None and not _is_number(values["latency_ms"]):
+        raise InputError(f"{where}: latency_ms is {values['latency_ms']!r}, not a number or null; {FIX}")
+    if values["parity"] is not None and not isinstance(values["parity"], dict):
+        raise InputError(f"{where}: parity is {values['parity']!r}, not an object or null; {FIX}")
+    _mapping(values["objects_by_size"], int, f"{where}: objects_by_size")
+    _mapping(values["files"], str, f"{where}: files")
     values["images_missing_ids"] = tuple(values["images_missing_ids"])
     values["metrics"] = _metrics(values["metrics"], where)
     values["per_class"] = tuple(_class_metrics(entry, where) for entry in values["per_class"])
@@ -138,9 +159,16 @@ def read_evaluation(uri: str) -> Evaluation | NoEvaluation:
 
 def _no_evaluation(values: dict[str, Any], where: str) -> NoEvaluation:
     _same_keys(values, {"status", "reason"}, where)
-    if values["status"] not in ("none", "failed") or not isinstance(values["reason"], str):
-        raise InputError(f"{where}: status {values['status']!r} is not 'none' or 'failed' with a reason; {FIX}")
-    return NoEvaluation(status=cast(Literal["none", "failed"], values["status"]), reason=values["reason"])
+    if values["status"] not in ("none", "failed", "champion") or not isinstance(values["reason"], str):
+        raise InputError(
+            f"{where}: status {values['status']!r} is not 'none', 'failed' or 'champion' with a reason; {FIX}"
+        )
+    return NoEvaluation(**values)
+
+
+def _mapping(values: Any, kind: type, where: str) -> None:
+    if not isinstance(values, dict) or not all(type(value) is kind for value in values.values()):
+        raise InputError(f"{where}: is {values!r}, not an object of {kind.__name__}; {FIX}")
 
 
 def _metrics(values: Any, where: str) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Reading and writing small text files at any URI: whole or not at all. fsspec is imported on first use."""
+"""Reading and writing small files at any URI: whole or not at all. fsspec is imported on first use."""
 
 import json
 import os
@@ -9,24 +9,36 @@ from typing import Any
 from beam_preprocess.errors import InputError
 
 
-def read_text(uri: str, fix: str) -> str:
-    """The content of a UTF-8 file.
+def read_bytes(uri: str, fix: str) -> bytes:
+    """The content of a file.
 
     Args:
       uri: a local path or any fsspec URI.
       fix: what the user can do when the file cannot be read, for the message.
 
     Raises:
-      InputError: missing, not readable or not UTF-8.
+      InputError: missing or not readable.
     """
     import fsspec
 
     try:
         with fsspec.open(uri, "rb") as file:
-            return file.read().decode("utf-8")
+            return bytes(file.read())
     except FileNotFoundError as error:
         raise InputError(f"{uri}: no such file; {fix}") from error
     except (OSError, ValueError) as error:
+        raise InputError(f"{uri}: cannot be read ({_one_line(error)}); {fix}") from error
+
+
+def read_text(uri: str, fix: str) -> str:
+    """The content of a UTF-8 file.
+
+    Raises:
+      InputError: missing, not readable or not UTF-8.
+    """
+    try:
+        return read_bytes(uri, fix).decode("utf-8")
+    except UnicodeDecodeError as error:
         raise InputError(f"{uri}: cannot be read ({_one_line(error)}); {fix}") from error
 
 
@@ -52,6 +64,11 @@ def parse_json(text: str, where: str, fix: str) -> Any:
 
 
 def write_text(uri: str, text: str) -> None:
+    """Writes a UTF-8 file, see `write_bytes`."""
+    write_bytes(uri, text.encode("utf-8"))
+
+
+def write_bytes(uri: str, content: bytes) -> None:
     """Writes a file so that a reader sees the old content or the new one, and a crash leaves one of them.
 
     Missing parent folders are made. On object stores a single put is already all or nothing.
@@ -61,14 +78,14 @@ def write_text(uri: str, text: str) -> None:
 
     filesystem, path = fsspec.core.url_to_fs(uri)
     if not isinstance(filesystem, LocalFileSystem):
-        filesystem.pipe_file(path, text.encode("utf-8"))
+        filesystem.pipe_file(path, content)
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:
-            file.write(text.encode("utf-8"))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)

@@ -13,7 +13,7 @@ from beam_preprocess import manifest as manifest_lib
 from beam_preprocess import records
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
-from beam_preprocess.targets import code_table
+from beam_preprocess.targets import manifest_code_table
 from trainer.experiment import RecordsConfig
 from trainer.heatmap import Labels
 
@@ -127,7 +127,7 @@ def _parser(manifest: Manifest, crowd_is_object: bool):  # type: ignore[no-untyp
     made_with = manifest.parameters
     height, width = made_with["image_size"]
     map_size = height // made_with["stride"], width // made_with["stride"]
-    values = code_table(map_size, made_with["heatmap_cutoff"], made_with["gaussian_iou"]).values
+    values = manifest_code_table(made_with).values
     cells, objects = max(manifest.max_cells, 1), max(manifest.max_objects, 1)
     ignored = 0 if crowd_is_object or not manifest.crowds else objects
     features = {name: tf.io.FixedLenFeature([size], tf.int64) for name, size in records.INT_FEATURES.items()}

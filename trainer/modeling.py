@@ -37,7 +37,9 @@ class NearestUpsampling(tf_keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Repeats every row and column."""
         height, width, channels = x.shape[1:]
-        x = tf.broadcast_to(x[:, :, None, :, None, :], [tf.shape(x)[0], height, 2, width, 2, channels])
+        # A reshape and no new axes: TFLite can't slice 6 dimensions.
+        batch, x = tf.shape(x)[0], tf.reshape(x, [-1, height, 1, width, 1, channels])
+        x = tf.broadcast_to(x, [batch, height, 2, width, 2, channels])
         return tf.reshape(x, [-1, 2 * height, 2 * width, channels])
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from beam_preprocess.errors import InputError
 from trainer.decision import Decision, RuleResult, read_decision
 from trainer.evaluation import is_fraction
-from trainer.registry import BEST, CHAMPION, ChampionMoved, LocalRegistry, RegistryError
+from trainer.model_digest import model_digest
+from trainer.registry import BEST, CHALLENGER, CHAMPION, ChampionMoved, Registry, RegistryError, open_registry
 
 
 class PromotionRefused(RuntimeError):
@@ -30,7 +31,7 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
     Args:
       decision: URI of decision.json.
       model: URI of the SavedModel's folder.
-      registry: the registry's folder.
+      registry: the registry's folder, or `vertex://PROJECT/REGION/MODEL_ID`.
       key: identifies the run and stage.
       metadata: JSON-able facts for version.json; `ap` and `data_digest` are added from the decision.
 
@@ -39,19 +40,31 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
 
     Raises:
       InputError: the decision is no decision file, the model no SavedModel.
-      PromotionRefused: the decision says hold, or a rule is missing or did not pass.
-      ChampionMoved: another promotion came first; the version stays published without alias.
+      PromotionRefused: the decision says hold, a rule is missing or did not pass, or it judged another model.
+      ChampionMoved: another promotion came first; the version stays published, as `challenger`.
     """
     judged = read_decision(decision)
     if judged.refusals:
         raise PromotionRefused(f"{decision}: does not allow promotion: {'; '.join(judged.refusals)}")
-    local = LocalRegistry(registry)
+    digest = model_digest(model)
+    if digest != judged.model_digest:
+        raise PromotionRefused(
+            f"{model}: is not the model that was judged: its digest is {digest[:12]}…, the decision's "
+            f"{judged.model_digest[:12] or '(none)'}…; evaluate this model and judge it again"
+        )
+    store = open_registry(registry)
     facts = {**metadata, "ap": _rule(judged, "min_ap").value, "data_digest": _rule(judged, "same_data").value}
-    version = local.publish(model, facts, key=key)
+    facts["model_digest"] = digest
+    version = store.publish(model, facts, key=key)
     expected = judged.champion_version or None
-    if local.alias(CHAMPION) != version:
-        local.swap_alias(CHAMPION, version, expected=expected)
-    _move_best(local, version, facts)
+    if store.alias(CHAMPION) != version:
+        _challenge(store, version)
+        try:
+            store.swap_alias(CHAMPION, version, expected=expected)
+        except ChampionMoved:
+            _challenge(store, version)  # the winner may have set itself meanwhile
+            raise
+    _move_best(store, version, facts, judged)
     if version == expected:
         return plain(f"promoted: {version} (already champion)")
     return plain(f"promoted: {version} (was {expected})" if expected else f"promoted: {version} (no champion before)")
@@ -75,13 +88,30 @@ def _rule(decision: Decision, name: str) -> RuleResult:
     return next(rule for rule in decision.rules if rule.name == name)
 
 
-def _move_best(registry: LocalRegistry, version: str, facts: Mapping[str, Any]) -> None:
-    """Moves `best` to a version with a higher AP. An AP on other validation data cannot be compared: then the new
-    champion is the best that is known on the data of today."""
+def _challenge(registry: Registry, version: str) -> None:
+    """Says which published version wants to be champion: who loses the swap, or dies before it, can be found."""
+    current = registry.alias(CHALLENGER)
+    if current == version:
+        return
+    try:
+        registry.swap_alias(CHALLENGER, version, expected=current)
+    except ChampionMoved:
+        return  # another promotion set its own in this moment
+
+
+def _move_best(registry: Registry, version: str, facts: Mapping[str, Any], judged: Decision) -> None:
+    """Moves `best` to a version with a higher AP: by the gate's comparison on the same images where it made one, else
+    by the AP that the registry recorded. An AP on other validation data cannot be compared: then the new champion is
+    the best that is known on the data of today."""
     current = registry.alias(BEST)
     if current == version:
         return
-    if current is not None:
+    who = "best" if judged.best_version else "champion"
+    compared = judged.intervals[who]
+    if compared is not None and current == (judged.best_version or judged.champion_version):
+        if compared.delta <= 0:
+            return
+    elif current is not None:
         try:
             known = registry.version(current).metadata
         except RegistryError:
@@ -109,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--decision", required=True, metavar="URI", help="decision.json of trainer.gate")
     parser.add_argument("--model", required=True, metavar="URI", help="folder of the SavedModel that was judged")
-    parser.add_argument("--registry", required=True, metavar="DIR", help="local registry, made when absent")
+    parser.add_argument("--registry", required=True, metavar="URI", help="its folder, made when absent, or vertex://…")
     parser.add_argument("--key", required=True, help="names what is promoted; the same key is published only once")
     arguments = parser.parse_args(argv)
     try:

@@ -1,4 +1,4 @@
-"""The command line of the local registry: `python -m trainer.registry list|show|rollback`."""
+"""The command line of a model registry: `python -m trainer.registry list|show|rollback`."""
 
 import argparse
 import json
@@ -6,19 +6,21 @@ import sys
 from dataclasses import asdict
 
 from beam_preprocess.errors import InputError
-from trainer.registry import CHAMPION, ChampionMoved, LocalRegistry, RegistryError
+from trainer.local_registry import LocalRegistry
+from trainer.registry import CHAMPION, ChampionMoved, Registry, RegistryError, open_registry
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0, 2 bad input, 1 a damaged registry or a champion that moved meanwhile."""
     parser = argparse.ArgumentParser(
         prog="python -m trainer.registry",
-        description="Look into a local model registry, or make the previous champion the champion again.",
+        description="Look into a model registry, or make the previous champion the champion again.",
         epilog="""examples:
   python -m trainer.registry list --registry registry
   python -m trainer.registry show champion --registry registry
   python -m trainer.registry show v0003 --registry registry
-  python -m trainer.registry rollback --registry registry""",
+  python -m trainer.registry rollback --registry registry
+  python -m trainer.registry list --registry vertex://my-project/us-central1/centernet""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -28,13 +30,18 @@ def main(argv: list[str] | None = None) -> int:
         ("rollback", "champion and previous change places"),
     ):
         command = verbs.add_parser(verb, help=help_text)
-        command.add_argument("--registry", default="registry", metavar="DIR", help="its folder (default: registry)")
+        command.add_argument(
+            "--registry",
+            default="registry",
+            metavar="URI",
+            help="its folder, or vertex://PROJECT/REGION/MODEL_ID (default: registry)",
+        )
         if verb == "show":
             command.add_argument("name", nargs="?", default=CHAMPION, help="version or alias (default: champion)")
     arguments = parser.parse_args(argv)
     try:
-        registry = LocalRegistry(arguments.registry)
-        if not registry.root.is_dir():
+        registry = open_registry(arguments.registry)
+        if isinstance(registry, LocalRegistry) and not registry.root.is_dir():
             raise InputError(f"--registry {registry.root}: no such folder; give the folder of a registry")
         if arguments.verb == "list":
             _list(registry)
@@ -53,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _list(registry: LocalRegistry) -> None:
+def _list(registry: Registry) -> None:
     aliases = registry.aliases()
     for version in registry.list():
         names = " ".join(sorted(alias for alias, name in aliases.items() if name == version.version))

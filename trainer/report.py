@@ -3,26 +3,29 @@
 Nothing in it is loaded from anywhere: curves are inline SVG, pictures are data URIs, there is no script.
 
     python -m trainer.report --run runs/latest/summary.json --predictions runs/latest/predictions.json \\
-        --images val2017 --annotations annotations/instances_val2017.json --output report.html
+        --images val2017 --annotations annotations/instances_val2017.json --output report.html \\
+        --analysis runs/latest/stages/evaluate-candidate/analysis.json
 """
 
 import argparse
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from beam_preprocess.errors import InputError
+from trainer.analysis import Analysis, read_analysis
 from trainer.coco_metrics import METRIC_NAMES
 from trainer.draw import DETECTION_COLOUR, TRUTH_COLOUR
 from trainer.files import read_json, write_text
+from trainer.report_words import difference, duration, finite, fraction, plain_value, signed
 
 TEMPLATES = Path(__file__).parent / "templates"
 PICTURES = 12
+MISTAKES = 10
 SCORE_THRESHOLD = 0.3
-DASH = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
 
 METRIC_LABELS = {
     "ap": ("AP", "mean over IoU 0.50 to 0.95"),
@@ -40,7 +43,9 @@ METRIC_LABELS = {
 }
 
 
-def write_report(*, run: Mapping[str, Any], predictions: str, annotations: str, images: str, output: str) -> None:
+def write_report(
+    *, run: Mapping[str, Any], predictions: str, annotations: str, images: str, output: str, analysis: str = ""
+) -> None:
     """Writes the page.
 
     Args:
@@ -49,25 +54,29 @@ def write_report(*, run: Mapping[str, Any], predictions: str, annotations: str, 
       annotations: URI of the validation annotations.
       images: URI of the folder of the validation images.
       output: URI of the page.
+      analysis: URI of analysis.json; without a readable one the page says which parts are missing, and why.
 
     Raises:
       InputError: `run` is no summary, or a file is missing or not of its format.
     """
     from trainer.report_gallery import gallery
-    from trainer.report_plots import training_curves
+    from trainer.report_plots import calibration_curve, precision_curves, training_curves
 
     missing = [
         key for key in ("decision", "champion", "per_class", "images", "detections", *METRIC_NAMES) if key not in run
     ]
     if missing:
         raise InputError(f"run: lacks {', '.join(missing)}; give the content of a run's summary.json")
-    pictures = gallery(
+    analysed, no_analysis = _analysis(analysis)
+    groups = gallery(
         images=images,
         annotations=annotations,
         predictions=predictions,
         count=PICTURES,
         score_threshold=SCORE_THRESHOLD,
+        analysis=analysed,
     )
+    objects = {entry["category_id"]: entry["objects"] for entry in run["per_class"]}
     page = _template().render(
         run=run,
         paths=run.get("paths", {}),
@@ -82,7 +91,16 @@ def write_report(*, run: Mapping[str, Any], predictions: str, annotations: str, 
         metrics=_metric_rows(run),
         classes=_class_rows(run),
         curves=training_curves(run.get("history", ())),
-        pictures=pictures,
+        groups=groups,
+        sizes=[row for row in _metric_rows(run) if row["label"] in ("AP small", "AP medium", "AP large")],
+        interval=run["decision"].get("ap_interval"),
+        deltas=_intervals(run["decision"].get("intervals")),
+        parity=run.get("parity"),
+        no_analysis=no_analysis,
+        precision=precision_curves(analysed, objects) if analysed else [],
+        calibration=calibration_curve(analysed) if analysed else [],
+        errors=_errors(analysed) if analysed else [],
+        mistakes=_mistakes(analysed, run) if analysed else [],
         score_threshold=SCORE_THRESHOLD,
         splits=_splits(run.get("data", {})),
         rejects=_rejects(run.get("data", {})),
@@ -105,6 +123,57 @@ def _template() -> Any:
     return environment.get_template("report.html.j2")
 
 
+def _analysis(uri: str) -> tuple[Analysis | None, str]:
+    """(the analysis, why there is none)."""
+    if not uri:
+        return None, "none was given"
+    try:
+        return read_analysis(uri), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _intervals(intervals: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The bootstrap's comparisons, each with the name of the other model."""
+    return [{"name": name, **facts} for name, facts in (intervals or {}).items() if facts]
+
+
+ERROR_WORDS = {
+    "correct": "found",
+    "missed": "objects without a detection",
+    "duplicate": "second detections of one object",
+    "mislocalised": "right class, wrong place",
+    "confused": "right place, wrong class",
+    "background": "detections where nothing is",
+}
+
+
+def _errors(analysis: Analysis) -> list[dict[str, Any]]:
+    largest = max(analysis.errors.values(), default=0)
+    return [
+        {"name": name, "words": ERROR_WORDS[name], "count": count, "share": count / largest if largest else 0}
+        for name, count in analysis.errors.items()
+    ]
+
+
+def _mistakes(analysis: Analysis, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The commonest pairs of classes that were taken for each other."""
+    names = {entry["category_id"]: entry["name"] for entry in run["per_class"]}
+    classes = analysis.confusion.classes
+    pairs = Counter(
+        {
+            (true, taken): analysis.confusion.matrix[i][j]
+            for i, true in enumerate(classes)
+            for j, taken in enumerate(classes)
+            if i != j and analysis.confusion.matrix[i][j]
+        }
+    )
+    return [
+        {"true": names.get(true, true), "taken": names.get(taken, taken), "count": count}
+        for (true, taken), count in pairs.most_common(MISTAKES)
+    ]
+
+
 def _metric_rows(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a metric: label, meaning, value, champion, delta."""
     other = run["champion"].get("metrics", {})
@@ -114,7 +183,7 @@ def _metric_rows(run: Mapping[str, Any]) -> list[dict[str, Any]]:
             "meaning": METRIC_LABELS[name][1],
             "value": run[name],
             "champion": other.get(name),
-            "delta": _difference(run[name], other.get(name)),
+            "delta": difference(run[name], other.get(name)),
         }
         for name in METRIC_NAMES
     ]
@@ -127,11 +196,11 @@ def _class_rows(run: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             **entry,
             "champion": other.get(entry["category_id"]),
-            "delta": _difference(entry["ap"], other.get(entry["category_id"])),
+            "delta": difference(entry["ap"], other.get(entry["category_id"])),
         }
         for entry in run["per_class"]
     ]
-    return sorted(rows, key=lambda row: (-row["ap"] if _finite(row["ap"]) else math.inf, row["name"]))
+    return sorted(rows, key=lambda row: (-row["ap"] if finite(row["ap"]) else math.inf, row["name"]))
 
 
 def _splits(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -147,7 +216,7 @@ def _splits(data: Mapping[str, Any]) -> list[dict[str, Any]]:
                 ("crowds", "crowd regions"),
                 ("views", "views an image"),
             )
-            if _finite(facts.get(key))
+            if finite(facts.get(key))
         ]
         rows.append(
             {
@@ -183,47 +252,6 @@ def _stages(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
     return [{"name": n, "seconds": s, "share": s / longest if longest else 0} for n, s in seconds.items()]
 
 
-def _difference(value: Any, other: Any) -> float | None:
-    return value - other if _finite(value) and _finite(other) else None
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def fraction(value: Any) -> str:
-    """0.4001 for a fraction, a dash for none."""
-    return f"{value:.4f}" if _finite(value) else DASH if value is None else str(value)
-
-
-def signed(value: Any) -> str:
-    """+0.0123 or \u22120.0123; a dash for none."""
-    if not _finite(value):
-        return DASH
-    text = f"{abs(value):.4f}"
-    sign = "" if float(text) == 0 else "+" if value > 0 else MINUS
-    return f"{sign}{text}"
-
-
-def duration(seconds: float) -> str:
-    """7.3 s, 4 min 05 s, 3 h 07 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
-
-
-def plain_value(value: Any) -> str:
-    """A rule's value or threshold: numbers with 4 decimals, counts as they are, digests shortened."""
-    if isinstance(value, float):
-        return fraction(value) if value >= 0 or not _finite(value) else signed(value)
-    if value is None or value == "":
-        return DASH
-    text = str(value)
-    return text if len(text) <= 16 else f"{text[:12]}\u2026"
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m trainer.report`: exit code 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(
@@ -239,6 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", required=True, metavar="DIR", help="folder of the validation images")
     parser.add_argument("--annotations", required=True, metavar="URI", help="validation annotations, COCO")
     parser.add_argument("--output", required=True, metavar="URI", help="the page to write")
+    parser.add_argument("--analysis", default="", metavar="URI", help="analysis.json of trainer.evaluate")
     flags = parser.parse_args(argv)
     try:
         run = read_json(flags.run, "give a run's summary.json")
@@ -250,6 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             annotations=flags.annotations,
             images=flags.images,
             output=flags.output,
+            analysis=flags.analysis,
         )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from beam_preprocess.errors import InputError
+from trainer.analysis import Analysis
 from trainer.coco_metrics import read_coco, usable_box
 from trainer.draw import DETECTION_COLOUR, TRUTH_COLOUR, draw_detections
 from trainer.files import read_json
@@ -18,6 +19,7 @@ LONGER_SIDE = 560
 SHOWN_HEIGHT, SHOWN_WIDTH = 308, 488
 """CSS pixels, the width at most: two a row."""
 JPEG_QUALITY = 85
+MATCH_IOU = 0.5
 FIELDS = ("image_id", "category_id", "bbox", "score")
 """Of a detection in COCO results format."""
 
@@ -40,10 +42,25 @@ class Picture:
     """Why it could not be read, or ""."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Pictures that were chosen for one reason."""
+
+    title: str
+    note: str
+    pictures: tuple[Picture, ...]
+
+
 def gallery(
-    *, images: str, annotations: str, predictions: str, count: int, score_threshold: float
-) -> tuple[Picture, ...]:
-    """Pictures of `count` images spread evenly over the file: not a choice of good ones.
+    *,
+    images: str,
+    annotations: str,
+    predictions: str,
+    count: int,
+    score_threshold: float,
+    analysis: Analysis | None = None,
+) -> tuple[Group, ...]:
+    """The images that say most: best, worst, most missed and confused; without an analysis, an even choice.
 
     Args:
       images: URI of the folder.
@@ -51,6 +68,7 @@ def gallery(
       predictions: URI of the predictions in COCO results format.
       count: how many pictures, at most.
       score_threshold: detections below it are not drawn.
+      analysis: counts of every image.
 
     Raises:
       InputError: a file is missing or is not of its format. An unreadable image is a picture with a problem.
@@ -60,12 +78,63 @@ def gallery(
     if not isinstance(found, list) or not all(isinstance(d, dict) and {*FIELDS} <= set(d) for d in found):
         raise InputError(f"{predictions}: is no list of {', '.join(FIELDS)}; write it with python -m trainer.evaluate")
     names = {category["id"]: str(category.get("name", category["id"])) for category in dataset["categories"]}
-    entries = sorted(dataset["images"], key=lambda image: image["id"])
-    rows = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
-    chosen = [entries[row] for row in rows]
-    truths = _by_image(dataset["annotations"], chosen)
-    kept = _by_image([detection for detection in found if detection["score"] >= score_threshold], chosen)
-    return tuple(_picture(images, entry, truths[entry["id"]], kept[entry["id"]], names) for entry in chosen)
+    truths = _by_image(dataset["annotations"], dataset["images"])
+    kept = _by_image([detection for detection in found if detection["score"] >= score_threshold], dataset["images"])
+    entries = {entry["id"]: entry for entry in sorted(dataset["images"], key=lambda image: image["id"])}
+    if analysis is None:
+        rows = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
+        note = "Spread evenly over the set, not chosen by their result."
+        chosen = [("", note, [list(entries)[row] for row in rows])]
+    else:
+        confused = {i: _confused(truths[i], kept[i]) for i in entries}
+        chosen = _choose(analysis, confused, max(1, count // 4))
+    return tuple(
+        Group(
+            title=title,
+            note=note,
+            pictures=tuple(_picture(images, entries[i], truths[i], kept[i], names) for i in ids if i in entries),
+        )
+        for title, note, ids in chosen
+        if ids
+    )
+
+
+def _choose(analysis: Analysis, confused: Mapping[int, int], count: int) -> list[tuple[str, str, list[int]]]:
+    """(title, note, image ids) of four groups; an image stands in one of them only."""
+    wrong = {image.image_id: image.missed + image.false for image in analysis.images}
+    missed = {image.image_id: image.missed for image in analysis.images}
+    faultless = {image.image_id: image.correct if not wrong[image.image_id] else 0 for image in analysis.images}
+    groups = (
+        ("Confused", "Most objects that were found as another class.", confused),
+        ("Missed", "Most objects without a detection.", missed),
+        ("Worst", "Most objects missed and false detections together.", wrong),
+        ("Best", "Everything found and nothing else; those with most objects.", faultless),
+    )
+    chosen, taken = [], set[int]()
+    for title, note, counts in groups:
+        ids = [i for i in sorted(counts, key=lambda i: (-counts[i], i)) if counts[i] > 0 and i not in taken][:count]
+        taken |= set(ids)
+        chosen.append((title, note, ids))
+    return chosen[::-1]
+
+
+def _confused(truths: Sequence[dict[str, Any]], detections: Sequence[dict[str, Any]]) -> int:
+    """Objects whose nearest detection, from IoU 0.5 on, is of another class."""
+    objects = [truth for truth in truths if not truth.get("iscrowd")]
+    if not objects or not detections:
+        return 0
+    one, other = _boxes(objects)[:, None], _boxes(detections)[None]
+    sides = np.clip(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0, None)
+    common = sides.prod(axis=2)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (one, other)]
+    union = areas[0] + areas[1] - common
+    overlap = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    nearest = overlap.argmax(axis=1)
+    return sum(
+        1
+        for i, j in enumerate(nearest.tolist())
+        if overlap[i, j] >= MATCH_IOU and objects[i]["category_id"] != detections[j]["category_id"]
+    )
 
 
 def _by_image(entries: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""Training curves as inline SVG, by matplotlib."""
+"""Curves of training, precision and calibration as inline SVG, by matplotlib."""
 
 import io
 import math
@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-COLOURS = ("#2f5d8a", "#d97a1e", "#5b8c5a", "#8a5a83", "#7a7f87")
+from trainer.analysis import Analysis
+
+COLOURS = ("#2f5d8a", "#d97a1e", "#5b8c5a", "#8a5a83", "#7a7f87", "#b3382c", "#3aa0a0", "#c2a21a")
+CLASSES_SHOWN = len(COLOURS)
+"""Curves of classes in one chart: one colour each."""
 LOG_RATIO = 30.0
 """From this ratio between largest and smallest value on, the axis is logarithmic."""
 
@@ -45,7 +49,55 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
     ]
 
 
-def _line_chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+def precision_curves(analysis: Analysis, objects: Mapping[int, int]) -> list[Panel]:
+    """Precision over recall: the mean of the classes at three IoUs, and the classes with most objects at 0.50.
+
+    Args:
+      analysis: of the model.
+      objects: how many each category has; those with most are shown.
+    """
+    recall = analysis.precision_recall.recall
+    labels = {"0.50": "IoU 0.50", "0.75": "IoU 0.75", "mean": "mean of 0.50 to 0.95"}
+    mean = {label: analysis.precision_recall.precision.get(key) for key, label in labels.items()}
+    present = [entry for entry in analysis.per_class if entry.precision50 is not None]
+    shown = sorted(present, key=lambda entry: -objects.get(entry.category_id, 0))[:CLASSES_SHOWN]
+    classes = {entry.name: entry.precision50 for entry in shown}
+    title = "Classes at IoU 0.50" + (f", the {len(shown)} with most objects" if len(shown) < len(present) else "")
+    return [
+        Panel(title=name, svg=_unit_chart(name, "recall", "precision", recall, lines))
+        for name, lines in (("Mean of the classes", mean), (title, classes))
+        if any(line is not None for line in lines.values())
+    ]
+
+
+def calibration_curve(analysis: Analysis) -> list[Panel]:
+    """Of the detections with a score, the share that found an object; nothing without detections."""
+    bins = [bin_ for bin_ in analysis.calibration if bin_.mean_score is not None and bin_.precision is not None]
+    if not bins:
+        return []
+    scores: list[float | None] = [bin_.mean_score for bin_ in bins]
+    share = {"detections": [bin_.precision for bin_ in bins], "score = precision": scores}
+    title = "Calibration of the scores"
+    return [Panel(title=title, svg=_unit_chart(title, "score", "share correct", scores, share))]
+
+
+def _unit_chart(
+    title: str,
+    across: str,
+    up: str,
+    xs: Sequence[float | None],
+    lines: Mapping[str, Sequence[float | None] | None],
+) -> str:
+    """A chart of fractions over fractions."""
+    drawn = {name: [(x, y) for x, y in zip(xs, ys, strict=True)] for name, ys in lines.items() if ys is not None}
+    points = {n: [(x, y) for x, y in line if x is not None and y is not None] for n, line in drawn.items()}
+    return _line_chart(title, points, across=across, up=up)
+
+
+def _line_chart(
+    title: str, lines: Mapping[str, Sequence[tuple[float, float]]], *, across: str = "step", up: str = ""
+) -> str:
+    """One chart; with `up`, of fractions, whose names are shown as they are."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -58,11 +110,22 @@ def _line_chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) 
         for colour, (name, points) in zip(COLOURS * len(lines), lines.items(), strict=False):
             marker = "o" if len(points) < 3 else None
             steps, heights = [step for step, _ in points], [value for _, value in points]
-            axes.plot(steps, heights, color=colour, linewidth=1.6, marker=marker, markersize=3.5, label=_words(name))
+            axes.plot(
+                steps,
+                heights,
+                color=colour,
+                linewidth=1.6,
+                marker=marker,
+                markersize=3.5,
+                label=name if up else _words(name),
+            )
         values = [value for points in lines.values() for _, value in points]
         if min(values) > 0 and max(values) > LOG_RATIO * min(values) and "loss" in title.lower():
             axes.set_yscale("log")
-        axes.set_xlabel("step", color="#5d6776")
+        axes.set_xlabel(across, color="#5d6776")
+        if up:
+            axes.set_ylabel(up, color="#5d6776")
+            axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.tick_params(colors="#5d6776", length=3)
         axes.grid(axis="y", color="#e6e9ed", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)

@@ -4,90 +4,124 @@ Preprocessing, network, decoding and the way back to the original image are insi
 training policy was.
 """
 
-import tensorflow as tf
-import tf_keras
+from collections.abc import Sequence
 
-from trainer import input_pipeline
+import tensorflow as tf
+
+from trainer import input_pipeline, tta
+from trainer.modeling import CenterNetModel
 
 LABEL_MAP = "label_map.json"
 """Asset: {"categories": [{"index", "id", "name"}], ...}."""
+AUGMENTED = "image_bytes_augmented"
+"""The signature with the test-time augmentation, where the served one goes without."""
 
 
 class ServingModule(tf.Module):
     """Signatures of the exported model.
 
     Args:
-      model: a `modeling.CenterNetModel`, built under the float32 policy.
-      input_size: (height, width) of the network's input.
+      model: built under the float32 policy.
+      input_sizes: (height, width) of the network's input at each scale; the first is the plain one.
       category_ids: the data set's category id of each class index.
       score_threshold: `num_detections` counts scores at or above it.
-      label_map: path of the label map file, exported as an asset.
-      flip: also run the mirrored image, and decode the mean of both (the original's flip test).
+      assets: paths of files that travel inside.
+      flip: average over the image and its mirror (`tta`).
+      augmented_apart: leave the test-time augmentation to a signature of its own.
     """
 
     def __init__(
         self,
-        model: tf_keras.Model,
+        model: CenterNetModel,
         *,
-        input_size: tuple[int, int],
+        input_sizes: Sequence[tuple[int, int]],
         category_ids: list[int],
         score_threshold: float,
-        label_map: str,
+        assets: Sequence[str] = (),
         flip: bool = False,
+        augmented_apart: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
-        self._input_size = input_size
+        self._input_sizes = tuple(input_sizes)
         self._category_ids = tf.constant(category_ids, tf.int32)
         self._score_threshold = score_threshold
-        self.label_map = tf.saved_model.Asset(label_map)
+        self.assets = [tf.saved_model.Asset(path) for path in assets]
         self._flip = flip
+        self._apart = augmented_apart and (flip or len(self._input_sizes) > 1)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded images (JPEG, PNG, BMP, first frame of a GIF), of any sizes within one batch."""
-        inputs, sizes, valid = tf.map_fn(
-            self._decode_one,
-            image_bytes,
-            fn_output_signature=(
-                tf.TensorSpec([*self._input_size, 3], tf.float32),
-                tf.TensorSpec([2], tf.int32),
-                tf.TensorSpec([2], tf.int32),
-            ),
-        )
-        return self._detect(inputs, sizes, valid)
+        return self._from_bytes(image_bytes, augmented=not self._apart)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve_augmented(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same with test-time augmentation."""
+        return self._from_bytes(image_bytes, augmented=True)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
     def serve_tensor(self, image_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
         """RGB images of one size."""
-        inputs, sizes, valid = tf.map_fn(
-            self._fit,
-            image_tensor,
-            fn_output_signature=(
-                tf.TensorSpec([*self._input_size, 3], tf.float32),
-                tf.TensorSpec([2], tf.int32),
-                tf.TensorSpec([2], tf.int32),
-            ),
-        )
-        return self._detect(inputs, sizes, valid)
+        augmented = not self._apart
+        fitted = [letterbox_batch(image_tensor, size) for size in self._sizes(augmented)]
+        # One size for all of them.
+        whole = tf.stack([tf.shape(image_tensor)[1:3], fitted[0][1]])
+        sizes, valid = tf.unstack(tf.tile(whole[:, None], [1, tf.shape(image_tensor)[0], 1]))
+        return self._detect(tuple(pixels for pixels, _ in fitted), sizes, valid, augmented=augmented)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """`serving_default` takes `image_bytes`; `image_tensor` takes decoded images."""
-        return {
+        served = {
             "serving_default": self.serve_bytes.get_concrete_function(),
             "image_tensor": self.serve_tensor.get_concrete_function(),
         }
+        return served | ({AUGMENTED: self.serve_augmented.get_concrete_function()} if self._apart else {})
 
-    def _decode_one(self, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return self._fit(decode_image(encoded))
+    def _from_bytes(self, image_bytes: tf.Tensor, *, augmented: bool) -> dict[str, tf.Tensor]:
+        """Decodes what can be decoded, and then fails the request if that wasn't all: decoders don't say which image
+        they stumbled over."""
+        count = tf.size(image_bytes)
+        spec = (tf.TensorSpec([], tf.int64), self._fitted_spec(augmented=augmented))
+        decoded = (
+            tf.data.Dataset.from_tensor_slices(image_bytes)
+            .enumerate()
+            .map(lambda i, e: (i, self._fit(decode_image(e), augmented=augmented)), num_parallel_calls=tf.data.AUTOTUNE)
+            .ignore_errors()
+        )
+        # An element of zeros at the end, for a batch of which nothing is left.
+        empty = tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), spec)
+        whole = decoded.concatenate(tf.data.Dataset.from_tensors(empty)).batch(tf.cast(count, tf.int64) + 1)
+        numbers, fitted = tf.nest.map_structure(lambda x: x[:-1], whole.get_single_element())
+        missing = tf.reduce_all(tf.range(tf.cast(count, tf.int64))[:, None] != numbers[None, :], axis=1)
+        message = tf.strings.format(
+            "image_bytes{}: cannot be decoded as JPEG, PNG, GIF or BMP; send the other images without",
+            tf.where(missing)[:, 0],
+        )
+        checks = [
+            tf.debugging.Assert(count > 0, ["image_bytes: is empty; send one image or more"]),
+            tf.debugging.Assert(~tf.reduce_any(missing), [message]),
+        ]
+        with tf.control_dependencies(checks):
+            return self._detect(*tf.nest.map_structure(tf.identity, fitted), augmented=augmented)
 
-    def _fit(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """(input float32 [H, W, 3], original (height, width), resized (height, width))."""
-        resized, valid = letterbox(image, self._input_size)
-        return resized, tf.shape(image)[:2], valid
+    def _fitted_spec(self, *, augmented: bool) -> tuple[tuple[tf.TensorSpec, ...], tf.TensorSpec, tf.TensorSpec]:
+        pair = tf.TensorSpec([2], tf.int32)
+        return tuple(tf.TensorSpec([*size, 3], tf.float32) for size in self._sizes(augmented)), pair, pair
 
-    def _detect(self, inputs: tf.Tensor, sizes: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = self._network(input_pipeline.normalize(inputs))
+    def _sizes(self, augmented: bool) -> tuple[tuple[int, int], ...]:
+        return self._input_sizes if augmented else self._input_sizes[:1]
+
+    def _fit(self, image: tf.Tensor, *, augmented: bool) -> tuple[tuple[tf.Tensor, ...], tf.Tensor, tf.Tensor]:
+        """(input float32 [H, W, 3] of each scale, original (height, width), resized (height, width) of the first)."""
+        fitted = [letterbox(image, size) for size in self._sizes(augmented)]
+        return tuple(pixels for pixels, _ in fitted), tf.shape(image)[:2], fitted[0][1]
+
+    def _detect(
+        self, inputs: tuple[tf.Tensor, ...], sizes: tf.Tensor, valid: tf.Tensor, *, augmented: bool
+    ) -> dict[str, tf.Tensor]:
+        normalised = [input_pipeline.normalize(pixels) for pixels in inputs]
+        outputs = tta.detect(self.model, normalised, flip=self._flip and augmented)
         # The image fills [0, valid) of the input, so dividing by it normalizes to the original image.
         extent = tf.cast(tf.concat([valid, valid], axis=1), tf.float32)[:, None, :]
         boxes = tf.clip_by_value(outputs["boxes"] / extent, 0.0, 1.0)
@@ -99,30 +133,6 @@ class ServingModule(tf.Module):
             "num_detections": tf.reduce_sum(tf.cast(scores >= self._score_threshold, tf.int32), axis=1),
             "image_size": sizes,
         }
-
-    def _network(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Boxes in input pixels, scores and class indices."""
-        if not self._flip:
-            return dict(self.model(inputs, training=False))
-        # One pass over both: the network is traced once.
-        pair = tf.concat([inputs, tf.reverse(inputs, [2])], axis=0)
-        raw = self.model.head(self.model.backbone(pair, training=False), training=False)
-        # xingyizhou/CenterNet, detectors/ctdet.py: means of the heatmaps and sizes, offsets of the image itself.
-        heatmap = _mean_of_pair(tf.sigmoid(raw["ct_heatmaps"][-1]))
-        # The decoder takes logits; the clip keeps them finite.
-        heatmap = tf.clip_by_value(heatmap, 1e-6, 1.0 - 1e-6)
-        averaged = {
-            "ct_heatmaps": [tf.math.log(heatmap) - tf.math.log1p(-heatmap)],
-            "ct_size": [_mean_of_pair(raw["ct_size"][-1])],
-            "ct_offset": [tf.split(raw["ct_offset"][-1], 2)[0]],
-        }
-        return dict(self.model.detection_generator(averaged))
-
-
-def _mean_of_pair(maps: tf.Tensor) -> tf.Tensor:
-    """[2B, H, W, C], images and then their mirrors, to the mean [B, H, W, C] in the images' orientation."""
-    own, mirrored = tf.split(maps, 2)
-    return (own + tf.reverse(mirrored, [2])) / 2.0
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
@@ -139,26 +149,35 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def letterbox(image: tf.Tensor, input_size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """`letterbox_batch` of one image, uint8 [H, W, 3]."""
+    padded, valid = letterbox_batch(image[None], input_size)
+    return padded[0], valid
+
+
+def letterbox_batch(images: tf.Tensor, input_size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
     """`geometry.letterbox` and the records' resize, in TensorFlow.
 
     Args:
-      image: uint8 [H, W, 3].
+      images: uint8 [N, H, W, 3].
       input_size: (height, width).
 
     Returns:
-      (float32 [height, width, 3] with whole grey values as in the records, int32 [2] resized (height, width)).
+      (float32 [N, height, width, 3] with whole grey values as in the records, int32 [2] resized (height, width)).
     """
-    size = tf.shape(image)[:2]
+    size = tf.shape(images)[1:3]
     # float64, as in geometry: float32 rounds some sides to another pixel.
     target = tf.constant(input_size, tf.float64)
     zoom = tf.reduce_min(target / tf.cast(size, tf.float64))
     valid = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float64) * zoom), tf.int32), 1)
-    pixels = tf.cast(image, tf.float32)[None]
+    pixels = tf.cast(images, tf.float32)
+    if images.shape[1:3] == input_size:
+        # Known when the function is traced: what converters get has no resize, which some of them lack.
+        return pixels, valid
     resized = tf.cond(
         tf.reduce_any(valid < size),
         lambda: tf.image.resize(pixels, valid, method="area"),
         lambda: tf.image.resize(pixels, valid, method="bilinear"),
-    )[0]
+    )
     missing = tf.constant(input_size) - valid
-    padded = tf.pad(tf.round(resized), [[0, missing[0]], [0, missing[1]], [0, 0]])
-    return tf.ensure_shape(padded, [*input_size, 3]), valid
+    padded = tf.pad(tf.round(resized), [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
+    return tf.ensure_shape(padded, [None, *input_size, 3]), valid

@@ -40,6 +40,7 @@ def build_summary(
     history: Sequence[Mapping[str, Any]] = (),
     seconds: Mapping[str, float] | None = None,
     paths: Mapping[str, str] | None = None,
+    parity: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The summary of one run, JSON-able.
 
@@ -53,10 +54,12 @@ def build_summary(
       history: rows of history.jsonl.
       seconds: stage to seconds.
       paths: what the run wrote, by name.
+      parity: content of the model's parity.json, or None.
 
     Raises:
       InputError: an outcome that is neither promoted nor held.
     """
+    intervals = asdict(decision)
     kind, _, rest = outcome.partition(": ")
     if kind not in ("promoted", "held") or not rest:
         raise InputError(
@@ -75,6 +78,8 @@ def build_summary(
             "champion_version": decision.champion_version,
             "new_version": rest.split(" ")[0] if kind == "promoted" else "",
             "rules": [asdict(rule) for rule in decision.rules],
+            "ap_interval": intervals.get("ap_interval"),
+            "intervals": intervals.get("intervals"),
         },
         "champion": _champion(champion, decision.champion_version),
         "seconds": dict(seconds or {}),
@@ -83,6 +88,7 @@ def build_summary(
         "data": dict(data),
         "data_digest": candidate.data_digest,
         "paths": dict(paths or {}),
+        "parity": dict(parity) if parity else None,
         "history": [dict(row) for row in history],
     }
 

@@ -2,21 +2,24 @@
 
 import dataclasses
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.internal.gcp import auth
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that
 from PIL import Image
 
 from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.reasons import Reason, Reject
 from beam_preprocess.shards import ImageEntry, ShardJob, ShardResult
 from beam_preprocess.tfrecord import read_records
-from beam_preprocess.transforms import NAMESPACE, WriteRecords, atomic_file
-from beam_preprocess.validate import Reason, Reject
+from beam_preprocess.transforms import NAMESPACE, WriteRecords, _load, atomic_file
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 60, 3), np.uint8)
 CONFIG = PreprocessConfig(image_size=(64, 64), train_views=2)
@@ -62,7 +65,7 @@ def test_records_rejects_results_and_counters(job: ShardJob, tmp_path: Path) -> 
 
     def check(results: list[ShardResult]) -> None:
         first, second = sorted(results, key=lambda r: r.shard)
-        assert first.rejects == {"missing_image": 1, "unreadable_image": 1, "not_finite": 1}
+        assert first.rejects == {"missing_image": 1, "truncated_image": 1, "not_finite": 1}
         assert second.rejects == {"converted_gray": 1}
         assert (first.images, second.images, first.objects) == (1, 1, 1)
         assert [f.records for f in first.files] == [1, 1]
@@ -85,7 +88,7 @@ def test_records_rejects_results_and_counters(job: ShardJob, tmp_path: Path) -> 
     lines: list[dict[str, Any]] = [json.loads(line) for line in (out / job.reject_name(0)).read_text().splitlines()]
     assert [(line["image_id"], line["reason"], line["action"]) for line in lines] == [
         (1, "not_finite", "dropped"),
-        (2, "unreadable_image", "dropped"),
+        (2, "truncated_image", "dropped"),
         (3, "missing_image", "dropped"),
     ]
     assert lines[2]["detail"].endswith("1 box goes with it")
@@ -100,3 +103,35 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="disk full"):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+class _NothingThere(BaseHTTPRequestHandler):
+    """A storage service whose buckets are empty."""
+
+    def do_GET(self) -> None:
+        body = b'{"error": {"code": 404, "message": "No such object"}}'
+        self.send_response(404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_an_object_that_a_bucket_lacks_is_a_missing_image(job: ShardJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beam's own storage client against a server on loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _NothingThere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+    # Beam would look for credentials on the network for half a minute.
+    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
+    monkeypatch.setattr(auth._Credentials, "_credentials", None)
+    rejects: list[Reject] = []
+    try:
+        assert _load(entry(1, "gone.jpg"), dataclasses.replace(job, images="gs://bucket/images"), rejects) is None
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [reject.reason for reject in rejects] == [Reason.MISSING_IMAGE]

@@ -48,7 +48,7 @@ def test_the_report(pair: Pair) -> None:
     assert (train["images"], train["objects"], train["crowds"], train["boxes"]) == (12, 17, 1, 18)
     assert train["rejects"] == {}
     assert sum(train["class_histogram"].values()) == sum(train["size_histogram"].values()) == 17
-    assert train["headers_read"]
+    assert train["depth"] == "headers"
     assert len(train["data_digest"]) == 64
 
 
@@ -64,8 +64,8 @@ def test_rejects_within_the_limit_are_reported_with_examples(pair: Pair) -> None
     pair.train.content["annotations"][0]["bbox"] = [1, 2, float("nan"), 4]
     (pair.train.images / "photo_005.jpg").write_bytes(b"no image")
     train = pair.check(max_reject_fraction=0.1)["train"]
-    assert train["rejects"] == {"unreadable_image": 1, "not_finite": 1}
-    assert "photo_005.jpg" in train["examples"]["unreadable_image"][0]
+    assert train["rejects"] == {"not_an_image": 1, "not_finite": 1}
+    assert "photo_005.jpg" in train["examples"]["not_an_image"][0]
     assert "annotation 1" in train["examples"]["not_finite"][0]
 
 
@@ -111,7 +111,7 @@ def no_boxes(pair: Pair) -> None:
     [
         (drop_image, "1 of 12 training images were rejected .*missing_image 1.*photo_003"),
         (drop_val_image, "1 of 12 validation images can't be used .*missing_image 1"),
-        (damage_val_image, "validation images can't be used .*unreadable_image 1"),
+        (damage_val_image, "validation images can't be used .*zero_size 1"),
         (empty_folder, "none of the 12 images of .*annotations.json .* is in .*images"),
         (no_folder, "no such image folder"),
         (unknown_category, r"val.json: the category ids \[91\] are not in"),

@@ -10,7 +10,7 @@ from PIL import Image
 
 from beam_preprocess.geometry import View, letterbox, make_view, shrinks
 from beam_preprocess.images import ImageProblem, check_header, decode, encode_jpeg, render_view
-from beam_preprocess.validate import Reason
+from beam_preprocess.reasons import Reason
 
 HEIGHT, WIDTH = 48, 64
 SIZE = (HEIGHT, WIDTH)
@@ -32,6 +32,7 @@ def sixteen_bit(pixels: np.ndarray) -> bytes:
 
 
 JPEG = encoded()
+PNG = encoded("RGB", "PNG")
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}])
@@ -88,16 +89,19 @@ ROTATED[0x0112] = 6
 @pytest.mark.parametrize(
     ("data", "declared", "reason"),
     [
-        (b"", SIZE, Reason.UNREADABLE_IMAGE),
-        (b"<html>404</html>", SIZE, Reason.UNREADABLE_IMAGE),
-        (JPEG[:100], SIZE, Reason.UNREADABLE_IMAGE),
-        (JPEG[: len(JPEG) // 2], SIZE, Reason.UNREADABLE_IMAGE),
-        (JPEG[: len(JPEG) // 2] + b"\xff\xd9", SIZE, Reason.UNREADABLE_IMAGE),  # cut, with an end marker: Pillow: gray
+        (b"", SIZE, Reason.ZERO_SIZE),
+        (b"<html>404</html>", SIZE, Reason.NOT_AN_IMAGE),
+        (JPEG[:20], SIZE, Reason.TRUNCATED_IMAGE),
+        (encoded("RGB", "GIF")[:12], SIZE, Reason.TRUNCATED_IMAGE),
+        (PNG[:60] + bytes(40) + PNG[100:], SIZE, Reason.UNREADABLE_IMAGE),  # zeros in the middle
+        (JPEG[:100], SIZE, Reason.TRUNCATED_IMAGE),
+        (JPEG[: len(JPEG) // 2], SIZE, Reason.TRUNCATED_IMAGE),
+        (JPEG[: len(JPEG) // 2] + b"\xff\xd9", SIZE, Reason.TRUNCATED_IMAGE),  # cut, with an end marker: Pillow: gray
         (encoded(progressive=True)[:-400], SIZE, Reason.UNREADABLE_IMAGE),
-        (encoded("L")[:-100], SIZE, Reason.UNREADABLE_IMAGE),
-        (encoded("CMYK")[:-100], SIZE, Reason.UNREADABLE_IMAGE),
-        (encoded("RGB", "PNG")[:-200], SIZE, Reason.UNREADABLE_IMAGE),
-        (encoded("RGB", "BMP")[:-200], SIZE, Reason.UNREADABLE_IMAGE),
+        (encoded("L")[:-100], SIZE, Reason.TRUNCATED_IMAGE),
+        (encoded("CMYK")[:-100], SIZE, Reason.TRUNCATED_IMAGE),
+        (encoded("RGB", "PNG")[:-200], SIZE, Reason.TRUNCATED_IMAGE),
+        (encoded("RGB", "BMP")[:-200], SIZE, Reason.TRUNCATED_IMAGE),
         (encoded("RGB", "WEBP"), SIZE, Reason.UNSUPPORTED_FORMAT),
         (encoded("RGB", "TIFF"), SIZE, Reason.UNSUPPORTED_FORMAT),
         (JPEG, (HEIGHT, WIDTH + 1), Reason.SIZE_DIFFERS),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from beam_preprocess.annotations import class_map, load_annotations
 from beam_preprocess.manifest import Shard
+from beam_preprocess.reasons import Reason, Reject
 from beam_preprocess.shards import (
     OURS,
     ImageEntry,
@@ -20,7 +21,6 @@ from beam_preprocess.shards import (
     plan_shards,
     read_plan,
 )
-from beam_preprocess.validate import Reason, Reject
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,10 @@ import pytest
 
 from beam_preprocess.annotations import CocoAnnotations
 from beam_preprocess.errors import InputError
+from beam_preprocess.reasons import Reason
 from beam_preprocess.validate import (
     MAX_PIXELS,
-    Action,
-    Reason,
-    Reject,
     check_limits,
-    count_by_reason,
     inside_folder,
     size_problem,
     validate_boxes,
@@ -135,7 +132,7 @@ def test_stored_size_against_the_annotations(stored: tuple[int, int], orientatio
     ],
 )
 def test_boxes(box: dict[str, Any], reason: Reason | None, result: list[float] | None) -> None:
-    annotations = coco([(7, "z.jpg", 9, 9), GOOD], [{}, box])
+    annotations = coco([(7, "z.jpg", 9, 9), GOOD], [{"bbox": [2, 2, 9, 9]}, box])
     keep, boxes, rejects = validate_boxes(annotations, np.array([True, True]), 1.0)
     assert keep.tolist() == [True, result is not None]
     if result is not None:
@@ -144,9 +141,22 @@ def test_boxes(box: dict[str, Any], reason: Reason | None, result: list[float] |
 
 
 def test_a_repeated_annotation_id_keeps_the_first() -> None:
-    keep, _, rejects = validate_boxes(coco([GOOD], [{"id": 5}, {"id": 5}, {"id": 6}]), np.array([True]), 1.0)
+    keep, _, rejects = validate_boxes(
+        coco([GOOD], [{"id": 5}, {"id": 5}, {"id": 6, "bbox": [9, 9, 4, 4]}]), np.array([True]), 1.0
+    )
     assert keep.tolist() == [True, False, True]
     assert [r.reason for r in rejects] == [Reason.DUPLICATE_ANNOTATION_ID]
+
+
+@pytest.mark.parametrize(
+    ("change", "repeats"),
+    [({}, True), ({"category": 4}, False), ({"bbox": [1, 1, 4, 4.5]}, False), ({"image": 2}, False)],
+)
+def test_the_same_box_under_another_id_keeps_the_first(change: dict[str, Any], repeats: bool) -> None:
+    annotations = coco([GOOD, (2, "b.jpg", 20, 30)], [{"bbox": [9, 9, 4, 4]}, {}, change])
+    keep, _, rejects = validate_boxes(annotations, np.array([True, True]), 1.0)
+    assert keep.tolist() == [True, True, not repeats and "category" not in change]
+    assert (Reason.DUPLICATE_ANNOTATION in [r.reason for r in rejects]) == repeats
 
 
 def test_boxes_of_a_repeated_image_id_belong_to_its_first_entry() -> None:
@@ -155,29 +165,6 @@ def test_boxes_of_a_repeated_image_id_belong_to_its_first_entry() -> None:
     keep, _, rejects = validate_boxes(annotations, keep_images, 1.0)
     assert keep.tolist() == [True]
     assert rejects == []
-
-
-def test_every_reason_has_an_action_and_a_subject() -> None:
-    assert {r for r in Reason if r.action is Action.CLIPPED} == {Reason.CLIPPED_TO_IMAGE}
-    assert all((reason.action is Action.CONVERTED) == reason.value.startswith("converted_") for reason in Reason)
-    assert {r.value for r in Reason if r.of_box} == {
-        "wrong_length",
-        "not_finite",
-        "duplicate_annotation_id",
-        "unknown_image",
-        "unknown_category",
-        "non_positive_side",
-        "outside_image",
-        "clipped_to_image",
-        "box_too_small",
-    }
-
-
-def test_reject_lines_come_back() -> None:
-    reject = Reject(reason=Reason.NOT_FINITE, image_id=3, annotation_id=4, file_name="a.jpg", detail="bbox [nan]")
-    assert reject.to_mapping()["action"] == "dropped"
-    assert Reject.from_mapping(reject.to_mapping()) == reject
-    assert count_by_reason([reject, reject]) == {"not_finite": 2}
 
 
 @pytest.mark.parametrize(

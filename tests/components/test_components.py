@@ -1,9 +1,12 @@
 """Components are thin, and do right what is left for them to do. Their functions are called directly, without KFP."""
 
 import ast
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from kfp import dsl
 
@@ -16,8 +19,11 @@ from components.stage import stage
 from trainer.coco_metrics import METRIC_NAMES
 from trainer.decision import read_decision
 from trainer.evaluation import Evaluation, NoEvaluation, read_evaluation
+from trainer.local_registry import LocalRegistry
+from trainer.match_table import MatchTable, to_bytes
+from trainer.model_digest import model_digest
 from trainer.promote import PromotionRefused
-from trainer.registry import CHAMPION, LocalRegistry
+from trainer.registry import CHAMPION
 
 FOLDER = Path(__file__).parents[2] / "components"
 COMPONENTS = [path for path in FOLDER.glob("*.py") if "from kfp import dsl" in path.read_text()]
@@ -78,14 +84,14 @@ def artifact_with(folder: Path, name: str, text: str) -> dsl.Artifact:
 def test_resolve_champion_none_then_ready_then_damaged(tmp_path: Path) -> None:
     root = str(tmp_path / "registry")
     champion = dsl.Model(uri="backend/champion")
-    assert resolve_champion(registry=root, champion=champion) == ""
+    assert resolve_champion(registry=root, alias="champion", known="", champion=champion) == ""
     assert champion.metadata["status"] == "none"
 
     registry = LocalRegistry(root)
     version = registry.publish(saved_model(tmp_path / "model"), {}, key="run-1")
     registry.swap_alias(CHAMPION, version, expected=None)
     champion = dsl.Model(uri="backend/champion")
-    assert resolve_champion(registry=root, champion=champion) == version
+    assert resolve_champion(registry=root, alias="champion", known="", champion=champion) == version
     assert champion.metadata["status"] == "ready"
     assert (Path(champion.uri) / "saved_model.pb").read_bytes() == b"model"
 
@@ -93,7 +99,7 @@ def test_resolve_champion_none_then_ready_then_damaged(tmp_path: Path) -> None:
     for marker in (tmp_path / "registry").rglob("version.json"):
         marker.unlink()
     champion = dsl.Model(uri="backend/champion")
-    assert resolve_champion(registry=root, champion=champion) == version
+    assert resolve_champion(registry=root, alias="champion", known="", champion=champion) == version
     assert champion.metadata["status"] == "failed"
     assert version in champion.metadata["reason"]
 
@@ -149,16 +155,29 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, metadata: dict[str, str],
 def test_gate_then_promote_or_hold(tmp_path: Path, ap: float, min_ap: float, promoted: bool) -> None:
     decision = dsl.Artifact(uri="backend/decision")
     nobody = NoEvaluation(status="none", reason="no champion")
+    page = dsl.Markdown(uri="backend/page")
+    model = dsl.Model(uri=saved_model(tmp_path / "model"))
+    scored = replace(evaluation_of(ap), model_digest=model_digest(model.uri), parity={"passed": True})
+    table = MatchTable(**{name: np.zeros(1, int) for name in MatchTable.__slots__})
+    beside = {"matches.npz": to_bytes(table), "predictions.json": b"[]"}
+    scored = replace(scored, files={name: hashlib.sha256(content).hexdigest() for name, content in beside.items()})
+    candidate = artifact_with(tmp_path / "candidate", "evaluation.json", scored.to_json())
+    for name, content in beside.items():
+        (tmp_path / "candidate" / name).write_bytes(content)
     answer = gate(
-        candidate=artifact_with(tmp_path / "candidate", "evaluation.json", evaluation_of(ap).to_json()),
+        candidate=candidate,
         champion=artifact_with(tmp_path / "champion", "evaluation.json", nobody.to_json()),
         champion_version="",
+        best=artifact_with(tmp_path / "best", "evaluation.json", nobody.to_json()),
+        best_version="",
+        page=page,
         config=f"gate: {{min_ap: {min_ap}}}",
         work_dir=str(tmp_path),
         decision=decision,
     )
     assert answer is promoted is read_decision(f"{decision.uri}/decision.json").promote
-    model = dsl.Model(uri=saved_model(tmp_path / "model"))
+    heading = Path(page.uri).read_text().splitlines()[0]
+    assert heading == ("# Promote" if promoted else "# Hold")
     registry = str(tmp_path / "registry")
     if promoted:
         assert promote(decision=decision, model=model, registry=registry, run_id="run-1").startswith("promoted: v0001")

@@ -34,7 +34,7 @@ def test_a_validation_image_that_does_not_decode_ends_the_run(broken: Ran) -> No
     assert "failed: preprocess val" in process.stderr
     errors = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert "unreadable_image" in errors[0]
+    assert "truncated_image" in errors[0]
     assert set(stage_lines(process.stdout)) <= {"check the data", "preprocess train"}
     resume = RESUME.search(process.stderr)
     assert resume

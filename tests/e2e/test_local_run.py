@@ -19,6 +19,7 @@ pytestmark = pytest.mark.xdist_group("local_run")
 
 STAGES = [
     "check the data",
+    "anything new",
     "preprocess train",
     "preprocess val",
     "train",
@@ -26,6 +27,8 @@ STAGES = [
     "evaluate candidate",
     "find champion",
     "evaluate champion",
+    "find best",
+    "evaluate best",
     "gate",
 ]
 METRICS = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"]
@@ -38,17 +41,18 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     make_data(folder)
     process = pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml")
     assert process.returncode == 0, process.stdout + process.stderr
+    shutil.copytree(folder / "registry", folder / "registry-of-first")
     return Ran(folder, process)
 
 
 def in_order(stages: list[str]) -> list[str]:
     """The two splits depend on nothing of each other, and kfp starts either one first."""
-    return [stages[0], *sorted(stages[1:3]), *stages[3:]]
+    return [*stages[:2], *sorted(stages[2:4]), *stages[4:]]
 
 
 def test_one_line_a_stage_then_the_table(first: Ran) -> None:
     output = first.process.stdout
-    assert in_order(stage_lines(output)) == [*STAGES, "promote", "report"]
+    assert in_order(stage_lines(output)) == [*STAGES, "promote", "report", "remember the run"]
     for text in ("candidate", "min_ap", "min_delta", "decision  promoted: v0001", "report.html", "summary.json"):
         assert text in output
 
@@ -56,7 +60,7 @@ def test_one_line_a_stage_then_the_table(first: Ran) -> None:
 def test_what_a_run_leaves(first: Ran) -> None:
     summary: dict[str, Any] = json.loads((first.latest / "summary.json").read_text())
     assert set(METRICS) < set(summary)
-    assert in_order(list(summary["seconds"])) == [*STAGES, "promote", "report", "total"]
+    assert in_order(list(summary["seconds"])) == [*STAGES, "promote", "report", "remember the run", "total"]
     assert summary["decision"]["outcome"] == "promoted"
     assert summary["decision"]["new_version"] == "v0001"
     assert summary["champion"]["status"] == "none"
@@ -78,7 +82,7 @@ def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran
     work_dir = first.folder / "again"
     shutil.copytree(arguments["work_dir"], work_dir)
     config = CONFIG.replace("min_ap: 0.0", "min_ap: 0.99")
-    arguments = {**arguments, "config": config, "work_dir": str(work_dir), "run_id": "second"}
+    arguments = {**arguments, "config": config, "work_dir": str(work_dir), "run_id": "second", "runtime": ""}
     program = (
         "import json, sys\n"
         "from kfp import components, local\n"
@@ -104,6 +108,16 @@ def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran
     assert summary["champion"]["version"] == "v0001"
     assert summary["champion"]["data_digest"] == summary["data_digest"]
     assert json.loads((first.folder / "registry" / "aliases.json").read_text())["champion"] == "v0001"
+
+
+def test_a_run_on_the_same_ends_after_the_data_check(first: Ran) -> None:
+    flags = ["run", "--coco-dir", "coco", "--config", "tiny.yaml", "--only-if-changed", "--notify", "me@example.org"]
+    # Its own registry as the first run left it, and its own runs: the other tests look at the first run's.
+    process = pipeline(first.folder, *flags, "--registry", "registry-of-first", "--runs-dir", "other-runs")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert stage_lines(process.stdout) == ["check the data", "anything new", "nothing new"]
+    assert "nothing new: data, configuration and image" in process.stdout
+    assert "notify    me@example.org: nothing new" in process.stdout
 
 
 @pytest.mark.slow

@@ -29,7 +29,9 @@ def changed(**values) -> str:
             ("rule min_ap occurs 2 times",),
         ),
         (  # the file says promote, a rule says no
-            Decision(promote=True, champion_version="", rules=(*GOOD.rules[:-1], rule("min_delta", False))),
+            Decision(
+                promote=True, champion_version="", rules=tuple(rule(name, name != "min_delta") for name in RULE_NAMES)
+            ),
             ("min_delta: So it is",),
         ),
         (  # a rule of a later version, failed
@@ -64,7 +66,7 @@ def test_brief(result, brief):
         ("[]", "schema_version is None"),
         (changed(schema_version=9), "schema_version is 9"),
         (changed(extra=1), "needs exactly"),
-        (json.dumps({"schema_version": 1, "promote": True}), "needs exactly"),
+        (json.dumps({"schema_version": 2, "promote": True}), "needs exactly"),
         (changed(promote="true"), "promote is 'true'"),
         (changed(promote=1), "promote is 1"),
         (changed(champion_version=None), "champion_version is None"),

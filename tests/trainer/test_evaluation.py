@@ -20,6 +20,7 @@ METRICS = Metrics(
     images_repeated=1,
     detections=7200,
     objects_unusable=2,
+    objects_by_size={"small": 0, "medium": 2, "large": 1},
 )
 EVALUATION = Evaluation.from_metrics(METRICS, model="runs/1/model", data_digest="abc", seconds=1.5)
 
@@ -78,7 +79,7 @@ def test_incomplete(values, reason):
         ("{", "not JSON"),
         ("[]", "is a list"),
         ("{}", "schema_version is None"),
-        (changed(schema_version=2), "schema_version is 2"),
+        (changed(schema_version=1), "schema_version is 1"),
         (without("data_digest"), "lacks data_digest"),
         (changed(extra=1), "unknown key extra"),
         (changed(data_digest=1), "data_digest is 1"),
@@ -93,8 +94,8 @@ def test_incomplete(values, reason):
         (changed(per_class={}), "is not a list"),
         (changed(per_class=[1]), "per_class holds 1"),
         (changed(per_class=[{"name": "cat"}]), "per_class: lacks"),
-        ('{"schema_version": 1, "status": "perhaps", "reason": "?"}', "status 'perhaps'"),
-        ('{"schema_version": 1, "status": "none"}', "lacks reason"),
+        ('{"schema_version": 2, "status": "perhaps", "reason": "?"}', "status 'perhaps'"),
+        ('{"schema_version": 2, "status": "none"}', "lacks reason"),
     ],
 )
 def test_strict(text, message):

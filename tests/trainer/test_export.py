@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from made_records import SIZE
+from validation_images import write_images
 
 from beam_preprocess.errors import InputError
 from trainer import checkpoints, evaluate, input_pipeline, modeling
 from trainer.config import parse_config
 from trainer.experiment import build_experiment
-from trainer.export import export, read_label_map
-from trainer.serving import ServingModule
+from trainer.export import export, main, read_label_map
+from trainer.serving import AUGMENTED
 
 
 def _jpeg(height: int, width: int, seed: int = 0) -> bytes:
@@ -112,23 +113,156 @@ def test_what_is_not_a_finished_training_is_refused(trained: Path, tmp_path: Pat
     assert not (tmp_path / "model" / "saved_model.pb").exists()
 
 
-def test_flip_test_scores_an_image_and_its_mirror_the_same(trained: Path, tmp_path: Path) -> None:
-    """Without the option the two differ; with it the heatmaps are each other's mirror."""
-    task = build_experiment(parse_config((trained / "config.yaml").read_text())).task
-    task.model.num_classes = 3
-    model = modeling.build_model(task)
-    model(tf.zeros([1, *SIZE, 3]), training=False)
-    checkpoints.restore_weights(str(trained), model)
-    (tmp_path / "label_map.json").write_text("{}")
-    image = tf.io.decode_jpeg(_jpeg(*SIZE, 4))[None]
-    for flip in (False, True):
-        module = ServingModule(
-            model,
-            input_size=SIZE,
-            category_ids=[10, 20, 30],
-            score_threshold=0.3,
-            label_map=str(tmp_path / "label_map.json"),
-            flip=flip,
-        )
-        scores = [module.serve_tensor(picture)["detection_scores"].numpy() for picture in (image, image[:, :, ::-1])]
-        assert np.allclose(*scores, atol=1e-5) == flip
+def test_a_saved_model_cli_user_sees_both_signatures_and_runs_one(exported: Path, tmp_path: Path) -> None:
+    """TensorFlow's own tool, in a fresh process: what a server would be told, and one call."""
+    cli = [str(Path(sys.executable).with_name("saved_model_cli"))]
+    shown = subprocess.run(
+        [*cli, "show", "--dir", str(exported), "--all"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    for words in ("signature_def['serving_default']", "inputs['image_bytes']", "DT_STRING", "shape: (-1)"):
+        assert words in shown, words
+    for words in ("signature_def['image_tensor']", "inputs['image_tensor']", "DT_UINT8", "shape: (-1, -1, -1, 3)"):
+        assert words in shown, words
+    np.save(tmp_path / "images.npy", np.array([_jpeg(40, 30)]))
+    run = [*cli, "run", "--dir", str(exported), "--tag_set", "serve", "--signature_def", "serving_default"]
+    run += ["--inputs", "image_bytes=images.npy", "--outdir", str(tmp_path)]
+    subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    boxes = np.load(tmp_path / "detection_boxes.npy")
+    expected = evaluate.load_signature(str(exported))(image_bytes=tf.constant([_jpeg(40, 30)]))
+    np.testing.assert_allclose(boxes, expected["detection_boxes"], atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [b"", b"no image", b"\xff\xd8\xff broken", "truncated"])
+def test_a_corrupt_image_fails_its_request_by_index_and_not_the_process(exported: Path, bad: bytes | str) -> None:
+    signature = evaluate.load_signature(str(exported))
+    broken = _jpeg(60, 60)[:400] if bad == "truncated" else bad
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"image_bytes\[1 3\]: cannot be decoded as JPEG, PNG, GIF"
+    ):
+        signature(image_bytes=tf.constant([_jpeg(32, 64), broken, _jpeg(20, 20), broken]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[0\]"):
+        signature(image_bytes=tf.constant([broken]))
+    assert signature(image_bytes=tf.constant([_jpeg(32, 64)]))["image_size"].numpy().tolist() == [[32, 64]]
+
+
+def test_an_empty_batch_is_refused_in_words(exported: Path) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image_bytes: is empty; send one image or more"):
+        evaluate.load_signature(str(exported))(image_bytes=tf.constant([], tf.string))
+
+
+def test_decoding_is_float32_whatever_the_policy(exported: Path) -> None:
+    """The graph holds no half-precision tensor; the same with a model whose training was mixed (below)."""
+    for signature in tf.saved_model.load(str(exported)).signatures.values():
+        functions = [signature.graph, *(f.graph for f in signature.graph._functions.values() if hasattr(f, "graph"))]
+        kinds = {tensor.dtype for graph in functions for op in graph.get_operations() for tensor in op.outputs}
+        assert not kinds & {tf.float16, tf.bfloat16}
+        assert tf.float32 in kinds
+
+
+@pytest.fixture(scope="module")
+def augmented(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """An export of a training in bfloat16, with parity, flip and a scale behind a signature of their own.
+
+    Returns (SavedModel, images, annotations).
+    """
+    folder = tmp_path_factory.mktemp("augmented")
+    images, annotations = write_images(folder / "validation")
+    options = "export: {flip: true, scales: [1, 1.5], augmented_apart: true}\n"
+    checkpoint = with_options(
+        trained,
+        folder / "checkpoint",
+        options + "runtime: {mixed_precision_dtype: bfloat16, distribution_strategy: one_device}\n",
+    )
+    arguments = ["--checkpoint", str(checkpoint), "--output", str(folder / "model")]
+    assert main([*arguments, "--images", str(images), "--annotations", str(annotations)]) == 0
+    return folder / "model", images, annotations
+
+
+def with_options(trained: Path, folder: Path, options: str) -> Path:
+    """A copy of the training whose configuration has these sections as well."""
+    shutil.copytree(trained, folder)
+    with open(folder / "config.yaml", "a") as file:
+        file.write(options)
+    return folder
+
+
+def test_a_bfloat16_training_is_exported_in_float32(augmented: tuple[Path, Path, Path]) -> None:
+    test_decoding_is_float32_whatever_the_policy(augmented[0])
+
+
+def test_augmentation_in_a_signature_of_its_own(exported: Path, augmented: tuple[Path, Path, Path]) -> None:
+    image = tf.constant([_jpeg(*SIZE, 4), _jpeg(20, 100)])
+    plain = evaluate.load_signature(str(exported))(image_bytes=image)["detection_scores"]
+    served = evaluate.load_signature(str(augmented[0]))(image_bytes=image)["detection_scores"]
+    apart = evaluate.load_signature(str(augmented[0]), AUGMENTED)(image_bytes=image)["detection_scores"]
+    np.testing.assert_allclose(served, plain, atol=1e-6)
+    assert np.abs(apart - plain).max() > 1e-4
+    with pytest.raises(
+        InputError, match="has no signature image_bytes_augmented; it has image_tensor, serving_default"
+    ):
+        evaluate.load_signature(str(exported), AUGMENTED)
+
+
+def test_evaluation_takes_the_augmented_signature(augmented: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    model, images, annotations = augmented
+    arguments = ["--model", str(model), "--images", str(images), "--annotations", str(annotations)]
+    scores = []
+    for name in ("serving_default", AUGMENTED):
+        assert evaluate.main([*arguments, "--output", str(tmp_path / name), "--signature", name]) == 0
+        scores.append([d["score"] for d in json.loads((tmp_path / name / "predictions.json").read_text())])
+    assert scores[0] != scores[1]
+
+
+def test_parity_and_model_card_travel_inside(augmented: tuple[Path, Path, Path], trained: Path) -> None:
+    found = json.loads((augmented[0] / "assets.extra" / "parity.json").read_text())
+    assert found["passed"] is True
+    assert found["images"] == 6
+    assert found["matched"] >= 6
+    card = (augmented[0] / "assets" / "model_card.md").read_text()
+    summary = checkpoints.read_summary(str(trained))
+    for words in (
+        summary["train_digest"],
+        "flip on, scales 1, 1.5; in the signature",
+        "on 6 validation images",
+        "class1",
+    ):
+        assert words in card, words
+
+
+def test_an_export_without_images_says_that_parity_is_unknown(
+    exported: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is usable, and is exported again when there are images; checkpoint and export that differ leave nothing."""
+    assert not (exported / "assets.extra").exists()
+    assert (
+        "Not evaluated before export: no validation images were given"
+        in (exported / "assets" / "model_card.md").read_text()
+    )
+    images, annotations = write_images(tmp_path)
+    model = tmp_path / "model"
+    shutil.copytree(exported, model)
+    strict = with_options(trained, tmp_path / "strict", "export: {max_score_delta: 0.0}\n")
+    arguments = ["--checkpoint", str(strict), "--output", str(model)]
+    assert main([*arguments, "--images", str(images), "--annotations", str(annotations)]) == 1
+    captured = capsys.readouterr()
+    assert "was exported without parity; it is exported again" in captured.out
+    assert "not exported: the export differs from its checkpoint on 6 images: max_score_delta" in captured.err
+    assert not (model / "saved_model.pb").exists(), "nothing that a server takes for ready"
+    assert [path.name for path in tmp_path.iterdir() if ".tmp-" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--images", "x"], "--images and --annotations belong together"),
+        (["--scales", "1,x"], "--scales 1,x"),
+        (["--scales", "1.5,1"], "must begin with 1"),
+        (["--scales", "1,1.1"], "this network needs multiples of 8: use 1"),
+    ],
+)
+def test_bad_usage(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    assert main(["--checkpoint", str(trained), "--output", str(tmp_path / "model"), *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()

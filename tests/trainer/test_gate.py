@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import subprocess
@@ -5,15 +6,20 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_preprocess.errors import InputError
+from trainer.bootstrap import Comparison
 from trainer.coco_metrics import METRIC_NAMES, ClassMetrics
 from trainer.decision import RULE_NAMES, Decision, read_decision
 from trainer.evaluation import Evaluation, NoEvaluation
-from trainer.gate import GateConfig, decide, main
+from trainer.gate import GateConfig, main, markdown
+from trainer.gate_rules import Case
+from trainer.gate_rules import decide as decide_case
+from trainer.match_table import MatchTable, to_bytes
 
 ROOT = Path(__file__).parents[2]
 NONE = NoEvaluation(status="none", reason="the registry is empty")
@@ -34,8 +40,22 @@ def evaluation(ap: float | None = 0.5, **changes) -> Evaluation:
         metrics={**dict.fromkeys(METRIC_NAMES, 0.5), "ap": ap},
         per_class=(ClassMetrics(category_id=3, name="cat", ap=0.5, ap50=0.5, images=2, objects=3),),
         seconds=1.0,
+        parity={"passed": True, "max_score_delta": 0.0},
+        objects_by_size=dict.fromkeys(("small", "medium", "large"), 200),
     )
     return replace(base, **changes)
+
+
+def decide(candidate, champion, config, version, **changes) -> Decision:
+    """The decision when the bootstrap interval is as narrow as a point."""
+    comparisons = {}
+    if isinstance(champion, Evaluation):
+        delta = (candidate.metrics.get("ap") or 0.0) - (champion.metrics.get("ap") or 0.0)
+        comparisons["champion"] = Comparison(delta=delta, low=delta, high=delta, probability_better=0.5, resamples=1000)
+    case = Case(
+        candidate=candidate, champion=champion, config=config, champion_version=version, comparisons=comparisons
+    )
+    return decide_case(replace(case, **changes))
 
 
 def metrics(**values) -> dict:
@@ -47,6 +67,7 @@ def class_with(**values) -> tuple[ClassMetrics, ...]:
 
 
 STRICT = GateConfig(min_ap=0.4, min_delta=-0.005)
+UNSCORED = {"same_data", "min_delta", "max_class_drop", "max_size_drop"}
 CASES = [
     # candidate, champion, champion version, failed rules, id
     (evaluation(0.5), evaluation(0.5), "v0001", set(), "equal"),
@@ -82,8 +103,14 @@ CASES = [
     (evaluation(), evaluation(metrics={}), "v0001", {"min_delta"}, "champion AP missing"),
     (evaluation(), NONE, "", set(), "no champion"),
     (evaluation(), NONE, "v0003", {"min_delta"}, "no champion, but the registry names one"),
-    (evaluation(), FAILED, "v0003", {"same_data", "min_delta"}, "champion failed"),
-    (evaluation(), FAILED, "", {"same_data", "min_delta"}, "champion failed, unnamed"),
+    (evaluation(), FAILED, "v0003", {"same_data", "min_delta", "max_class_drop", "max_size_drop"}, "champion failed"),
+    (
+        evaluation(),
+        FAILED,
+        "",
+        {"same_data", "min_delta", "max_class_drop", "max_size_drop"},
+        "champion failed, unnamed",
+    ),
 ]
 
 
@@ -107,7 +134,7 @@ def test_rules(candidate, champion, version, failed, case):
         (evaluation(), NONE, "", "same_data", "was no champion"),
         (evaluation(), FAILED, "v0003", "min_delta", "v0003 could not be scored: saved_model.pb is missing"),
         (evaluation(0.42), evaluation(0.5), "v0001", "min_delta", "0.4200 against 0.5000 of the champion v0001"),
-        (evaluation(0.42), evaluation(0.5), "v0001", "min_delta", "difference is -0.0800, at least -0.0050 is needed"),
+        (evaluation(0.42), evaluation(0.5), "v0001", "min_delta", "lower end must be at least -0.0050"),
         (evaluation(0.3), NONE, "", "min_ap", "0.3000 is below the minimum 0.4000"),
         (evaluation(None), NONE, "", "finite", "ap is null"),
         (evaluation(images_scored=71, images_missing=1, images_missing_ids=(7,)), NONE, "", "complete", "ids 7"),
@@ -159,12 +186,34 @@ def test_bad_config(values):
 # --- the command line ---------------------------------------------------------------------------------------------
 
 
+def table_with(ap: float, images: int = 100) -> MatchTable:
+    """One object on each image; a model that finds the first ones, which is about this AP."""
+    found, none = np.arange(round(ap * images)), np.zeros(round(ap * images), int)
+    return MatchTable(
+        image_ids=np.arange(images),
+        category_ids=np.array([3]),
+        category=none,
+        image=found,
+        true=none + 1023,
+        ignored=none,
+        tied=none,
+        object_image=np.arange(images),
+        object_category=np.zeros(images, int),
+    )
+
+
 @pytest.fixture
 def files(tmp_path):
     """Writes evaluations; gives their paths."""
 
     def write(name: str, value: Evaluation | NoEvaluation | str) -> str:
-        path = tmp_path / name
+        path = tmp_path / name / "evaluation.json"
+        path.parent.mkdir(exist_ok=True)
+        if isinstance(value, Evaluation):
+            beside = {"matches.npz": to_bytes(table_with(value.metrics["ap"])), "predictions.json": b"[]"}
+            for file, content in beside.items():
+                (path.parent / file).write_bytes(content)
+            value = replace(value, files={file: hashlib.sha256(c).hexdigest() for file, c in beside.items()})
         path.write_text(value if isinstance(value, str) else value.to_json())
         return str(path)
 
@@ -176,13 +225,22 @@ def test_command_line_promotes(files, tmp_path, capsys):
     arguments = ["--candidate", files("new", evaluation(0.5)), "--champion", files("old", evaluation(0.4))]
     assert main([*arguments, "--champion-version", "v0007", "--output", output]) == 0
     assert "decision: promote" in capsys.readouterr().out
-    assert read_decision(output) == decide(evaluation(0.5), evaluation(0.4), GateConfig(), "v0007")
+    decision = read_decision(output)
+    assert (decision.promote, decision.champion_version) == (True, "v0007")
+    found = decision.intervals["champion"]
+    assert found is not None
+    assert found.delta == pytest.approx(0.1)
+    assert 0.03 < found.low < 0.1 < found.high < 0.2
+    assert found.probability_better > 0.99
+    assert decision.ap_interval is not None
+    assert decision.ap_interval.low < 0.5 < decision.ap_interval.high
+    assert markdown(decision).count("| pass |") == len(RULE_NAMES)
 
 
 @pytest.mark.parametrize(
     ("champion", "words"),
     [
-        (evaluation(0.9), "at least -0.0050 is needed"),
+        (evaluation(0.9), "must be at least -0.0050"),
         (FAILED, "could not be scored"),
         ("{", "not JSON"),  # a broken champion file holds; it is no usage error
         (None, "no such file"),
@@ -202,7 +260,7 @@ def test_command_line_thresholds(files, capsys):
     assert main(["--candidate", new, "--no-champion"]) == 0
     assert main(["--candidate", new, "--no-champion", "--config", config]) == 3
     assert main(["--candidate", new, "--no-champion", "--config", config, "--min-ap", "0.42"]) == 0
-    assert main(["--candidate", new, "--champion", files("old", evaluation(0.5)), "--min-delta", "-0.1"]) == 0
+    assert main(["--candidate", new, "--champion", files("old", evaluation(0.5)), "--min-delta", "-0.2"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -244,7 +302,6 @@ def test_import_stays_light():
     code = "import sys, trainer.gate, trainer.promote; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     heavy = {
-        "numpy",
         "tensorflow",
         "pycocotools",
         "matplotlib",
@@ -256,3 +313,63 @@ def test_import_stays_light():
         "apache_beam",
     }
     assert not heavy & set(loaded.split())
+
+
+@pytest.mark.parametrize("side", ["new", "old"])
+@pytest.mark.parametrize("name", ["matches.npz", "predictions.json"])
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_files_that_are_not_those_of_the_evaluation_hold(files, tmp_path, capsys, side, name, damage):
+    if (side, name) == ("old", "predictions.json"):
+        pytest.skip("the champion's predictions are not read")
+    arguments = ["--candidate", files("new", evaluation(0.5)), "--champion", files("old", evaluation(0.4))]
+    file = tmp_path / side / name
+    file.write_bytes(file.read_bytes()[:-1]) if damage == "truncated" else file.unlink()
+    assert main(arguments) == 3
+    assert ("is truncated or changed" if damage == "truncated" else "no such file") in capsys.readouterr().out
+
+
+def test_the_best_is_compared_too(files, capsys):
+    """Within the tolerance of the champion, but not of the best: small losses do not add up."""
+    arguments = ["--candidate", files("new", evaluation(0.50)), "--champion", files("old", evaluation(0.50))]
+    assert main(arguments) == 0
+    best = files("best", evaluation(0.60))
+    assert main([*arguments, "--best", best, "--best-version", "v0002"]) == 3
+    assert "FAIL  min_delta_best AP 0.5000 against 0.6000 of the best v0002" in capsys.readouterr().out
+
+
+def failed_rules(**changes) -> set[str]:
+    return {
+        rule.name
+        for rule in decide(
+            evaluation(0.5, **{k: v for k, v in changes.items() if k != "config"}),
+            evaluation(0.5, metrics=metrics(ap_small=0.6), per_class=class_with(ap=0.9, objects=500)),
+            changes.get("config", GateConfig()),
+            "v0001",
+        ).rules
+        if not rule.passed
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"metrics": metrics(ap_small=0.56)}, set()),
+        ({"metrics": metrics(ap_small=0.54)}, {"max_size_drop"}),
+        ({"metrics": metrics(ap_small=0.1), "objects_by_size": {"small": 99}}, set()),
+        ({"metrics": metrics(ap_small=None)}, set()),
+        ({"metrics": metrics(ap_small=0.6), "per_class": class_with(ap=0.79, objects=100)}, {"max_class_drop"}),
+        ({"metrics": metrics(ap_small=0.6), "per_class": class_with(ap=0.79, objects=99)}, set()),
+        ({"metrics": metrics(ap_small=0.6), "per_class": class_with(ap=0.8, objects=100)}, set()),
+        ({"metrics": metrics(ap_small=0.6), "parity": {"passed": False}}, {"parity"}),
+        ({"metrics": metrics(ap_small=0.6), "parity": None}, {"parity"}),
+        ({"metrics": metrics(ap_small=0.6), "parity": None, "config": GateConfig(require_parity=False)}, set()),
+        ({"metrics": metrics(ap_small=0.6), "config": GateConfig(max_latency_ms=50.0)}, {"max_latency_ms"}),
+        (
+            {"metrics": metrics(ap_small=0.6), "latency_ms": 50.1, "config": GateConfig(max_latency_ms=50.0)},
+            {"max_latency_ms"},
+        ),
+        ({"metrics": metrics(ap_small=0.6), "latency_ms": 50.0, "config": GateConfig(max_latency_ms=50.0)}, set()),
+    ],
+)
+def test_rules_beside_ap(changes, failed):
+    assert failed_rules(**changes) == failed

@@ -1,4 +1,7 @@
+import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_preprocess.errors import InputError
-from trainer.decision import Decision, RuleResult
+from trainer.bootstrap import Comparison
+from trainer.decision import RULE_NAMES, Decision, RuleResult
+from trainer.local_registry import LocalRegistry
+from trainer.model_digest import model_digest
 from trainer.promote import PromotionRefused, hold, main, plain, promote
-from trainer.registry import ChampionMoved, LocalRegistry
+from trainer.registry import ChampionMoved
+
+ROOT = Path(__file__).parents[2]
+MODEL_DIGEST = hashlib.sha256(b"14 5\nsaved_model.pbgraph").hexdigest()
+"""Of the model that `run` promotes."""
 
 
 def decision(champion: str = "", ap: float = 0.5, digest: str = "abc", promoted: bool = True) -> Decision:
@@ -19,11 +29,12 @@ def decision(champion: str = "", ap: float = 0.5, digest: str = "abc", promoted:
         "same_data": (digest, None),
     }
     values |= {"min_ap": (ap, 0.4), "min_delta": (0.1, -0.005)}
+    values |= {name: (None, None) for name in RULE_NAMES if name not in values}
     rules = tuple(
         RuleResult(name=name, value=value, threshold=threshold, passed=promoted, sentence="So it is.")
         for name, (value, threshold) in values.items()
     )
-    return Decision(promote=promoted, champion_version=champion, rules=rules)
+    return Decision(promote=promoted, champion_version=champion, rules=rules, model_digest=MODEL_DIGEST)
 
 
 @pytest.fixture
@@ -50,7 +61,12 @@ def test_promotions_in_a_row(run, registry):
     assert run(decision(""), "run-1", run_id="run-1") == "promoted: v0001 (no champion before)"
     assert run(decision("v0001", ap=0.6), "run-2") == "promoted: v0002 (was v0001)"
     assert registry.aliases() == {"champion": "v0002", "previous": "v0001", "best": "v0002"}
-    assert registry.version("v0001").metadata == {"run_id": "run-1", "ap": 0.5, "data_digest": "abc"}
+    assert registry.version("v0001").metadata == {
+        "run_id": "run-1",
+        "ap": 0.5,
+        "data_digest": "abc",
+        "model_digest": MODEL_DIGEST,
+    }
 
 
 @pytest.mark.parametrize(
@@ -59,7 +75,7 @@ def test_promotions_in_a_row(run, registry):
         decision(promoted=False),
         replace(decision(), promote=False),
         replace(decision(promoted=False), promote=True),  # edited by hand: the rules still say no
-        *(replace(decision(), rules=decision().rules[:i] + decision().rules[i + 1 :]) for i in range(5)),
+        *(replace(decision(), rules=decision().rules[:i] + decision().rules[i + 1 :]) for i in range(len(RULE_NAMES))),
         replace(decision(), rules=()),
     ],
 )
@@ -80,8 +96,10 @@ def test_champion_moved(run, registry):
     run(decision(""), "run-1")
     with pytest.raises(ChampionMoved, match="champion is v0001, not unset"):
         run(decision(""), "run-2")  # its gate saw an empty registry
-    assert registry.aliases() == {"champion": "v0001", "best": "v0001"}
+    assert registry.aliases() == {"champion": "v0001", "best": "v0001", "challenger": "v0002"}
     assert [v.version for v in registry.list()] == ["v0001", "v0002"], "the loser stays published"
+    run(decision("v0001"), "run-2")  # judged again, against the champion of now
+    assert registry.aliases() == {"champion": "v0002", "previous": "v0001", "best": "v0001"}
 
 
 def test_again_after_it_died(run, registry):
@@ -157,3 +175,92 @@ def test_command_line(run, registry, tmp_path, capsys):
         assert words in said.out + said.err
     Path(path).unlink()
     assert main([*arguments, "--key", "x"]) == 2
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 64])
+def test_another_model_than_the_judged_one_is_refused(run, registry, digest):
+    with pytest.raises(PromotionRefused, match="is not the model that was judged"):
+        run(replace(decision(), model_digest=digest), "run-1")
+    assert not registry.root.exists()
+
+
+def test_best_is_moved_by_the_gates_comparison_on_the_same_images(run, registry):
+    """A recorded AP on older data does not count when both were scored on the images of today."""
+    run(decision("", ap=0.5), "run-1")
+    worse = Comparison(delta=-0.003, low=-0.004, high=0.1, probability_better=0.4, resamples=1000)
+    against = {"champion": worse, "best": None}
+    run(replace(decision("v0001", ap=0.3, digest="other"), intervals=against), "run-2")
+    assert registry.aliases()["best"] == "v0001"
+    better = replace(worse, delta=0.001)
+    against = {"champion": better, "best": better}
+    run(replace(decision("v0002", ap=0.3, digest="new"), best_version="v0001", intervals=against), "run-3")
+    assert registry.aliases()["best"] == "v0003"
+
+
+# One light process imports, then forks: each child promotes and is killed after a random time.
+KILLED = """
+import json, os, random, signal, sys, time
+from pathlib import Path
+from trainer.local_registry import LocalRegistry
+from trainer.promote import promote
+folder, random = Path(sys.argv[1]), random.Random(0)
+registry = LocalRegistry(str(folder / "registry"))
+decision = json.loads((folder / "decision.json").read_text())
+killed, moved, longest = 0, set(), 0.0
+import fsspec.implementations.local  # before the forks: a child's time is the promotion's
+for attempt in range(-2, 50):  # the first two run to their end and are timed
+    decision["champion_version"] = registry.alias("champion") or ""
+    (folder / "decision.json").write_text(json.dumps(decision))
+    child = os.fork()
+    if child == 0:
+        promote(decision=str(folder / "decision.json"), model=str(folder / "model"), registry=str(registry.root),
+                key=f"run-{attempt}", metadata={})
+        os._exit(0)
+    if attempt < 0:
+        started = time.monotonic()
+        assert os.waitpid(child, 0)[1] == 0
+        longest = 1.2 * (time.monotonic() - started)
+    else:
+        time.sleep(random.uniform(0, longest))
+        os.kill(child, signal.SIGKILL)
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    champion = registry.champion()  # raises if it is incomplete
+    if champion is not None:
+        moved.add(champion.version)
+        for file in (folder / "model").rglob("*"):
+            if file.is_file():
+                assert (Path(champion.path) / file.relative_to(folder / "model")).read_bytes() == file.read_bytes()
+    assert registry.incomplete() == {}
+print(killed, len(moved))
+"""
+
+
+def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
+    model = tmp_path / "model" / "variables"
+    model.mkdir(parents=True)
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"graph" * 10_000)
+    for i in range(10):
+        (model / f"shard-{i}").write_bytes(bytes([i]) * 100_000)
+    judged = replace(decision(), model_digest=model_digest(str(tmp_path / "model")))
+    (tmp_path / "decision.json").write_text(judged.to_json())
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    killed, moved = map(int, done.stdout.split())
+    print(f"{killed} of 50 killed, {moved} different champions seen")
+    assert killed >= 5, "all had ended before they were killed: nothing was tested"
+    assert moved >= 2
+    # Whatever was killed: promoting again works, and leaves a champion.
+    registry = LocalRegistry(str(tmp_path / "registry"))
+    champion = registry.alias("champion") or ""
+    (tmp_path / "decision.json").write_text(replace(judged, champion_version=champion).to_json())
+    last = promote(
+        decision=str(tmp_path / "decision.json"),
+        model=str(tmp_path / "model"),
+        registry=str(tmp_path / "registry"),
+        key="last",
+        metadata={},
+    )
+    assert last.startswith("promoted: ")
+    assert not list((tmp_path / "registry" / "versions").glob("tmp-*"))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from beam_preprocess.errors import InputError
-from trainer.registry import ChampionMoved, LocalRegistry, RegistryError
+from trainer.local_registry import LocalRegistry
+from trainer.registry import ChampionMoved, RegistryError
 from trainer.registry_cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +157,8 @@ def test_damaged_aliases(registry, model, content):
 
 RACE = """
 import sys, time
-from trainer.registry import ChampionMoved, LocalRegistry
+from trainer.local_registry import LocalRegistry
+from trainer.registry import ChampionMoved
 root, version, start = sys.argv[1:]
 registry = LocalRegistry(root)
 time.sleep(max(0.0, float(start) - time.time()))
@@ -169,7 +171,7 @@ except ChampionMoved:
 
 PUBLISH = """
 import sys, time
-from trainer.registry import LocalRegistry
+from trainer.local_registry import LocalRegistry
 root, model, key, start = sys.argv[1:]
 time.sleep(max(0.0, float(start) - time.time()))
 print(LocalRegistry(root).publish(model, {}, key=key))
@@ -178,7 +180,7 @@ print(LocalRegistry(root).publish(model, {}, key=key))
 # Publishes a file that never ends: a named pipe which nobody writes to.
 STUCK = """
 import sys
-from trainer.registry import LocalRegistry
+from trainer.local_registry import LocalRegistry
 LocalRegistry(sys.argv[1]).publish(sys.argv[2], {}, key="stuck")
 """
 

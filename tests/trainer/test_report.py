@@ -1,22 +1,37 @@
+import html
 import json
 import math
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_decision import decide
 from PIL import Image
 
 from beam_preprocess.errors import InputError
+from trainer.analysis import (
+    ERROR_NAMES,
+    Analysis,
+    CalibrationBin,
+    ClassCurve,
+    Confusion,
+    ImageCounts,
+    PrecisionRecall,
+)
 from trainer.coco_metrics import score
+from trainer.decision import RULE_NAMES
 from trainer.evaluation import Evaluation, NoEvaluation
-from trainer.gate import GateConfig, decide
+from trainer.gate import GateConfig
 from trainer.promote import hold
-from trainer.report import duration, fraction, main, plain_value, signed, write_report
+from trainer.report import main, write_report
 from trainer.report_gallery import gallery
 from trainer.report_plots import training_curves
+from trainer.report_words import duration, fraction, plain_value, signed
 from trainer.summary import build_summary, write_summary
 
 NAMES = {1: "disc", 2: "bar & <b>ring</b>", 5: "never seen"}
@@ -56,7 +71,7 @@ class Run:
         return Evaluation.from_metrics(metrics, model="m", data_digest="d1ge57" * 10, seconds=1.0)
 
     def summary(self, candidate: Evaluation, champion: Evaluation | NoEvaluation, version: str = "") -> dict:
-        decision = decide(candidate, champion, GateConfig(min_ap=0.4), version)
+        decision = decide(candidate, champion, GateConfig(min_ap=0.4, require_parity=False), version)
         return build_summary(
             candidate=candidate,
             champion=champion,
@@ -126,7 +141,7 @@ def test_promoted(run):
     text = text_of(page)
     assert "<title>Promoted v0002 · AP 1.0000</title>" in page
     order = ["Promoted: v0002 is the champion", "Rules of the gate", "The twelve COCO numbers", "Classes"]
-    order += ["What it sees", "Training", "Data", "The run", "Configuration"]
+    order += ["Where it fails", "What it sees", "Training", "Data", "The run", "Configuration"]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
     assert fraction(run.poor.metrics["ap"]) in text
@@ -134,14 +149,14 @@ def test_promoted(run):
     assert text.count("never seen") == 1
     for words in ("1,234 images", "5,678 objects", "box_too_small 7 0", "2 min 05 s", "pycocotools", "d1ge57d1ge57"):
         assert words in text, words
-    assert page.count('aria-label="passed"') == 5
+    assert page.count('aria-label="passed"') == len(RULE_NAMES)
     assert 'aria-label="failed"' not in page
 
 
 @pytest.mark.parametrize(
     ("champion", "version", "title", "words"),
     [
-        ("good", "v0001", "Held: v0001 stays champion", "at least -0.0050 is needed"),
+        ("good", "v0001", "Held: v0001 stays champion", "is below the minimum 0.4000"),
         (NONE, "", "Held: no model was promoted", "is below the minimum 0.4000"),
         (FAILED, "v0003", "Held: v0003 stays champion", "could not be scored: saved_model.pb is missing"),
     ],
@@ -206,7 +221,8 @@ def test_no_summary(run):
 
 def pictures(run: Run, count: int = 12, **paths):
     given = {"images": run.images, "annotations": run.annotations, "predictions": run.predictions} | paths
-    return gallery(count=count, score_threshold=0.3, **{name: str(path) for name, path in given.items()})
+    groups = gallery(count=count, score_threshold=0.3, **{name: str(path) for name, path in given.items()})
+    return groups[0].pictures
 
 
 @pytest.mark.parametrize(("count", "shown"), [(1, 1), (2, 2), (12, 12), (15, 15), (100, 15)])
@@ -309,3 +325,193 @@ def test_command_line(run, tmp_path, capsys):
     assert "Promoted: v0002" in (tmp_path / "report.html").read_text()
     assert main(["--run", str(tmp_path / "absent.json"), *arguments]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+# --- analysis -----------------------------------------------------------------------------------------------------
+
+
+def analysis(**changes) -> Analysis:
+    """Image 0 is confused, 2 misses, 5 is bad in both ways, 7 is faultless; the rest has one correct object."""
+    counts = {0: (0, 1, 1), 2: (0, 2, 0), 5: (0, 1, 2), 7: (3, 0, 0)}
+    curve = [1 - i / 100 for i in range(101)]
+    values = {
+        "score_threshold": 0.3,
+        "iou_threshold": 0.5,
+        "precision_recall": PrecisionRecall(
+            recall=[i / 100 for i in range(101)], precision={"mean": curve, "0.50": curve, "0.75": None}
+        ),
+        "per_class": (
+            ClassCurve(category_id=1, name="disc", precision50=curve),
+            ClassCurve(category_id=5, name="never seen", precision50=None),
+        ),
+        "errors": dict.fromkeys(ERROR_NAMES, 0) | {"correct": 11, "confused": 4},
+        "confusion": Confusion(classes=[1, 2], matrix=[[5, 4, 0], [0, 6, 1], [1, 0, 0]]),
+        "calibration": (
+            CalibrationBin(low=0.0, high=0.1, count=0, mean_score=None, precision=None),
+            CalibrationBin(low=0.9, high=1.0, count=9, mean_score=0.95, precision=0.8),
+        ),
+        "images": tuple(
+            ImageCounts(image_id=i, correct=c, missed=m, false=f)
+            for i, (c, m, f) in ((i, counts.get(i, (1, 0, 0))) for i in range(15))
+        ),
+    }
+    return Analysis(**values | changes)
+
+
+def analysed_page(run: Run, tmp_path: Path, found: Analysis | None, change: dict | None = None) -> str:
+    summary = run.summary(run.good, run.poor, "v0001")
+    summary["decision"] |= change or {}
+    if found is not None:
+        (tmp_path / "analysis.json").write_text(found.to_json())
+    output = tmp_path / "report.html"
+    write_report(
+        run=summary,
+        predictions=str(run.predictions),
+        annotations=str(run.annotations),
+        images=str(run.images),
+        output=str(output),
+        analysis=str(tmp_path / "analysis.json"),
+    )
+    return output.read_text()
+
+
+INTERVALS = {
+    "ap_interval": {"low": 0.41, "high": 0.47},
+    "intervals": {
+        "champion": {"delta": 0.01, "low": -0.002, "high": 0.022, "probability_better": 0.94, "resamples": 1000},
+        "best": None,
+    },
+}
+
+
+def test_analysis_and_intervals_are_shown(run, tmp_path):
+    page = analysed_page(run, tmp_path, analysis(), INTERVALS)
+    text = text_of(page)
+    for words in (
+        "95 % interval 0.4100 to 0.4700",
+        "against the champion +0.0100 AP, 95 % interval \N{MINUS SIGN}0.0020 to +0.0220",
+        "better with a probability of 94 %",
+        "confused right place, wrong class 4",
+        "disc bar &amp; &lt;b&gt;ring&lt;/b&gt; 4",
+        "Mean of the classes",
+        "Classes at IoU 0.50",
+        "Calibration of the scores",
+        "Small objects below",
+    ):
+        assert words in text, words
+    assert "against the best" not in text
+    places = [text.index(words) for words in ("Best Everything found", "Missed Most objects without")]
+    assert places == sorted(places)
+    assert Loads(page).open == []
+
+
+@pytest.mark.parametrize("found", [None, "{}"])
+def test_a_report_without_analysis_says_so(run, tmp_path, found):
+    if found is not None:
+        (tmp_path / "analysis.json").write_text(found)
+    text = text_of(
+        analysed_page(run, tmp_path, None, {"ap_interval": None, "intervals": {"champion": None, "best": None}})
+    )
+    assert "No curves of precision, calibration, kinds of errors or chosen pictures:" in text
+    assert "trainer.evaluate" in text
+    assert "No bootstrap interval: the decision holds none." in text
+    assert "Spread evenly over the set" in text
+
+
+def test_parity_is_told(run):
+    summary = run.summary(run.good, NONE)
+    assert "Whether the exported model is the trained one was not measured" in text_of(run.page(summary))
+    parity = {"images": 64, "matched": 261, "unmatched": 0, "max_score_delta": 0.0009, "max_box_delta": 0.03}
+    assert "on 64 validation images 261 detections of both agree, 0 have no counterpart" in text_of(
+        run.page(summary | {"parity": parity})
+    )
+
+
+def test_gallery_chooses_best_worst_missed_and_confused(run, tmp_path):
+    """Image 0's disc (category 1) is found as category 2."""
+    predictions = json.loads(run.predictions.read_text())
+    for prediction in predictions:
+        if prediction["image_id"] == 0:
+            prediction["category_id"] = 2
+    (tmp_path / "p.json").write_text(json.dumps(predictions))
+    groups = gallery(
+        images=str(run.images),
+        annotations=str(run.annotations),
+        predictions=str(tmp_path / "p.json"),
+        count=8,
+        score_threshold=0.3,
+        analysis=analysis(),
+    )
+    shown = {group.title: [picture.image_id for picture in group.pictures] for group in groups}
+    assert shown == {"Best": [7, 1], "Missed": [2, 5], "Confused": [0]}, "nothing bad is left for the worst"
+    everything = [image_id for ids in shown.values() for image_id in ids]
+    assert len(everything) == len(set(everything)), "no image twice"
+
+
+def test_confusion_free_and_empty_analysis(run, tmp_path):
+    empty = analysis(
+        errors=dict.fromkeys(ERROR_NAMES, 0),
+        confusion=Confusion(classes=[1], matrix=[[0, 0], [0, 0]]),
+        calibration=(),
+        precision_recall=PrecisionRecall(
+            recall=[i / 100 for i in range(101)], precision={"mean": None, "0.50": None, "0.75": None}
+        ),
+        per_class=(),
+        images=(),
+    )
+    text = text_of(analysed_page(run, tmp_path, empty))
+    assert "No class was taken for another one." in text
+    assert "Precision and calibration" not in text
+
+
+# --- a browser ----------------------------------------------------------------------------------------------------
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no headless Chromium on this machine (Debian: apt-get install chromium)")
+@pytest.mark.parametrize("width", [400, 1200], ids=["phone", "desktop"])
+def test_a_real_browser_shows_all_of_it_without_the_network(run, tmp_path, width):
+    """Every picture is decoded, the page is no wider than the screen, and nothing is asked for elsewhere."""
+    page = analysed_page(run, tmp_path, analysis(), INTERVALS)
+    # The report itself has no script: this one, in a frame around it, looks at it and writes what it found.
+    probe = """<script>window.onload = () => { const images = [...document.images];
+      const wide = [...document.querySelectorAll('body > *')]
+        .filter(e => e.scrollWidth > innerWidth && !e.closest('.scroll'));
+      document.body.setAttribute('data-found', JSON.stringify({
+        images: images.length, decoded: images.filter(i => i.naturalWidth > 0).length,
+        curves: [...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height > 50).length,
+        wide: wide.length, overflow: document.documentElement.scrollWidth - innerWidth,
+        requests: performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length,
+      })); }</script></body>"""
+    (tmp_path / "probed.html").write_text(page.replace("</body>", probe))
+    # Headless Chromium makes no window narrower than 500 pixels: a phone is a frame in it.
+    frame = f'<iframe src="probed.html" style="width:{width}px;height:900px;border:0"></iframe>'
+    read = """<script>window.onload = () => setTimeout(() => document.body.setAttribute('data-found',
+      document.querySelector('iframe').contentDocument.body.getAttribute('data-found')), 300)</script>"""
+    (tmp_path / "frame.html").write_text(f"<!doctype html><body>{frame}{read}</body>")
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-extensions",
+    ]
+    command += [
+        "--allow-file-access-from-files",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={tmp_path}/c",
+    ]
+    command += ["--virtual-time-budget=5000", "--window-size=1300,1000", "--dump-dom"]
+    done = subprocess.run(
+        [*command, f"file://{tmp_path}/frame.html"], capture_output=True, text=True, timeout=120, check=True
+    )
+    attribute = re.search(r'data-found="([^"]+)"', done.stdout)
+    assert attribute, done.stdout[-500:] + done.stderr[-500:]
+    found = json.loads(html.unescape(attribute[1]))
+    assert found["images"] == found["decoded"] > 3
+    assert found["curves"] >= 5
+    assert found["overflow"] <= 0
+    assert (found["wide"], found["requests"]) == (0, 0)

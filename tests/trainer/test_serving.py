@@ -57,7 +57,19 @@ def test_formats(kind: str) -> None:
     assert image.dtype == tf.uint8
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("L", "JPEG"), ("L", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG")])
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("L", "JPEG"), ("L", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG")]
+)
 def test_other_colour_modes_become_rgb(mode: str, kind: str) -> None:
     image = Image.fromarray(_photograph(20, 30)).convert(mode)
-    assert serving.decode_image(tf.constant(_encode(image, kind))).shape == (20, 30, 3)
+    found = serving.decode_image(tf.constant(_encode(image, kind))).numpy()
+    assert found.shape == (20, 30, 3)
+    assert found.dtype == np.uint8
+    np.testing.assert_allclose(found.astype(int), decode(_encode(image, kind), (20, 30)).pixels, atol=1)
+
+
+def test_the_first_frame_of_an_animation() -> None:
+    frames = [Image.fromarray(np.full((20, 30, 3), level, np.uint8)) for level in (200, 10)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(serving.decode_image(tf.constant(buffer.getvalue())), np.full((20, 30, 3), 200))

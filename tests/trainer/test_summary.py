@@ -4,11 +4,12 @@ import platform
 from dataclasses import replace
 
 import pytest
+from made_decision import decide
 
 from beam_preprocess.errors import InputError
 from trainer.coco_metrics import METRIC_NAMES, ClassMetrics
 from trainer.evaluation import Evaluation, NoEvaluation
-from trainer.gate import GateConfig, decide
+from trainer.gate import GateConfig
 from trainer.summary import build_summary, read_history, write_summary
 
 EVALUATION = Evaluation(
@@ -29,7 +30,7 @@ NONE = NoEvaluation(status="none", reason="the registry is empty")
 
 
 def summary(candidate=EVALUATION, champion=NONE, version="", outcome="promoted: v0001 (no champion before)") -> dict:
-    decision = decide(candidate, champion, GateConfig(), version)
+    decision = decide(candidate, champion, GateConfig(require_parity=False), version)
     return build_summary(
         candidate=candidate,
         champion=champion,

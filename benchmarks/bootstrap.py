@@ -1,0 +1,92 @@
+"""1,000 paired bootstrap resamples of AP at val2017's size: ours, against scoring each resample with pycocotools.
+
+    python -m benchmarks.bootstrap
+
+Ours matches once and sums weights for every resample. The other side is measured on one resample (accumulation alone,
+the matching of the images being kept, which is the least that COCOeval can do) and multiplied.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import made_coco
+from trainer.bootstrap import compare, draw, resampled_ap
+from trainer.coco_metrics import score_arrays
+from trainer.match_table import MatchTable, from_scored
+
+
+def _table(folder: Path, dataset: dict[str, Any], seed: int, noise: float) -> MatchTable:
+    path = str(folder / "instances.json")
+    images = [image["id"] for image in dataset["images"]]
+    return from_scored(score_arrays(path, made_coco.predictions(dataset, seed, noise), images))
+
+
+def _pycocotools_seconds(path: str, dataset: dict[str, Any]) -> float:
+    """Seconds of one COCOeval.accumulate for the one limit and area range that AP needs."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        truths = COCO(path)
+        evaluator = COCOeval(truths, truths.loadRes(made_coco.predictions(dataset)), "bbox")
+        evaluator.params.maxDets = [100]
+        evaluator.params.areaRng = evaluator.params.areaRng[:1]
+        evaluator.evaluate()
+        started = time.perf_counter()
+        evaluator.accumulate()
+    return time.perf_counter() - started
+
+
+def main() -> int:
+    """Exit code 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bootstrap",
+        description="Seconds of paired bootstrap resamples of AP at val2017's size.",
+        epilog="example: python -m benchmarks.bootstrap --images 500 --resamples 100",
+    )
+    parser.add_argument("--images", type=int, default=made_coco.IMAGES, help="default: %(default)s, as val2017")
+    parser.add_argument("--resamples", type=int, default=1000, help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
+    flags = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        print(
+            f"making and matching two models on {flags.images} images x {made_coco.DETECTIONS} detections", flush=True
+        )
+        path, _ = made_coco.write(Path(name), flags.images)
+        dataset = made_coco.annotations(flags.images)
+        tables = [_table(Path(name), dataset, seed, noise) for seed, noise in ((1, 0.12), (2, 0.121))]
+        weights = draw(flags.images, flags.resamples)
+        resampled_ap(tables[0], weights[:20])  # warm-up
+        seconds = []
+        for _ in range(flags.repeats):
+            started = time.perf_counter()
+            aps = [resampled_ap(table, draw(flags.images, flags.resamples)) for table in tables]
+            seconds.append(time.perf_counter() - started)
+            print(f"ours         {seconds[-1]:7.2f} s for {flags.resamples} resamples of two models", flush=True)
+        one = _pycocotools_seconds(path, dataset)
+    whole = np.ones((1, flags.images), np.int32)
+    first, second = (float(resampled_ap(table, whole)[0]) for table in tables)
+    print(f"pycocotools  {one:7.2f} s for one accumulation of one model", flush=True)
+    print(f"AP {first:.4f} and {second:.4f}: {compare(first - second, *aps)}")
+    median = statistics.median(seconds)
+    print(
+        f"median {median:.2f} s on {os.cpu_count()} cores, peak memory "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB (the made predictions included); "
+        f"ratio {one * 2 * flags.resamples / median:.0f} x"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""Preprocessing against the bare loop decode + resize + encode on the same images, its scaling, bytes and memory.
+
+    python benchmarks/preprocess.py                             speed, 2 workers, bytes, COCO arithmetic
+    python benchmarks/preprocess.py --image-folder photos       on JPEGs of your own instead of generated ones
+    python benchmarks/preprocess.py --memory 1000 10000 50000   peak memory by number of images (64 x 64 pixels)
+
+The bare loop is simplejpeg (accurate DCT) and OpenCV, the fastest pair measured; it renders the same views.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import cv2
+import numpy as np
+
+from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.geometry import make_view
+from beam_preprocess.images import decode, encode_jpeg, render_view
+
+CATEGORIES = 80
+COCO_IMAGES, COCO_VIEWS = 118_287, 8
+VCPU_HOUR, GIB_HOUR = 0.056, 0.003557
+"""Dollars on Dataflow batch in us-central1 (list prices as remembered, not looked up: set yours with --vcpu-hour)."""
+
+_MEASURE = """
+import json, resource, sys
+from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.pipeline import preprocess
+preprocess(images=sys.argv[1], annotations=sys.argv[2], split="train", output=sys.argv[3],
+           config=PreprocessConfig(image_size=(64, 64), train_views=1))
+peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print("peak", max(peaks) // 1024)
+"""
+
+
+def make_data(folder: Path, count: int, size: tuple[int, int], distinct: int, boxes: int = 7) -> Path:
+    """JPEGs of smooth noise with edges, as hard links of a few distinct ones, and their annotations."""
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    height, width = size
+    for i in range(distinct):
+        coarse = rng.integers(0, 256, (max(2, height // 16), max(2, width // 16), 3), np.uint8)
+        picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        picture += rng.integers(-12, 13, picture.shape, np.int16)
+        (folder / "images" / f"{i}.jpg").write_bytes(encode_jpeg(picture.clip(0, 255).astype(np.uint8), 93))
+    for i in range(distinct, count):
+        (folder / "images" / f"{i}.jpg").hardlink_to(folder / "images" / f"{i % distinct}.jpg")
+    return annotate(folder, [(f"{i}.jpg", height, width) for i in range(count)], boxes)
+
+
+def annotate(folder: Path, images: list[tuple[str, int, int]], boxes: int) -> Path:
+    """Random boxes for images of (name, height, width)."""
+    rng = np.random.default_rng(1)
+    entries, annotations = [], []
+    for i, (name, height, width) in enumerate(images):
+        entries.append({"id": i, "file_name": name, "height": height, "width": width})
+        corner = rng.uniform(0, 0.6, (boxes, 2)) * (width, height)
+        side = rng.uniform(0.05, 0.4, (boxes, 2)) * (width, height)
+        for box in np.concatenate([corner, side], axis=1).round(2).tolist():
+            category = int(rng.integers(1, CATEGORIES + 1))
+            annotations.append({"id": len(annotations), "image_id": i, "category_id": category, "bbox": box})
+    categories = [{"id": i, "name": f"class {i}"} for i in range(1, CATEGORIES + 1)]
+    path = folder / "annotations.json"
+    path.write_text(json.dumps({"images": entries, "annotations": annotations, "categories": categories}))
+    return path
+
+
+def bare_loop(images: Path, annotations: Path, config: PreprocessConfig) -> float:
+    """Seconds to decode each image once, and to resize and encode each of its views."""
+    entries = json.loads(annotations.read_text())["images"]
+    cv2.setNumThreads(1)
+    start = time.perf_counter()
+    for entry in entries:
+        size = entry["height"], entry["width"]
+        pixels = decode((images / entry["file_name"]).read_bytes(), size).pixels
+        for number in range(config.train_views):
+            view = make_view(
+                seed=0,
+                image_id=entry["id"],
+                view=number,
+                image_size=size,
+                input_size=config.image_size,
+                scale_range=(config.scale_min, config.scale_max),
+            )
+            encode_jpeg(render_view(pixels, view, config.image_size), config.jpeg_quality)
+    return time.perf_counter() - start
+
+
+def speed(flags: argparse.Namespace, folder: Path) -> None:
+    """Both sides in turn; the library's is its whole run, plans, validation, digests and manifest included."""
+    from beam_preprocess.pipeline import preprocess
+    from beam_preprocess.records import decode as decode_record
+    from beam_preprocess.targets import code_table
+    from beam_preprocess.tfrecord import read_records
+
+    config = PreprocessConfig(train_views=flags.views)
+    if flags.image_folder:
+        images, found = Path(flags.image_folder), []
+        for path in sorted(images.glob("*.[jJ][pP]*"))[: flags.images]:
+            height, width = cv2.imread(str(path), cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR).shape[:2]
+            found.append((path.name, height, width))
+        annotations, count = annotate(folder, found, 7), len(found)
+    else:
+        annotations, count = make_data(folder, flags.images, (480, 640), min(flags.images, 100)), flags.images
+        images = folder / "images"
+
+    def library(workers: int, output: Path) -> float:
+        start = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            preprocess(
+                images=str(images),
+                annotations=str(annotations),
+                split="train",
+                output=str(output),
+                config=config,
+                num_workers=workers,
+                force=True,
+            )
+        return time.perf_counter() - start
+
+    output = folder / "out"
+    bare_loop(images, annotations, config)  # warm-up: page cache, code
+    ours, bare = [], []
+    for repeat in range(flags.repeats):
+        print(f"repeat {repeat + 1} of {flags.repeats}", file=sys.stderr, flush=True)
+        bare.append(bare_loop(images, annotations, config))
+        ours.append(library(1, output))
+    two = library(2, output)
+    one, loop = statistics.median(ours), statistics.median(bare)
+    views = flags.views
+    print(f"{count} images x {views} views of 512 x 512, median of {flags.repeats} runs")
+    print(f"bare loop, 1 core      {count / loop:8.1f} images/s  {count * views / loop:8.1f} views/s")
+    print(f"whole run, 1 worker    {count / one:8.1f} images/s  {count * views / one:8.1f} views/s")
+    print(f"ratio                  {loop / one:8.2f}")
+    print(f"whole run, 2 workers   {count / two:8.1f} images/s; {one / two:.2f} x of 1, start-up of 4 to 8 s included")
+
+    codes = len(code_table(config.map_size, config.heatmap_cutoff).values)
+    total = jpeg = 0
+    for path in sorted(output.glob("*.tfrecord")):
+        with path.open("rb") as file:
+            for data in read_records(file):
+                total += len(data)
+                jpeg += len(decode_record(data, config.map_size, codes).image)
+    records = count * views
+    print(f"a record               {total / records:8.0f} bytes, {total / jpeg:.3f} x its JPEG ({jpeg / records:.0f})")
+    hours = one / count / views * COCO_IMAGES * COCO_VIEWS / 3600
+    dollars = hours * (flags.vcpu_hour + 4 * GIB_HOUR)
+    print(
+        f"COCO train2017 x {COCO_VIEWS}   {hours:.1f} CPU hours; {hours / 100 * 60:.0f} min at 100 workers of 1 vCPU, "
+        f"start-up not counted; about ${dollars:.2f} at ${flags.vcpu_hour} a vCPU hour and 4 GiB each; "
+        f"{total / records * COCO_IMAGES * COCO_VIEWS / 1e9:.0f} GB stored (arithmetic, not measured)"
+    )
+
+
+def memory(counts: list[int], folder: Path) -> None:
+    """Peak resident memory of a whole run, each in a process of its own."""
+    print("images   peak MiB   seconds")
+    for count in counts:
+        data = folder / str(count)
+        annotations = make_data(data, count, (64, 64), 50, boxes=3)
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", _MEASURE, str(data / "images"), str(annotations), str(data / "out")],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[1],
+        )
+        peak = done.stdout.split()[-1]
+        print(f"{count:>6} {peak:>10} {time.perf_counter() - start:>9.1f}", flush=True)
+
+
+def main() -> None:
+    """Runs one of the two measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=300, help="how many (default 300)")
+    parser.add_argument("--image-folder", help="JPEGs to use instead of generated ones")
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--vcpu-hour", type=float, default=VCPU_HOUR, help=f"dollars (default {VCPU_HOUR})")
+    parser.add_argument("--memory", type=int, nargs="+", metavar="IMAGES", help="measure peak memory instead")
+    flags = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if flags.memory:
+            memory(flags.memory, Path(folder))
+        else:
+            speed(flags, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

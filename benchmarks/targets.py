@@ -1,0 +1,92 @@
+"""Microseconds an image for centre targets: ours (numpy, sparse) against Model Garden's op, on the same boxes.
+
+python benchmarks/targets.py
+python benchmarks/targets.py --boxes 20 --classes 90 --repeats 50
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.targets import assign_targets, dense_heatmap
+
+
+def boxes_of_an_image(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
+    """float32 [count, 4]: sides spread like COCO's, from a few pixels to most of the image."""
+    centre = rng.uniform(0, side, (count, 2))
+    half = np.exp(rng.uniform(np.log(4), np.log(side * 0.7), (count, 2))) / 2
+    return np.clip(np.concatenate([centre - half, centre + half], axis=1), 0, side).astype(np.float32)
+
+
+def microseconds(call: Callable[[], object], repeats: int) -> float:
+    """Median of the calls, after a warm-up."""
+    for _ in range(3):
+        call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e6
+
+
+def main() -> None:
+    """Prints one line a number of boxes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--boxes", type=int, nargs="+", default=[7, 20, 100])
+    parser.add_argument("--classes", type=int, default=90)
+    parser.add_argument("--image-size", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=30, help="timed calls of each side (default 30)")
+    flags = parser.parse_args()
+
+    import tensorflow as tf
+    from official.projects.centernet.ops import target_assigner
+
+    side, cutoff = flags.image_size, PreprocessConfig().heatmap_cutoff
+    print(f"{side // 4} x {side // 4} x {flags.classes}, median of {flags.repeats} calls, microseconds an image")
+    print(f"{'boxes':>6}{'ours':>10}{'op, eager':>12}{'op, graph':>12}{'ratio to the faster':>22}")
+    for count in flags.boxes:
+        rng = np.random.default_rng(count)
+        boxes, classes = boxes_of_an_image(rng, count, side), rng.integers(0, flags.classes, count)
+        crowd = np.zeros(count, bool)
+        labels = {
+            "boxes": tf.constant(boxes),
+            "classes": tf.constant(classes, tf.int32),
+            "groundtruths": {"num_detections": tf.constant(count)},
+        }
+
+        def op(labels: dict = labels, count: int = count) -> dict:
+            return target_assigner.assign_centernet_targets(
+                labels=labels,
+                output_size=[side // 4, side // 4],
+                input_size=[side, side],
+                num_classes=flags.classes,
+                max_num_instances=count,
+                gaussian_iou=0.7,
+            )
+
+        def ours(boxes: np.ndarray = boxes, classes: np.ndarray = classes, crowd: np.ndarray = crowd) -> object:
+            return assign_targets(boxes, classes, crowd, image_size=(side, side), stride=4, cutoff=cutoff)
+
+        graph = tf.function(op)
+        dense = dense_heatmap(ours(), (side // 4, side // 4), flags.classes, cutoff)
+        error = np.abs(dense - graph()["ct_heatmaps"].numpy())[dense > 0].max()
+        if error > 1e-5:
+            raise RuntimeError(f"the two sides differ by {error}: not the same work")
+        own, eager, compiled = (microseconds(call, flags.repeats) for call in (ours, op, graph))
+        ratio = min(eager, compiled) / own
+        print(f"{count:>6}{own:>10.0f}{eager:>12.0f}{compiled:>12.0f}{ratio:>20.0f} x", flush=True)
+
+
+if __name__ == "__main__":
+    main()

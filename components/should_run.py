@@ -1,0 +1,22 @@
+"""Component: is there anything new since the last completed run?"""
+
+
+def should_run(
+    only_if_changed: bool,
+    train_digest: str,
+    val_digest: str,
+    config: str,
+    seed: int,
+    image: str,
+    registry: str,
+    pipeline_root: str,
+) -> bool:
+    """True unless only changes count, and data, configuration, seed and image are the last completed run's."""
+    from trainer.last_run import identity, is_last
+
+    run = identity(train_digest, val_digest, config, seed, image)
+    if only_if_changed and is_last(run, registry, pipeline_root):
+        print("result: nothing changed since the last completed run", flush=True)
+        return False
+    print("result: run", flush=True)
+    return True

@@ -1,0 +1,184 @@
+"""Command line flags of the verbs that work on a pipeline service: submit, schedule, status, list, cancel, logs."""
+
+import argparse
+from typing import Any
+
+from pipeline.cost import PRICES
+
+SUBMIT_EXAMPLES = """examples:
+  python -m pipeline submit --target vertex-gpu --project my-project --region us-central1 \\
+      --pipeline-root gs://my-bucket/runs --service-account trainer@my-project.iam.gserviceaccount.com \\
+      --image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:0.1.0 \\
+      --coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu.yaml --dry-run
+  ... the same without --dry-run, with --wait           starts it, and ends with the gate's decision
+  python -m pipeline submit --endpoint http://localhost:8080 --target vertex-gpu --coco-dir gs://my-bucket/coco \\
+      --registry vertex://my-project/us-central1/centernet       an open-source Kubeflow Pipelines installation
+
+exit codes: 0 submitted (with --wait: promoted, or nothing new), 1 failed, 2 bad input or usage, 3 held (--wait)
+"""
+
+SCHEDULE_EXAMPLES = """examples (each verb takes --project P --region R, or --endpoint URL):
+  python -m pipeline schedule create --name weekly --cron "0 3 * * 1" --time-zone Europe/Berlin --only-if-changed \\
+      --target vertex-gpu --project my-project --region us-central1 --pipeline-root gs://my-bucket/runs \\
+      --coco-dir gs://my-bucket/coco --dry-run
+  python -m pipeline schedule list --project my-project --region us-central1
+  python -m pipeline schedule update weekly --cron "0 4 * * 1" --project my-project --region us-central1
+  python -m pipeline schedule pause weekly --project my-project --region us-central1
+
+exit codes: 0 done, 1 failed, 2 bad input or usage
+"""
+
+JOB_EXAMPLES = """examples:
+  python -m pipeline list --project my-project --region us-central1
+  python -m pipeline status centernet-training-1a2b3c4d-20261124-030000 --project my-project --region us-central1
+  python -m pipeline logs centernet-training-1a2b3c4d-20261124-030000 --task train --project P --region R
+  python -m pipeline cancel centernet-training-1a2b3c4d-20261124-030000 --project P --region R
+  python -m pipeline status 7c0c5a5e-... --endpoint http://localhost:8080
+
+exit codes: 0 done, 1 failed, 2 bad input or usage; status: the outcome of a finished run (0 promoted, 1 failed, 3 held)
+"""
+
+VERBS = ("submit", "schedule", "status", "list", "cancel", "logs")
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the parsers of all of them to `python -m pipeline`'s."""
+    submit = _verb(
+        verbs,
+        "submit",
+        "run the pipeline on Vertex AI or on a Kubeflow Pipelines endpoint",
+        "Check everything, say what will run where and what it costs at most, and start it.",
+        SUBMIT_EXAMPLES,
+    )
+    _add_place(submit)
+    _add_run(submit)
+    submit.add_argument("--wait", action="store_true", help="follow the run; exit code 0 promoted, 3 held, 1 failed")
+    _add_poll(submit)
+    submit.add_argument("--dry-run", action="store_true", help="check and print; contact nothing, send nothing")
+
+    schedule = _verb(
+        verbs, "schedule", "run it again and again", "Schedules, one a name.", SCHEDULE_EXAMPLES
+    ).add_subparsers(dest="schedule_verb", required=True, metavar="{create,list,show,update,pause,resume,delete}")
+    create = _verb(
+        schedule,
+        "create",
+        "make the schedule of this name run exactly this",
+        "Make the schedule of this name run exactly this. The same again changes nothing; another --cron or "
+        "--max-concurrent-runs updates it; a changed pipeline or parameter makes a new schedule and deletes the old.",
+        SCHEDULE_EXAMPLES,
+    )
+    create.add_argument("--name", required=True, help="display name; there is one schedule of it")
+    _add_cron(create, required=True)
+    create.add_argument("--max-concurrent-runs", type=int, default=1, metavar="N", help="default: %(default)s")
+    _add_place(create)
+    _add_run(create)
+    create.add_argument("--dry-run", action="store_true", help="check and print; contact nothing, send nothing")
+    for name, text in (
+        ("list", "all schedules, one a line"),
+        ("show", "all of one schedule, as JSON"),
+        ("update", "change when it fires"),
+        ("pause", "no new runs; those at work go on"),
+        ("resume", "new runs again; missed ones are not made up for"),
+        ("delete", "end it; runs that it started go on"),
+    ):
+        verb = _verb(schedule, name, text, f"{text[0].upper()}{text[1:]}.", SCHEDULE_EXAMPLES)
+        if name != "list":
+            verb.add_argument("name", help="display name")
+        if name == "update":
+            _add_cron(verb, required=False)
+            verb.add_argument("--max-concurrent-runs", type=int, metavar="N", help="default: as it is")
+        if name in ("update", "resume", "delete"):
+            verb.add_argument("--dry-run", action="store_true", help="say what would be done")
+        _add_place(verb)
+
+    status = _verb(verbs, "status", "a run and its tasks", "Show a run and its tasks.", JOB_EXAMPLES)
+    status.add_argument("run", help="its id, as submit printed it")
+    status.add_argument("--wait", action="store_true", help="follow it to its end")
+    _add_poll(status)
+    lister = _verb(verbs, "list", "the newest runs", "List the newest runs.", JOB_EXAMPLES)
+    lister.add_argument("--limit", type=int, default=20, metavar="N", help="default: %(default)s")
+    cancel = _verb(verbs, "cancel", "end a run", "Ask for the end of a run; its tasks take minutes.", JOB_EXAMPLES)
+    cancel.add_argument("run", help="its id")
+    logs = _verb(
+        verbs,
+        "logs",
+        "what a run's tasks printed",
+        "Print each failed task's error and the newest lines that the tasks wrote to Cloud Logging, and the address of "
+        "the whole log. On a Kubeflow Pipelines endpoint: the errors and the run's page.",
+        JOB_EXAMPLES,
+    )
+    logs.add_argument("run", help="its id")
+    logs.add_argument("--task", default="", help="of one task only, by the name that status shows")
+    logs.add_argument("--limit", type=int, default=100, metavar="N", help="newest lines a task; default: %(default)s")
+    for verb in (status, lister, cancel, logs):
+        _add_place(verb)
+
+
+def _verb(verbs: Any, name: str, text: str, description: str, examples: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=text,
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    place = parser.add_argument_group("where (there is no default project)")
+    place.add_argument("--project", default="", help="Google Cloud project id")
+    place.add_argument("--region", default="", help="such as us-central1")
+    place.add_argument("--endpoint", default="", metavar="URL", help="instead: a Kubeflow Pipelines API")
+    place.add_argument("--namespace", default="", help="of the endpoint, when it has several users")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    run = parser.add_argument_group("what")
+    run.add_argument("--target", required=True, help="machines: a name of pipeline/targets.py, such as vertex-gpu")
+    for split in ("train", "val"):
+        run.add_argument(f"--{split}-images", default="", metavar="URI", help=f"folder of the {split} images")
+        run.add_argument(f"--{split}-annotations", default="", metavar="URI", help=f"COCO JSON of the {split} images")
+    run.add_argument("--coco-dir", default="", metavar="URI", help="instead of the four: a folder laid out as COCO's")
+    run.add_argument(
+        "--config",
+        default="custom-small",
+        metavar="YAML",
+        help="a file, or the name of one in trainer/configs; its text travels. default: %(default)s",
+    )
+    run.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    run.add_argument(
+        "--registry", default="", metavar="URI", help="default: vertex://PROJECT/REGION/centernet, made when absent"
+    )
+    run.add_argument(
+        "--param", action="append", default=[], metavar="K=V", help="any parameter of the pipeline; may come again"
+    )
+    run.add_argument("--only-if-changed", action="store_true", help="end after the data check if nothing changed")
+    run.add_argument("--notify", default="", metavar="ADDRESS", help="mail the outcome")
+    run.add_argument("--no-cache", action="store_true", help="take no task's result from an earlier run")
+    run.add_argument(
+        "--no-config-check",
+        action="store_true",
+        help="leave the config's Model Garden sections to the first step (saves the 5 s of TensorFlow's import)",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--pipeline-root", default="", metavar="gs://…", help="folder for everything that runs write")
+    how.add_argument("--image", default="", metavar="URI", help="image of every step; default: the target's")
+    how.add_argument("--service-account", default="", metavar="EMAIL", help="as whom the steps act")
+    how.add_argument("--network", default="", metavar="NAME", help="projects/NUMBER/global/networks/NAME, peered")
+    how.add_argument("--spot", action="store_true", help="spot capacity for training: cheaper, and may be taken away")
+    how.add_argument("--labels", action="append", default=[], metavar="K=V", help="may come again")
+    how.add_argument("--prices", default=str(PRICES), metavar="FILE", help="price list; default: pipeline/prices.yaml")
+
+
+def _add_cron(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument(
+        "--cron", required=required, default="", metavar="EXPR", help="minute hour day-of-month month day-of-week"
+    )
+    parser.add_argument(
+        "--time-zone", default="Etc/UTC", metavar="NAME", help="of --cron, such as Europe/Berlin; default: %(default)s"
+    )
+
+
+def _add_poll(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--poll", type=float, default=30.0, metavar="SECONDS", help="with --wait; default: %(default)s")

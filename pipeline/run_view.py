@@ -1,0 +1,73 @@
+"""A pipeline run as a person sees it, wherever it runs, and the exit code that it ends with."""
+
+from dataclasses import dataclass, field
+
+PROMOTED, FAILED, HELD = 0, 1, 3
+RUNNING_STATES = frozenset({"QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UNSPECIFIED"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskView:
+    """One task of a run."""
+
+    task: str
+    """Name in the compiled pipeline."""
+    name: str
+    """What the graph shows."""
+    state: str
+    seconds: float | None = None
+    error: str = ""
+    output: str = ""
+    """The task's unnamed text output, where the service tells it."""
+    jobs: tuple[str, ...] = ()
+    """Resource names of the jobs that ran it, for its log."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunView:
+    """One run."""
+
+    run_id: str
+    state: str
+    """SUCCEEDED, FAILED, CANCELLED, or one of RUNNING_STATES."""
+    created: str
+    link: str
+    error: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    tasks: tuple[TaskView, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        return self.state not in RUNNING_STATES
+
+    def outcome(self) -> tuple[int, str]:
+        """Exit code and sentence of a finished run: promoted (0), held (3), nothing to do (0), failed (1)."""
+        if self.state != "SUCCEEDED":
+            failed = next((task for task in self.tasks if task.state == "FAILED"), None)
+            why = f" in {failed.name}: {failed.error or self.error}" if failed else f": {self.error}"
+            return FAILED, f"{self.state.lower()}{why}".rstrip(": ")
+        by_task = {task.task: task for task in self.tasks if task.state in ("SUCCEEDED", "SKIPPED")}
+        # SKIPPED is Vertex's word for a cache hit; a branch that is not taken is NOT_TRIGGERED there. Promote and hold
+        # are never cached, so only SUCCEEDED counts for them.
+        for task, code in (("promote", PROMOTED), ("hold", HELD)):
+            if task in by_task and by_task[task].state == "SUCCEEDED":
+                word = "promoted" if task == "promote" else "held"
+                return code, by_task[task].output or f"{word}; the report says why"
+        return PROMOTED, "nothing new: the run ended after the data check, no model was trained"
+
+
+def table(view: RunView) -> str:
+    """The run and its tasks, one a line; a failed task's error below it."""
+    lines = [f"{view.run_id}  {view.state}  created {view.created}"]
+    width = max((len(task.name) for task in view.tasks), default=0)
+    for task in view.tasks:
+        seconds = f"{task.seconds:9.0f} s" if task.seconds is not None else ""
+        lines.append(f"  {task.name:<{width}}  {task.state:<14}{seconds}".rstrip())
+        if task.error:
+            lines.append(f"      {task.error}")
+    if view.error:
+        lines.append(f"error     {view.error}")
+    if view.finished:
+        lines.append(f"outcome   {view.outcome()[1]}")
+    lines.append(f"link      {view.link}")
+    return "\n".join(lines)

@@ -1,0 +1,74 @@
+"""`inspect`, and the contact sheet."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beam_preprocess.__main__ import main
+from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.inspection import describe
+from beam_preprocess.manifest import Manifest
+from beam_preprocess.pipeline import preprocess
+
+
+@pytest.fixture
+def written(data_set: Any, tmp_path: Path) -> tuple[str, Manifest]:
+    """The folder of a small run, and its manifest."""
+    out = str(tmp_path / "out")
+    config = PreprocessConfig(image_size=(64, 96), train_views=3)
+    images, annotations = str(data_set.images), str(data_set.annotations)
+    return out, preprocess(images=images, annotations=annotations, split="train", output=out, config=config)
+
+
+def test_prints_digests_label_map_and_histograms(written: tuple[str, Manifest], capsys: Any) -> None:
+    folder, manifest = written
+    assert main(["inspect", folder]) == 0
+    text = capsys.readouterr().out
+    for part in (manifest.data_digest, manifest.records_digest, "12 x 3 views of 64 x 96", "1 <-    18  eighteen"):
+        assert part in text
+    for name, count in (manifest.class_histogram | manifest.size_histogram).items():
+        line = next(line for line in text.splitlines() if line.split()[:2] == [name, str(count)])
+        assert ("#" in line) == (count > 0)
+    assert main(["inspect", folder, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records_digest"] == manifest.records_digest
+
+
+def test_many_classes_are_cut_off_with_a_count(written: tuple[str, Manifest]) -> None:
+    text = describe(written[1], 1)
+    assert "and 2 more classes with" in text
+    assert "more classes" not in describe(written[1], None)
+
+
+def test_verify_finds_damage(written: tuple[str, Manifest], capsys: Any) -> None:
+    folder, manifest = written
+    assert main(["inspect", folder, "--verify"]) == 0
+    first, second = [Path(folder) / shard.name for shard in manifest.shards if shard.records][:2]
+    data = bytearray(first.read_bytes())
+    data[40] ^= 1
+    first.write_bytes(data)
+    second.unlink()
+    assert main(["inspect", folder, "--verify"]) == 1
+    text = capsys.readouterr().out
+    assert f"damaged: {first.name} has sha256" in text
+    assert f"damaged: {second.name} is missing" in text
+
+
+def test_no_manifest_is_bad_input(tmp_path: Path, capsys: Any) -> None:
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "no finished records" in capsys.readouterr().err
+
+
+def test_the_contact_sheet_shows_every_view(written: tuple[str, Manifest], capsys: Any) -> None:
+    folder, _ = written
+    assert main(["inspect", folder, "--preview", "4"]) == 0
+    assert "preview: " in capsys.readouterr().out
+    sheet = np.asarray(Image.open(Path(folder) / "preview.jpg"))
+    tile = round(256 * 64 / 96)
+    assert sheet.shape == (4 * (tile + 18 + 4), 3 * (256 + 4), 3)
+    assert main(["inspect", folder, "--preview", "0"]) == 2
+    assert main(["inspect", folder, "--preview", "99"]) == 0  # as many as there are
+    assert Image.open(Path(folder) / "preview.jpg").height == 12 * (tile + 18 + 4)

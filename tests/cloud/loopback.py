@@ -1,0 +1,169 @@
+"""What the loopback servers share: a JSON REST server in a thread, a record of what arrived, and faults on demand."""
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    headers: dict[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What goes wrong with one request."""
+
+    status: int = 0
+    """Answered instead of the real answer, with `message`; nothing is done."""
+    message: str = "injected"
+    details: tuple[dict[str, Any], ...] = ()
+    cut: str = ""
+    """"before": the connection ends and nothing is done; "after": it is done and the connection ends without answer."""
+    seconds: float = 0.0
+    """Waits before the real answer; what was asked for is done at once."""
+
+
+class Rejected(Exception):
+    """The service's answer to a request that it does not accept."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+STATUS_NAMES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    412: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+
+
+class LoopbackServer:
+    """A server on a free port of 127.0.0.1; subclasses answer in `answer`."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.violations: list[str] = []
+        """Requests that a strict service would not have taken; a test's fixture asserts that there are none."""
+        self._faults: deque[tuple[str, str, Fault]] = deque()
+        self._lock = threading.RLock()
+        self._server = _server(self)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    def answer(self, request: Request) -> Any:
+        """The JSON-able answer.
+
+        Raises:
+          Rejected: the service does not accept the request.
+        """
+        raise NotImplementedError
+
+    def next_fault(self, method: str, path: str, fault: Fault, times: int = 1) -> None:
+        """The next requests of this method whose path holds `path` go wrong."""
+        self._faults.extend([(method, path, fault)] * times)
+
+    def sent(self, method: str, path: str = "") -> list[Request]:
+        """The requests of a method whose path holds `path`."""
+        return [r for r in self.requests if r.method == method and path in r.path]
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def handle(self, request: Request) -> tuple[int, Any, Fault | None]:
+        with self._lock:
+            self.requests.append(request)
+            fault = self._take_fault(request)
+            if fault is not None and fault.status:
+                return fault.status, _error(fault.status, fault.message, fault.details), fault
+            if fault is not None and fault.cut == "before":
+                return 0, None, fault
+            try:
+                return 200, self.answer(request), fault
+            except Rejected as error:
+                return error.status, _error(error.status, error.message, ()), fault
+
+    def _take_fault(self, request: Request) -> Fault | None:
+        for entry in self._faults:
+            method, path, fault = entry
+            if method == request.method and path in request.path:
+                self._faults.remove(entry)
+                return fault
+        return None
+
+
+def _error(status: int, message: str, details: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    name = STATUS_NAMES.get(status, "UNKNOWN")
+    return {"error": {"code": status, "message": message, "status": name, "details": list(details)}}
+
+
+def _server(owner: LoopbackServer) -> ThreadingHTTPServer:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            raw = self.rfile.read(length)
+            parts = urlsplit(self.path)
+            request = Request(
+                method=self.command,
+                path=unquote(parts.path),
+                query={name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()},
+                body=_parsed(raw, self.headers.get("Content-Type", "")),
+                headers=dict(self.headers),
+            )
+            status, content, fault = owner.handle(request)
+            if fault is not None and fault.seconds:
+                time.sleep(fault.seconds)
+            if fault is not None and fault.cut:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            payload = json.dumps(content).encode()
+            try:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(payload)))
+                self.end_headers()
+                self.wfile.write(payload)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True  # the client gave up waiting: that is what some tests are about
+
+        do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve  # noqa: N815 - the names that the library looks for
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    return server
+
+
+def _parsed(raw: bytes, content_type: str) -> Any:
+    if not raw:
+        return None
+    if "json" in content_type:
+        return json.loads(raw)
+    return raw

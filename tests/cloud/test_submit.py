@@ -1,0 +1,272 @@
+"""`python -m pipeline submit` against a Vertex AI on loopback, through Google's own client: what arrives on the wire,
+and what happens when it doesn't arrive."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Fault
+from vertex_server import PARENT, VertexServer
+
+from conftest import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, task
+from pipeline.submission import compiled
+from pipeline.targets import find_target
+
+SUBMIT = ["submit", *WHERE, *WHAT]
+
+
+def tasks_of(spec: dict[str, Any]) -> dict[str, Any]:
+    """All tasks of a spec, those of conditions included."""
+    graphs = [spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)]
+    return {name: value for graph in graphs for name, value in graph["tasks"].items()}
+
+
+def test_what_arrives(vertex: VertexServer, run: Run) -> None:
+    network = "projects/123/global/networks/mine"
+    code, out, err = run(*SUBMIT, "--network", network, "--labels", "team=vision", "--seed", "3")
+    assert (code, err) == (0, "")
+    (request,) = vertex.sent("POST")
+    assert request.path == f"/v1/{PARENT}/pipelineJobs"
+    job_id = request.query["pipelineJobId"]
+    assert re.fullmatch(r"centernet-training-[0-9a-f]{8}-\d{8}-\d{6}", job_id)
+    body = request.body
+    assert body["pipelineSpec"] == compiled(find_target("vertex-gpu"))
+    assert body["serviceAccount"] == ACCOUNT
+    assert body["network"] == network
+    assert body["labels"].pop("content").startswith(job_id.split("-")[2])
+    assert body["labels"] == {"pipeline": "centernet-training", "target": "vertex-gpu", "team": "vision"}
+    runtime = body["runtimeConfig"]
+    assert runtime["gcsOutputDirectory"] == "gs://my-bucket/runs"
+    assert runtime["failurePolicy"] == 2  # PIPELINE_FAILURE_POLICY_FAIL_FAST
+    values = runtime["parameterValues"]
+    assert "preprocess:" in values.pop("config"), "the config's text travels, not its name"
+    assert values == {
+        "train_images": "gs://my-data/train",
+        "train_annotations": "gs://my-data/train.json",
+        "val_images": "gs://my-data/val",
+        "val_annotations": "gs://my-data/val.json",
+        "registry": "vertex://my-project/us-central1/centernet",
+        "run_id": job_id,
+        "seed": 3.0,
+    }
+    link = (
+        f"https://console.cloud.google.com/vertex-ai/locations/us-central1/pipelines/runs/{job_id}?project=my-project"
+    )
+    assert link in out
+    assert "cost ceiling" in out
+
+
+def test_caching(vertex: VertexServer, run: Run) -> None:
+    assert run(*SUBMIT)[0] == 0
+    assert run(*SUBMIT, "--no-cache")[0] == 0
+    first, second = (request.body["pipelineSpec"] for request in vertex.sent("POST"))
+    cached = {name for name, value in tasks_of(first).items() if value.get("cachingOptions", {}).get("enableCache")}
+    assert {"train", "preprocess"} <= cached
+    assert not cached & {"data-check", "resolve-champion", "gate", "promote", "hold", "report"}
+    assert not [name for name, value in tasks_of(second).items() if value.get("cachingOptions", {}).get("enableCache")]
+
+
+def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
+    image = "us-central1-docker.pkg.dev/my-project/centernet/python-gpu@sha256:" + "0" * 64
+    assert run(*SUBMIT, "--image", image)[0] == 0
+    executors = vertex.sent("POST")[0].body["pipelineSpec"]["deploymentSpec"]["executors"]
+    assert {executor["container"]["image"] for executor in executors.values()} == {image}
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--param", "sed=1"], ["--param sed", "no such parameter", "seed"]),
+        (["--param", "seed=one"], ["--param seed=one", "integer"]),
+        (["--param", "seed"], ["--param seed", "name=value"]),
+        (["--param", "work_dir=gs://a/b", "--param", "work_dir=gs://a/c"], ["work_dir", "twice"]),
+        (["--param", "train_images=gs://a/b"], ["train_images", "flag as well"]),
+        (["--target", "vertex-abacus"], ["vertex-abacus", "vertex-gpu"]),
+        (["--target", "local"], ["--target local", "pipeline run"]),
+        (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
+        (["--pipeline-root", "/tmp/x"], ["--pipeline-root", "gs://"]),
+        (["--pipeline-root", ""], ["--pipeline-root", "gs://"]),
+        (["--train-images", "/data/train"], ["--train-images /data/train", "gs://"]),
+        (["--train-images", "gs://my-data/tarin"], ["--train-images gs://my-data/tarin", "no such folder"]),
+        (["--val-annotations", "gs://my-data/no.json"], ["--val-annotations", "no such file"]),
+        (["--val-annotations", ""], ["--val-annotations", "needs it"]),
+        (["--coco-dir", "gs://my-data"], ["--coco-dir", "give one"]),
+        (["--service-account", "me@example.com"], ["--service-account", "gserviceaccount"]),
+        (["--network", "default"], ["--network", "projects/"]),
+        (["--labels", "Team=vision"], ["--labels Team=vision", "a-z"]),
+        (["--project", ""], ["--project", "not given"]),
+        (["--project", "", "--region", ""], ["--project and --region", "--endpoint"]),
+        (["--region", "Mars"], ["--region 'Mars'", "europe-west4"]),
+        (["--prices", "nowhere.yaml"], ["--prices nowhere.yaml"]),
+        (["--spot"], ["--spot", "custom job"]),
+        (["--registry", "registry"], ["--registry registry", "gs://"]),
+    ],
+)
+def test_bad_input_sends_nothing(flags: list[str], says: list[str], vertex: VertexServer, run: Run) -> None:
+    code, _, err = run(*SUBMIT, *flags)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in says:
+        assert part in err
+    assert vertex.requests == []
+
+
+def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, vertex: VertexServer, run: Run) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("task: {model: {backbon: {}}}")
+    code, _, err = run("submit", *WHERE, "--target", "vertex-gpu", *DATA, "--config", config)
+    assert code == 2
+    assert "backbon" in err
+    assert vertex.requests == []
+
+
+def test_dry_run_contacts_nothing(vertex: VertexServer, run: Run) -> None:
+    code, out, _ = run(*SUBMIT, "--dry-run", "--train-images", "gs://no-such-bucket/x")
+    assert code == 0
+    assert "dry run" in out
+    assert "cost ceiling" in out
+    assert vertex.requests == []
+
+
+STATES = "PIPELINE_STATE_"
+DONE = [task("data-check", "SUCCEEDED"), task("train", "SKIPPED")]
+PROMOTED = [*DONE, task("promote", "SUCCEEDED", **output("promoted: v0002 (was v0001)")), task("hold", "NOT_TRIGGERED")]
+HELD = [*DONE, task("promote", "NOT_TRIGGERED"), task("hold", "SUCCEEDED", **output("held: min_ap 0.4100 < 0.5000"))]
+FAILED = [task("train", "FAILED", error={"code": 3, "message": "out of memory"})]
+
+
+@pytest.mark.parametrize(
+    ("state", "tasks", "code", "says"),
+    [
+        ("SUCCEEDED", PROMOTED, 0, "promoted: v0002 (was v0001)"),
+        ("SUCCEEDED", HELD, 3, "held: min_ap 0.4100 < 0.5000"),
+        ("SUCCEEDED", DONE, 0, "nothing new"),
+        ("FAILED", FAILED, 1, "failed in train: out of memory"),
+        ("CANCELLED", [], 1, "cancelled"),
+    ],
+)
+def test_wait_ends_with_the_gates_decision(
+    state: str, tasks: list[dict[str, Any]], code: int, says: str, vertex: VertexServer, run: Run
+) -> None:
+    vertex.timeline = [
+        {"state": STATES + "RUNNING", "jobDetail": {"taskDetails": [task("data-check", "RUNNING")]}},
+        {"state": STATES + state, "jobDetail": {"taskDetails": tasks}},
+    ]
+    # A service that is away for a moment ends no waiting.
+    vertex.next_fault("GET", "pipelineJobs", Fault(status=503), times=7)
+    got, out, err = run(*SUBMIT, "--wait", "--poll", "0.01")
+    assert got == code
+    assert says in (err if code == 1 else out)
+    assert re.search(r"check the data +RUNNING", out), "task states are streamed"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=429),
+        Fault(status=503),
+        Fault(status=500),
+        Fault(cut="before"),
+        Fault(cut="after"),
+        Fault(seconds=1.0),  # a time-out on our side; the service did it
+    ],
+    ids=["429", "503", "500", "cut before", "cut after", "time-out"],
+)
+def test_one_job_whatever_happens(
+    fault: Fault, vertex: VertexServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault.seconds:
+        monkeypatch.setattr("trainer.vertex_client.CALL_SECONDS", 0.3)
+    vertex.next_fault("POST", "pipelineJobs", fault, times=2)
+    code, out, _ = run(*SUBMIT)
+    assert code == 0
+    assert len(vertex.jobs) == 1
+    assert len({request.query["pipelineJobId"] for request in vertex.sent("POST")}) == 1, "every retry has the same id"
+    assert next(iter(vertex.jobs)).rpartition("/")[2] in out
+
+
+def test_the_answer_is_lost_and_so_is_the_look(vertex: VertexServer, run: Run) -> None:
+    """Created, connection cut, the look cut too: the second attempt meets its own job (409) and takes it."""
+    vertex.next_fault("POST", "pipelineJobs", Fault(cut="after"))
+    vertex.next_fault("GET", "pipelineJobs", Fault(status=404))
+    code, _, _ = run(*SUBMIT)
+    assert code == 0
+    assert len(vertex.jobs) == 1
+    assert len(vertex.sent("POST")) == 2
+
+
+DISABLED = {
+    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+    "reason": "SERVICE_DISABLED",
+    "domain": "googleapis.com",
+    "metadata": {"service": "aiplatform.googleapis.com"},
+}
+DENIED = (
+    "Permission 'aiplatform.pipelineJobs.create' denied on resource '//aiplatform.googleapis.com/projects/my-project'"
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "says"),
+    [
+        (Fault(status=401), 1, ["not signed in", "gcloud auth application-default login"]),
+        (Fault(status=403, message=DENIED), 1, ["aiplatform.pipelineJobs.create", "roles/aiplatform.user"]),
+        (Fault(status=403, message="no"), 1, ["aiplatform.pipelineJobs.create", "roles/aiplatform.user"]),
+        (
+            Fault(status=403, message="You do not have permission iam.serviceAccounts.actAs on trainer@"),
+            1,
+            ["iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser"],
+        ),
+        (
+            Fault(status=403, message="off", details=(DISABLED,)),
+            1,
+            ["gcloud services enable aiplatform.googleapis.com --project my-project"],
+        ),
+        (Fault(status=404), 1, ["us-central1", "my-project", "not found"]),
+        (Fault(status=400, message="bad machine type"), 2, ["rejects it", "bad machine type"]),
+    ],
+)
+def test_errors_that_no_retry_helps(fault: Fault, code: int, says: list[str], vertex: VertexServer, run: Run) -> None:
+    vertex.next_fault("POST", "pipelineJobs", fault)
+    got, _, err = run(*SUBMIT)
+    assert got == code
+    assert err.count("\n") == 1
+    for part in says:
+        assert part in err
+    assert len(vertex.sent("POST")) == 1
+    assert vertex.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault(status=429, message="Quota exceeded for custom_model_training_nvidia_a100_gpus"), "a100_gpus"),
+        (Fault(status=503), "503"),
+        (Fault(cut="before"), "no answer"),
+    ],
+    ids=["429", "503", "cut"],
+)
+def test_gives_up_after_six_attempts(fault: Fault, says: str, vertex: VertexServer, run: Run) -> None:
+    vertex.next_fault("POST", "pipelineJobs", fault, times=6)
+    code, _, err = run(*SUBMIT)
+    assert code == 1
+    assert "after 6 attempts" in err
+    assert says in err
+    assert len(vertex.sent("POST")) == 6
+
+
+def test_no_server_at_all(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM", "http://127.0.0.1:1")
+    code, _, err = run(*SUBMIT)
+    assert code == 1
+    assert "no answer from http://127.0.0.1:1" in err
+
+
+def test_another_region_is_another_place(vertex: VertexServer, run: Run) -> None:
+    """The loopback service knows one region only, as a real address does."""
+    code, _, err = run(*SUBMIT, *PLACE, "--region", "europe-west4")
+    assert code == 1
+    assert "europe-west4" in err
+    assert vertex.jobs == {}

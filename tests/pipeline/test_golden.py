@@ -1,0 +1,62 @@
+"""The compiled specs of all targets are those of tests/golden, and ask for the machines that the table says."""
+
+import difflib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from golden import CASES, FOLDER, compiled, text
+
+from beam_preprocess.errors import InputError
+from pipeline.custom_job import REDUCTION_SERVER
+from pipeline.targets import TARGETS
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_specs_are_the_golden_ones(case: str) -> None:
+    path = FOLDER / f"{case}.json"
+    found = text(CASES[case])
+    difference = difflib.unified_diff(
+        path.read_text().splitlines(keepends=True), found.splitlines(keepends=True), str(path), "compiled"
+    )
+    assert path.read_text() == found, "run `make golden` if this is meant:\n" + "".join(difference)
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(CASES)
+
+
+def pools(case: str) -> list[dict[str, Any]]:
+    declared = compiled(CASES[case])["components"]["comp-train"]["inputDefinitions"]["parameters"]
+    found: list[dict[str, Any]] = declared["worker_pool_specs"]["defaultValue"]
+    return found
+
+
+def test_a_tpu_slice_has_its_topology_and_the_tpu_image() -> None:
+    (pool,) = pools("vertex-tpu-v5e")
+    assert pool["machine_spec"]["machine_type"] == "ct5lp-hightpu-8t"
+    assert pool["machine_spec"]["tpu_topology"] == "2x4"
+    assert "python-tpu" in pool["container_spec"]["image_uri"]
+
+
+def test_workers_run_the_same_program_and_the_third_pool_is_the_reduction_servers() -> None:
+    chief, workers, reduction = pools("vertex-multinode-gpu-spot-reduction")
+    assert (chief["replica_count"], workers["replica_count"], reduction["replica_count"]) == (1, 3, 4)
+    assert chief["container_spec"] == workers["container_spec"]
+    assert chief["container_spec"]["image_uri"] == "example.com/python-own:1"
+    assert reduction["container_spec"] == {"image_uri": REDUCTION_SERVER}
+
+
+@pytest.mark.parametrize(
+    ("target", "change", "says"),
+    [
+        ("vertex-gpu", {"replicas": 2}, "custom job"),
+        ("vertex-multinode-gpu", {"replicas": 0}, "replicas"),
+        ("vertex-tpu-v3", {"reduction_servers": 2}, "nothing to reduce"),
+        ("vertex-tpu-v3", {"timeout_hours": 0}, "timeout_hours"),
+        ("vertex-tpu-v3", {"machine_type": ""}, "machine_type"),
+    ],
+)
+def test_a_target_that_contradicts_itself(target: str, change: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        replace(TARGETS[target], **change)

@@ -1,0 +1,232 @@
+"""Detections matched to objects once, as arrays: pycocotools' greedy matching for boxes, without its loops.
+
+COCOeval walks over every (class, area range, image) in Python. What it computes is: in each image and class,
+detections by falling score take the object they overlap most, if nobody has it and the overlap reaches the
+threshold. Only pairs that overlap by the smallest threshold can ever match, and images and classes know nothing of
+each other; so the n-th detections of all images and classes are matched together, for all thresholds and area
+ranges at once. IoU is pycocotools' own compiled function. The result is equal bit for bit, ties and crowds included
+(tests/trainer/test_coco_matching.py compares all arrays):
+
+- equal scores keep the order of the input, images go by id;
+- of equally overlapping objects the last one in the file is taken;
+- objects outside the area range and crowds are taken only when no other fits, crowds any number of times.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, int(np.round((0.95 - 0.5) / 0.05)) + 1, endpoint=True)
+"""pycocotools' Params.iouThrs, by the same expression."""
+RECALL_THRESHOLDS: Floats = np.linspace(0.0, 1.00, int(np.round((1.00 - 0.0) / 0.01)) + 1, endpoint=True)
+AREA_RANGES: Floats = np.array([[0, 1e5**2], [0, 32**2], [32**2, 96**2], [96**2, 1e5**2]])
+"""Square pixels, both ends included: all, small, medium, large."""
+MAX_DETECTIONS = (1, 10, 100)
+"""Per image and class."""
+
+OVERLAP = 0.1
+"""Pairs of any class that overlap at least so much are kept: error analysis asks for them."""
+
+PROGRESS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objects:
+    """Ground truth in the annotation file's order; only of known images and classes."""
+
+    image: Ints
+    """[G] index into the sorted image ids."""
+    category: Ints
+    """[G] index into the sorted category ids."""
+    box: Floats
+    """[G, 4] x, y, width, height in pixels."""
+    area: Floats
+    """[G] square pixels."""
+    crowd: Bools
+    """[G]"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Detections:
+    """Detections in the predictions file's order."""
+
+    image: Ints
+    category: Ints
+    box: Floats
+    score: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matches:
+    """What was matched. D detections by (image, class, falling score), at most 100 of each image and class."""
+
+    images: int
+    categories: int
+    objects: Objects
+    detection: Ints
+    """[D] position in the input."""
+    image: Ints
+    """[D]"""
+    category: Ints
+    """[D]"""
+    score: Floats
+    """[D]"""
+    rank: Ints
+    """[D] 0 for the highest score of its image and class."""
+    matched: Bools
+    """[D, A, T] area range, IoU threshold: took an object or a crowd."""
+    ignored: Bools
+    """[D, A, T] neither right nor wrong: took a crowd or an object outside the area range, or took nothing and is
+    itself outside."""
+    taken: Ints
+    """[D] the object that it took at IoU 0.5 among all areas, -1 for none."""
+    object_ignored: Bools
+    """[G, A] a crowd, or outside the area range."""
+    pair_detection: Ints
+    """[P] row of a detection, ascending."""
+    pair_object: Ints
+    """[P] an object of any class in the same image, at least OVERLAP overlapping."""
+    pair_iou: Floats
+    """[P]"""
+
+
+def match(objects: Objects, detections: Detections, *, images: int, categories: int) -> Matches:
+    """Matches all detections to the objects, for every area range and IoU threshold.
+
+    Args:
+      objects: ground truth.
+      detections: in any order.
+      images: number of images that are scored.
+      categories: number of classes.
+    """
+    group = detections.image * categories + detections.category
+    order = np.lexsort((-detections.score, group))  # stable: ties keep the input's order
+    rank = _position_in_run(group[order])
+    order = order[rank < MAX_DETECTIONS[-1]]
+    rank = rank[rank < MAX_DETECTIONS[-1]]
+    image, category = detections.image[order], detections.category[order]
+    box = detections.box[order]
+    area = box[:, 2] * box[:, 3]
+    outside = (area[:, None] < AREA_RANGES[:, 0]) | (area[:, None] > AREA_RANGES[:, 1])
+    object_outside = (objects.area[:, None] < AREA_RANGES[:, 0]) | (objects.area[:, None] > AREA_RANGES[:, 1])
+    object_ignored = objects.crowd[:, None] | object_outside
+
+    pair_detection, pair_object, pair_iou = _overlaps(objects, image, box, images)
+    same = (category[pair_detection] == objects.category[pair_object]) & (pair_iou >= IOU_THRESHOLDS[0])
+    shape = (len(order), len(AREA_RANGES), len(IOU_THRESHOLDS))
+    matched = np.zeros(shape, bool)
+    ignored = np.zeros(shape, bool)
+    taken = np.full(len(order), -1)
+    _take(
+        pair_detection[same],
+        pair_object[same],
+        pair_iou[same],
+        group[order],
+        objects.crowd,
+        object_ignored,
+        matched,
+        ignored,
+        taken,
+    )
+    ignored |= ~matched & outside[:, :, None]
+    return Matches(
+        images=images,
+        categories=categories,
+        objects=objects,
+        detection=order,
+        image=image,
+        category=category,
+        score=detections.score[order],
+        rank=rank,
+        matched=matched,
+        ignored=ignored,
+        taken=taken,
+        object_ignored=object_ignored,
+        pair_detection=pair_detection,
+        pair_object=pair_object,
+        pair_iou=pair_iou,
+    )
+
+
+def _position_in_run(values: Ints) -> Ints:
+    """[N] of a grouped sequence: how many of the same value stand directly before each entry."""
+    if not len(values):
+        return np.zeros(0, np.int64)
+    first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    return np.arange(len(values)) - np.repeat(first, np.diff(np.r_[first, len(values)]))
+
+
+def _overlaps(objects: Objects, image: Ints, box: Floats, images: int) -> tuple[Ints, Ints, Floats]:
+    """Pairs (detection, object, IoU) within images, ordered by detection, then object."""
+    from pycocotools import mask
+
+    by_image = np.argsort(objects.image, kind="stable")
+    object_ends = np.searchsorted(objects.image[by_image], np.arange(images + 1))
+    detection_ends = np.searchsorted(image, np.arange(images + 1))
+    rows: list[Sequence[npt.NDArray[np.generic]]] = []
+    announced = time.monotonic()
+    for i in np.flatnonzero((np.diff(object_ends) > 0) & (np.diff(detection_ends) > 0)).tolist():
+        first = detection_ends[i]
+        here = by_image[object_ends[i] : object_ends[i + 1]]
+        iou = mask.iou(box[first : detection_ends[i + 1]], objects.box[here], objects.crowd[here].astype(np.uint8))
+        found, which = np.nonzero(iou >= OVERLAP)
+        rows.append((found + first, here[which], iou[found, which]))
+        if time.monotonic() - announced > PROGRESS_SECONDS:
+            announced = time.monotonic()
+            print(f"progress: match {i}/{images} images", flush=True)
+    if not rows:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    detection, which, overlap = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return detection, which, overlap
+
+
+def _take(
+    detection: Ints,
+    which: Ints,
+    iou: Floats,
+    group: Ints,
+    crowd: Bools,
+    object_ignored: Bools,
+    matched: Bools,
+    ignored: Bools,
+    taken: Ints,
+) -> None:
+    """Greedy matching over pairs of one class; writes into the last three arguments."""
+    if not len(detection):
+        return
+    # Within a detection the later pair wins: more overlap, and of equal overlap the object later in the file.
+    order = np.lexsort((which, iou, detection))
+    detection, which, iou = detection[order], which[order], iou[order]
+    starts = np.flatnonzero(np.r_[True, detection[1:] != detection[:-1]])
+    wave = _position_in_run(group[detection[starts]])
+    wave_of_pair = np.repeat(wave, np.diff(np.r_[starts, len(detection)]))
+    order = np.argsort(wave_of_pair, kind="stable")
+    detection, which, iou = detection[order], which[order], iou[order]
+    ends = np.searchsorted(wave_of_pair[order], np.arange(wave.max() + 2))
+    free = np.ones((len(crowd), *matched.shape[1:]), bool)
+    areas_axis = np.arange(len(AREA_RANGES))[None, :, None]
+    reach = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
+    for low, high in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+        of, pair_object = detection[low:high], which[low:high]
+        starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
+        of = of[starts]
+        count = high - low
+        possible = free[pair_object] & (iou[low:high, None] >= reach)[:, None, :]  # [pair, A, T]
+        # The best pair of a detection has the largest key: any object that counts before any ignored one.
+        key = np.arange(1, count + 1)[:, None] + count * ~object_ignored[pair_object]
+        best = np.maximum.reduceat(np.where(possible, key[:, :, None], 0), starts, axis=0)  # [detection, A, T]
+        found = best > 0
+        winner = pair_object[(best - 1) % count]
+        matched[of] = found
+        ignored[of] = found & object_ignored[winner, areas_axis]
+        taken[of] = np.where(found[:, 0, 0], winner[:, 0, 0], -1)
+        rows, areas, thresholds = np.nonzero(found)
+        gone = winner[rows, areas, thresholds]
+        free[gone, areas, thresholds] = crowd[gone]
