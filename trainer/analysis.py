@@ -69,6 +69,8 @@ class ImageCounts:
     correct: int
     missed: int
     false: int
+    confused: int
+    """Of the missed ones: found as another class."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

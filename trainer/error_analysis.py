@@ -1,20 +1,25 @@
 """Where AP is lost: every detection at or above a score threshold gets one name, and every object it misses is counted.
 
-At IoU 0.5, as COCO matches (Hoiem et al., Diagnosing Error in Object Detectors, ECCV 2012; the order of the questions
-is TIDE's, Bolya et al., ECCV 2020):
+At IoU 0.5, as COCO matches (after Hoiem et al., Diagnosing Error in Object Detectors, ECCV 2012, and TIDE, Bolya et
+al., ECCV 2020). The first that holds:
 
     correct        took an object of its class
     duplicate      overlaps an object of its class by 0.5 or more, but a detection of higher score has it
-    confused       overlaps an object of another class by 0.5 or more
+    confused       takes an object of another class that is missed, overlapping it by 0.5 or more
+    duplicate      overlaps an object of another class by 0.5 or more, but another detection has it
     mislocalised   overlaps an object of its class by 0.1 to 0.5
     background     none of these
-    missed         objects that no detection took
+    missed         objects that no detection of their class took, the confused ones included
 
 Detections that took a crowd region, or overlap a crowd of their class by 0.5 or more, are neither right nor wrong.
 
-The confusion matrix takes each object and each detection at most once: correct ones are its diagonal; of the others,
-detections take by falling score the free object of another class that they overlap most, by 0.5 or more; what is left
-stands in the last column (missed) and the last row (background).
+An object is taken once: by falling score, and then by falling overlap, the detections that are neither correct nor a
+duplicate in their own class take missed objects of another class. (TIDE calls every overlap with another class an
+error of class; the second name given to an object that was found is a duplicate here, so that the counts are those of
+the confusion matrix.)
+
+The confusion matrix holds each object and each detection once: correct ones are its diagonal, confused ones stand
+beside it, the other missed objects in the last column, the other detections in the last row (background).
 """
 
 import numpy as np
@@ -51,10 +56,10 @@ def analyse(scored: Scored, score_threshold: float = SCORE_THRESHOLD) -> Analysi
     matches = scored.matches
     shown = matches.score >= score_threshold
     right = matches.matched[:, 0, 0] & ~matches.ignored[:, 0, 0]
-    names = _names(matches, right, shown)
     found = np.zeros(len(matches.objects.image), bool)
     found[matches.taken[right & shown]] = True
     missed = ~matches.object_ignored[:, 0] & ~found
+    names, confused = _names(matches, right, shown, missed)
     errors = {name: int(np.count_nonzero(names == name)) for name in ERROR_NAMES}
     return Analysis(
         score_threshold=score_threshold,
@@ -65,14 +70,17 @@ def analyse(scored: Scored, score_threshold: float = SCORE_THRESHOLD) -> Analysi
             for k, entry in enumerate(scored.metrics.per_class)
         ),
         errors={**errors, "missed": int(missed.sum())},
-        confusion=_confusion(scored, names, right & shown, missed),
+        confusion=_confusion(scored, names, missed, confused),
         calibration=_calibration(matches, right),
         images=_images(scored, names, missed),
     )
 
 
-def _names(matches: Matches, right: Bools, shown: Bools) -> npt.NDArray[np.str_]:
-    """[D] the name of every detection; "" for those that are not shown or neither right nor wrong."""
+def _names(matches: Matches, right: Bools, shown: Bools, missed: Bools) -> tuple[npt.NDArray[np.str_], Ints]:
+    """[D] the name of every detection, "" for those that are not shown or neither right nor wrong.
+
+    Also [D] the object of another class that a confused detection took, -1 for the others.
+    """
     detection, which, iou = matches.pair_detection, matches.pair_object, matches.pair_iou
     same = matches.category[detection] == matches.objects.category[which]
     crowd = matches.objects.crowd[which]
@@ -82,42 +90,50 @@ def _names(matches: Matches, right: Bools, shown: Bools) -> npt.NDArray[np.str_]
         marked[detection[pairs]] = True
         return marked
 
-    overlaps = iou >= IOU_THRESHOLD
-    in_crowd = any_pair(same & overlaps & crowd) | matches.ignored[:, 0, 0]
+    overlaps = (iou >= IOU_THRESHOLD) & ~crowd
+    in_crowd = any_pair(same & (iou >= IOU_THRESHOLD) & crowd) | matches.ignored[:, 0, 0]
+    twice = any_pair(same & overlaps)
+    confused = _confused(matches, ~same & overlaps, shown & ~right & ~in_crowd & ~twice, missed)
     questions = [
         (~shown, ""),
         (right, "correct"),
         (in_crowd, ""),
-        (any_pair(same & overlaps & ~crowd), "duplicate"),
-        (any_pair(~same & overlaps & ~crowd), "confused"),
+        (twice, "duplicate"),
+        (confused >= 0, "confused"),
+        (any_pair(~same & overlaps), "duplicate"),
         (any_pair(same & ~overlaps & ~crowd), "mislocalised"),
     ]
     conditions, answers = zip(*questions, strict=True)
-    return np.select(conditions, answers, default="background")
+    return np.select(conditions, answers, default="background"), confused
 
 
-def _confusion(scored: Scored, names: npt.NDArray[np.str_], right: Bools, missed: Bools) -> Confusion:
+def _confused(matches: Matches, pairs: Bools, alone: Bools, missed: Bools) -> Ints:
+    """[D] the missed object that each detection takes through one of the pairs, -1 for none."""
+    taken = np.full(len(alone), -1)
+    free = missed.copy()
+    found = np.flatnonzero(pairs & alone[matches.pair_detection] & free[matches.pair_object])
+    order = np.lexsort((-matches.pair_iou[found], -matches.score[matches.pair_detection[found]]))
+    for pair in found[order].tolist():
+        detection, which = matches.pair_detection[pair], matches.pair_object[pair]
+        if taken[detection] < 0 and free[which]:
+            taken[detection], free[which] = which, False
+    return taken
+
+
+def _confusion(scored: Scored, names: npt.NDArray[np.str_], missed: Bools, confused: Ints) -> Confusion:
     matches = scored.matches
     count = len(scored.category_ids)
     matrix = np.zeros((count + 1, count + 1), int)
     of_object = matches.objects.category
-    np.add.at(matrix, (of_object[matches.taken[right]], matches.category[right]), 1)
-    free = missed.copy()
-    alone = np.isin(names, ("duplicate", "confused", "mislocalised", "background"))
-    pairs = np.flatnonzero(
-        alone[matches.pair_detection]
-        & free[matches.pair_object]
-        & (matches.pair_iou >= IOU_THRESHOLD)
-        & (matches.category[matches.pair_detection] != of_object[matches.pair_object])
-    )
-    order = np.lexsort((-matches.pair_iou[pairs], -matches.score[matches.pair_detection[pairs]]))
-    for pair in pairs[order].tolist():
-        detection, which = matches.pair_detection[pair], matches.pair_object[pair]
-        if alone[detection] and free[which]:
-            alone[detection] = free[which] = False
-            matrix[of_object[which], matches.category[detection]] += 1
-    matrix[:count, count] = np.bincount(of_object[free], minlength=count)
-    matrix[count, :count] = np.bincount(matches.category[alone], minlength=count)
+    correct = names == "correct"
+    np.add.at(matrix, (of_object[matches.taken[correct]], matches.category[correct]), 1)
+    beside = confused >= 0
+    np.add.at(matrix, (of_object[confused[beside]], matches.category[beside]), 1)
+    lost = missed.copy()
+    lost[confused[beside]] = False
+    matrix[:count, count] = np.bincount(of_object[lost], minlength=count)
+    rest = np.isin(names, ("duplicate", "mislocalised", "background"))
+    matrix[count, :count] = np.bincount(matches.category[rest], minlength=count)
     return Confusion(classes=list(scored.category_ids), matrix=matrix.tolist())
 
 
@@ -149,9 +165,12 @@ def _images(scored: Scored, names: npt.NDArray[np.str_], missed: Bools) -> tuple
     correct = by_image(matches.image[names == "correct"])
     false = by_image(matches.image[(names != "") & (names != "correct")])
     lost = by_image(matches.objects.image[missed])
+    confused = by_image(matches.image[names == "confused"])
     place = {image: i for i, image in enumerate(scored.image_ids)}
     return tuple(
-        ImageCounts(image_id=image, correct=int(correct[i]), missed=int(lost[i]), false=int(false[i]))
+        ImageCounts(
+            image_id=image, correct=int(correct[i]), missed=int(lost[i]), false=int(false[i]), confused=int(confused[i])
+        )
         for image, i in ((image, place[image]) for image in scored.file_order)
     )
 

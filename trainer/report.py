@@ -140,7 +140,7 @@ def _intervals(intervals: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 ERROR_WORDS = {
     "correct": "found",
-    "missed": "objects without a detection",
+    "missed": "objects that no detection of their class found",
     "duplicate": "second detections of one object",
     "mislocalised": "right class, wrong place",
     "confused": "right place, wrong class",

@@ -19,7 +19,6 @@ LONGER_SIDE = 560
 SHOWN_HEIGHT, SHOWN_WIDTH = 308, 488
 """CSS pixels, the width at most: two a row."""
 JPEG_QUALITY = 85
-MATCH_IOU = 0.5
 FIELDS = ("image_id", "category_id", "bbox", "score")
 """Of a detection in COCO results format."""
 
@@ -86,8 +85,7 @@ def gallery(
         note = "Spread evenly over the set, not chosen by their result."
         chosen = [("", note, [list(entries)[row] for row in rows])]
     else:
-        confused = {i: _confused(truths[i], kept[i]) for i in entries}
-        chosen = _choose(analysis, confused, max(1, count // 4))
+        chosen = _choose(analysis, max(1, count // 4))
     return tuple(
         Group(
             title=title,
@@ -99,10 +97,11 @@ def gallery(
     )
 
 
-def _choose(analysis: Analysis, confused: Mapping[int, int], count: int) -> list[tuple[str, str, list[int]]]:
+def _choose(analysis: Analysis, count: int) -> list[tuple[str, str, list[int]]]:
     """(title, note, image ids) of four groups; an image stands in one of them only."""
     wrong = {image.image_id: image.missed + image.false for image in analysis.images}
     missed = {image.image_id: image.missed for image in analysis.images}
+    confused = {image.image_id: image.confused for image in analysis.images}
     faultless = {image.image_id: image.correct if not wrong[image.image_id] else 0 for image in analysis.images}
     groups = (
         ("Confused", "Most objects that were found as another class.", confused),
@@ -116,25 +115,6 @@ def _choose(analysis: Analysis, confused: Mapping[int, int], count: int) -> list
         taken |= set(ids)
         chosen.append((title, note, ids))
     return chosen[::-1]
-
-
-def _confused(truths: Sequence[dict[str, Any]], detections: Sequence[dict[str, Any]]) -> int:
-    """Objects whose nearest detection, from IoU 0.5 on, is of another class."""
-    objects = [truth for truth in truths if not truth.get("iscrowd")]
-    if not objects or not detections:
-        return 0
-    one, other = _boxes(objects)[:, None], _boxes(detections)[None]
-    sides = np.clip(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0, None)
-    common = sides.prod(axis=2)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (one, other)]
-    union = areas[0] + areas[1] - common
-    overlap = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    nearest = overlap.argmax(axis=1)
-    return sum(
-        1
-        for i, j in enumerate(nearest.tolist())
-        if overlap[i, j] >= MATCH_IOU and objects[i]["category_id"] != detections[j]["category_id"]
-    )
 
 
 def _by_image(entries: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:

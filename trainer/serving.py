@@ -6,6 +6,7 @@ training policy was.
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from trainer import input_pipeline, tta
@@ -44,7 +45,8 @@ class ServingModule(tf.Module):
         super().__init__()
         self.model = model
         self._input_sizes = tuple(input_sizes)
-        self._category_ids = tf.constant(category_ids, tf.int32)
+        # A tensor made here would be captured: converters take it for an input of the signature.
+        self._category_ids = np.array(category_ids, np.int32)
         self._score_threshold = score_threshold
         self.assets = [tf.saved_model.Asset(path) for path in assets]
         self._flip = flip

@@ -81,10 +81,11 @@ def averaged_maps(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: b
             heatmap, size = _to_grid(heatmap, size, (offset.shape[1], offset.shape[2]))
         heatmaps.append(heatmap)
         sizes.append(size)
-    # The decoder takes logits; the clip keeps them finite.
+    # The decoder takes logits; the clip keeps them finite. Not log1p, which ONNX doesn't have: the logit of a small p
+    # is log p, and 1 - p is exact for a large one.
     heatmap = tf.clip_by_value(tf.add_n(heatmaps) / len(heatmaps), 1e-6, 1.0 - 1e-6)
     return {
-        "ct_heatmaps": [tf.math.log(heatmap) - tf.math.log1p(-heatmap)],
+        "ct_heatmaps": [tf.math.log(heatmap) - tf.math.log(1.0 - heatmap)],
         "ct_size": [tf.add_n(sizes) / len(sizes)],
         "ct_offset": [offset],
     }

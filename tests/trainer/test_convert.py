@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from trainer.convert import MAX_DELTA, OUTPUTS, compare, convert, main
 
+pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
+
 ONNX = importlib.util.find_spec("tf2onnx") and importlib.util.find_spec("onnxruntime")
 
 
@@ -32,6 +34,7 @@ def test_the_tflite_model_detects_what_the_saved_model_does(
     assert [path.name for path in output.parent.iterdir()] == ["model.tflite"]
 
 
+@pytest.mark.slow
 def test_beyond_the_bound_nothing_is_written(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

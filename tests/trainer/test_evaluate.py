@@ -10,6 +10,8 @@ from beam_preprocess.errors import InputError
 from trainer import evaluate
 from trainer.evaluation import Evaluation, read_evaluation
 
+pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
+
 SIZES = [SIZE, (100, 50), (17, 200), (64, 64), (30, 30)]
 
 

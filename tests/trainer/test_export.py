@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,18 @@ from trainer.experiment import build_experiment
 from trainer.export import export, main, read_label_map
 from trainer.serving import AUGMENTED
 
+pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
+
 
 def _jpeg(height: int, width: int, seed: int = 0) -> bytes:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
     return tf.io.encode_jpeg(image, quality=95).numpy()
+
+
+@pytest.fixture(scope="module")
+def signature(exported: Path) -> Callable[..., dict[str, tf.Tensor]]:
+    """`serving_default`, loaded once: as in a server, a failed request is followed by others."""
+    return evaluate.load_signature(str(exported))
 
 
 def test_the_label_map_travels_inside(exported: Path, trained: Path) -> None:
@@ -29,8 +38,7 @@ def test_the_label_map_travels_inside(exported: Path, trained: Path) -> None:
     assert label_map["train_digest"] == checkpoints.read_summary(str(trained))["train_digest"]
 
 
-def test_images_of_any_sizes_within_one_batch(exported: Path) -> None:
-    signature = evaluate.load_signature(str(exported))
+def test_images_of_any_sizes_within_one_batch(signature: Callable[..., dict[str, tf.Tensor]]) -> None:
     sizes = [(32, 64), (100, 50), (17, 200)]
     together = signature(image_bytes=tf.constant([_jpeg(*size, i) for i, size in enumerate(sizes)]))
     assert together["image_size"].numpy().tolist() == [list(s) for s in sizes]
@@ -43,8 +51,9 @@ def test_images_of_any_sizes_within_one_batch(exported: Path) -> None:
         np.testing.assert_allclose(alone["detection_scores"][0], together["detection_scores"][i], atol=1e-5)
 
 
-def test_num_detections_counts_scores_above_the_threshold(exported: Path) -> None:
-    signature = evaluate.load_signature(str(exported))
+def test_num_detections_counts_scores_above_the_threshold(
+    exported: Path, signature: Callable[..., dict[str, tf.Tensor]]
+) -> None:
     outputs = signature(image_bytes=tf.constant([_jpeg(32, 64)]))
     threshold = read_label_map(str(exported))["score_threshold"]
     assert int(outputs["num_detections"][0]) == int((outputs["detection_scores"].numpy()[0] >= threshold).sum())
@@ -113,6 +122,7 @@ def test_what_is_not_a_finished_training_is_refused(trained: Path, tmp_path: Pat
     assert not (tmp_path / "model" / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 def test_a_saved_model_cli_user_sees_both_signatures_and_runs_one(exported: Path, tmp_path: Path) -> None:
     """TensorFlow's own tool, in a fresh process: what a server would be told, and one call."""
     cli = [str(Path(sys.executable).with_name("saved_model_cli"))]
@@ -133,8 +143,9 @@ def test_a_saved_model_cli_user_sees_both_signatures_and_runs_one(exported: Path
 
 
 @pytest.mark.parametrize("bad", [b"", b"no image", b"\xff\xd8\xff broken", "truncated"])
-def test_a_corrupt_image_fails_its_request_by_index_and_not_the_process(exported: Path, bad: bytes | str) -> None:
-    signature = evaluate.load_signature(str(exported))
+def test_a_corrupt_image_fails_its_request_by_index_and_not_the_process(
+    signature: Callable[..., dict[str, tf.Tensor]], bad: bytes | str
+) -> None:
     broken = _jpeg(60, 60)[:400] if bad == "truncated" else bad
     with pytest.raises(
         tf.errors.InvalidArgumentError, match=r"image_bytes\[1 3\]: cannot be decoded as JPEG, PNG, GIF"
@@ -145,9 +156,9 @@ def test_a_corrupt_image_fails_its_request_by_index_and_not_the_process(exported
     assert signature(image_bytes=tf.constant([_jpeg(32, 64)]))["image_size"].numpy().tolist() == [[32, 64]]
 
 
-def test_an_empty_batch_is_refused_in_words(exported: Path) -> None:
+def test_an_empty_batch_is_refused_in_words(signature: Callable[..., dict[str, tf.Tensor]]) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="image_bytes: is empty; send one image or more"):
-        evaluate.load_signature(str(exported))(image_bytes=tf.constant([], tf.string))
+        signature(image_bytes=tf.constant([], tf.string))
 
 
 def test_decoding_is_float32_whatever_the_policy(exported: Path) -> None:
@@ -186,10 +197,12 @@ def with_options(trained: Path, folder: Path, options: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_bfloat16_training_is_exported_in_float32(augmented: tuple[Path, Path, Path]) -> None:
     test_decoding_is_float32_whatever_the_policy(augmented[0])
 
 
+@pytest.mark.slow
 def test_augmentation_in_a_signature_of_its_own(exported: Path, augmented: tuple[Path, Path, Path]) -> None:
     image = tf.constant([_jpeg(*SIZE, 4), _jpeg(20, 100)])
     plain = evaluate.load_signature(str(exported))(image_bytes=image)["detection_scores"]
@@ -203,6 +216,7 @@ def test_augmentation_in_a_signature_of_its_own(exported: Path, augmented: tuple
         evaluate.load_signature(str(exported), AUGMENTED)
 
 
+@pytest.mark.slow
 def test_evaluation_takes_the_augmented_signature(augmented: tuple[Path, Path, Path], tmp_path: Path) -> None:
     model, images, annotations = augmented
     arguments = ["--model", str(model), "--images", str(images), "--annotations", str(annotations)]
@@ -213,6 +227,7 @@ def test_evaluation_takes_the_augmented_signature(augmented: tuple[Path, Path, P
     assert scores[0] != scores[1]
 
 
+@pytest.mark.slow
 def test_parity_and_model_card_travel_inside(augmented: tuple[Path, Path, Path], trained: Path) -> None:
     found = json.loads((augmented[0] / "assets.extra" / "parity.json").read_text())
     assert found["passed"] is True

@@ -14,6 +14,8 @@ from trainer.config import ExportConfig, parse_config
 from trainer.experiment import build_experiment
 from trainer.parity import Detector, Parity, match
 
+pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from trainer import predict
 
+pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
+
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:

@@ -171,6 +171,17 @@ def test_held_says_why_on_top(run, champion, version, title, words):
     assert 'aria-label="failed"' in page
 
 
+@pytest.mark.parametrize(("ap", "verdict", "difference"), [(0.9, "Held", "-0.1000"), (0.999, "Promoted", "-0.0010")])
+def test_the_comparison_with_the_champion_stands_on_top(run, ap, verdict, difference):
+    candidate = replace(run.good, metrics={**run.good.metrics, "ap": ap})
+    page = run.page(run.summary(candidate, run.good, "v0001"))
+    banner = text_of(page[page.index("<section") : page.index("</section>")])
+    assert banner.startswith(verdict)
+    assert f"AP {ap:.4f} against 1.0000 of the champion v0001 on the same images: the difference is" in banner
+    assert f"95 % interval {difference} to {difference}, better with probability" in banner
+    assert "its lower end must be at least -0.0050" in banner
+
+
 def test_nan_and_null_are_shown_not_hidden(run):
     broken = replace(run.good, metrics={**run.good.metrics, "ap": math.nan, "ap75": None})
     text = text_of(run.page(run.summary(broken, NONE)))
@@ -351,7 +362,7 @@ def analysis(**changes) -> Analysis:
             CalibrationBin(low=0.9, high=1.0, count=9, mean_score=0.95, precision=0.8),
         ),
         "images": tuple(
-            ImageCounts(image_id=i, correct=c, missed=m, false=f)
+            ImageCounts(image_id=i, correct=c, missed=m, false=f, confused=int(i == 0))
             for i, (c, m, f) in ((i, counts.get(i, (1, 0, 0))) for i in range(15))
         ),
     }
@@ -427,17 +438,11 @@ def test_parity_is_told(run):
     )
 
 
-def test_gallery_chooses_best_worst_missed_and_confused(run, tmp_path):
-    """Image 0's disc (category 1) is found as category 2."""
-    predictions = json.loads(run.predictions.read_text())
-    for prediction in predictions:
-        if prediction["image_id"] == 0:
-            prediction["category_id"] = 2
-    (tmp_path / "p.json").write_text(json.dumps(predictions))
+def test_gallery_chooses_best_worst_missed_and_confused(run):
     groups = gallery(
         images=str(run.images),
         annotations=str(run.annotations),
-        predictions=str(tmp_path / "p.json"),
+        predictions=str(run.predictions),
         count=8,
         score_threshold=0.3,
         analysis=analysis(),
