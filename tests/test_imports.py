@@ -20,6 +20,7 @@ TENSORFLOW = {
         "checkpoints",
         "convert",
         "distribution",
+        "eval_modes",
         "evaluate",
         "experiment",
         "export",
@@ -37,7 +38,6 @@ TENSORFLOW = {
         "task",
         "train",
         "tta",
-        "validate",
         "validation",
     )
 }

@@ -29,10 +29,10 @@ from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
 from trainer import checkpoints, distribution, input_pipeline, loop, preemption
 from trainer.config import find_config, parse_config
+from trainer.eval_modes import validate
 from trainer.experiment import as_dict, build_experiment, check, fit_to_records
 from trainer.preemption import Preempted, Preemption
 from trainer.task import Task, with_clipping
-from trainer.validate import validate
 
 EXPERIMENT = "centernet_hourglass_coco"
 MODES = ("train", "train_and_eval", "eval", "continuous_eval")

@@ -10,10 +10,10 @@ import tensorflow as tf
 from made_records import CLASSES, MAP, TINY_CONFIG, write_records
 
 from trainer import input_pipeline, loop, validation
+from trainer.eval_modes import HISTORY
 from trainer.experiment import RecordsConfig
 from trainer.heatmap import Labels
 from trainer.train import main
-from trainer.validate import HISTORY
 
 
 def batches(folder: Path, noise: float) -> list[dict[str, np.ndarray]]:
