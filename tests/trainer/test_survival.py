@@ -54,7 +54,10 @@ def test_sigterm_saves_and_says_that_there_is_more_to_do(records_folder: Path, t
     assert loop.read_history(str(folder))[-1]["step"] == checkpoints.step_of(newest)
 
 
-@pytest.mark.parametrize("damage", ["data cut", "data gone", "index cut"])
+@pytest.mark.parametrize(
+    "damage",
+    ["data cut", pytest.param("data gone", marks=pytest.mark.slow), pytest.param("index cut", marks=pytest.mark.slow)],
+)
 def test_a_torn_checkpoint_is_skipped_with_a_warning(
     trained: Path,
     records_folder: Path,
@@ -103,6 +106,7 @@ def test_only_torn_checkpoints_are_no_checkpoint(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out.count("torn and skipped") == 2
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result_and_another_another(records_folder: Path, tmp_path: Path) -> None:
     made = {}
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
