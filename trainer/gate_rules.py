@@ -10,7 +10,7 @@ its cases in the tests' table.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
 from beam_preprocess.errors import InputError
@@ -230,11 +230,12 @@ def _not_worse(case: Case, name: str, who: str, other: Evaluation | NoEvaluation
 def _max_class_drop(case: Case) -> RuleResult:
     drops: dict[str, float] = {}
     if isinstance(case.champion, Evaluation):
-        old = {entry.category_id: entry.ap for entry in case.champion.per_class}
-        for entry in case.candidate.per_class:
-            before = old.get(entry.category_id)
-            if entry.objects >= case.config.min_support and is_fraction(before) and entry.ap is not None:
-                drops[f"class {entry.name}"] = before - entry.ap
+        new = {entry.category_id: entry for entry in case.candidate.per_class}
+        for old in case.champion.per_class:
+            # The objects are those of the validation images, the same for both; a class may be missing from one file.
+            found = new.get(old.category_id, replace(old, ap=None))
+            if found.objects >= case.config.min_support:
+                drops[f"class {old.name}"] = _lost(old.ap, found.ap)
     return _drop(case, "max_class_drop", case.config.max_class_drop, drops, "class")
 
 
@@ -242,11 +243,15 @@ def _max_size_drop(case: Case) -> RuleResult:
     drops: dict[str, float] = {}
     if isinstance(case.champion, Evaluation):
         for size in SIZES:
-            new, old = case.candidate.metrics.get(f"ap_{size}"), case.champion.metrics.get(f"ap_{size}")
-            enough = case.candidate.objects_by_size.get(size, 0) >= case.config.min_support
-            if enough and is_fraction(old) and new is not None:
-                drops[f"{size} objects"] = old - new
+            if case.candidate.objects_by_size.get(size, 0) >= case.config.min_support:
+                new, old = case.candidate.metrics.get(f"ap_{size}"), case.champion.metrics.get(f"ap_{size}")
+                drops[f"{size} objects"] = _lost(old, new)
     return _drop(case, "max_size_drop", case.config.max_size_drop, drops, "size")
+
+
+def _lost(old: float | None, new: float | None) -> float:
+    """AP lost; NaN where there are objects, but one of the two has no AP: that loss is unknown, not small."""
+    return old - new if is_fraction(old) and is_fraction(new) else math.nan
 
 
 def _drop(case: Case, name: str, bound: float, drops: dict[str, float], kind: str) -> RuleResult:
@@ -257,7 +262,7 @@ def _drop(case: Case, name: str, bound: float, drops: dict[str, float], kind: st
         return RuleResult(name=name, value=None, threshold=bound, passed=passed, sentence=sentence)
     broken = [what for what, drop in drops.items() if not math.isfinite(drop)]
     if broken:
-        sentence = f"AP of {broken[0]} is not a number."
+        sentence = f"AP of {broken[0]} is missing or no fraction, in the candidate's evaluation or in the champion's."
         return RuleResult(name=name, value=None, threshold=bound, passed=False, sentence=sentence)
     if not drops:
         sentence = f"No {kind} has the {support} objects that a comparison needs."

@@ -23,10 +23,11 @@ from typing import Any
 
 from beam_preprocess.errors import InputError
 from trainer.files import fsync_folder, write_text
+from trainer.model_digest import REGISTRY_FILE
 from trainer.registry import CHALLENGER, CHAMPION, PREVIOUS, ChampionMoved, RegistryError, Version
 
 SCHEMA_VERSION = 1
-VERSION_FILE = "version.json"
+VERSION_FILE = REGISTRY_FILE
 MODEL_FILE = "saved_model.pb"
 
 

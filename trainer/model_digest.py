@@ -7,10 +7,12 @@ from beam_preprocess.errors import InputError
 
 FIX = "give the folder of a SavedModel"
 BLOCK = 1 << 20
+REGISTRY_FILE = "version.json"
+"""What the local registry adds to a version's folder; it is no part of the model: a version has its export's digest."""
 
 
 def model_digest(model: str) -> str:
-    """sha256 over the sorted relative paths of all files and their contents, hexadecimal.
+    """sha256 over the sorted relative paths of all files (a registry's version.json aside) and their contents, hex.
 
     Args:
       model: URI of the SavedModel's folder.
@@ -23,7 +25,7 @@ def model_digest(model: str) -> str:
     filesystem, root = fsspec.core.url_to_fs(model)
     root = root.rstrip("/")
     try:
-        paths = sorted(filesystem.find(root))
+        paths = sorted(path for path in filesystem.find(root) if posixpath.relpath(path, root) != REGISTRY_FILE)
         if not paths or paths == [root]:
             raise InputError(f"{model}: holds no file; {FIX}")
         digest = hashlib.sha256()

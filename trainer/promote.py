@@ -40,7 +40,8 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
 
     Raises:
       InputError: the decision is no decision file, the model no SavedModel.
-      PromotionRefused: the decision says hold, a rule is missing or did not pass, or it judged another model.
+      PromotionRefused: the decision says hold, a rule is missing or did not pass, or it judged another model than
+        `model`, or than the version that has this key already.
       ChampionMoved: another promotion came first; the version stays published, as `challenger`.
     """
     judged = read_decision(decision)
@@ -56,6 +57,13 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
     facts = {**metadata, "ap": _rule(judged, "min_ap").value, "data_digest": _rule(judged, "same_data").value}
     facts["model_digest"] = digest
     version = store.publish(model, facts, key=key)
+    published = store.version(version).path
+    # The key may have published another model before, and the model's folder may have changed since it was looked at.
+    if published != model and model_digest(published) != digest:
+        raise PromotionRefused(
+            f"{published}: version {version}, which has the key {key!r}, is not the model that was judged; promote "
+            f"it with a key of its own"
+        )
     expected = judged.champion_version or None
     if store.alias(CHAMPION) != version:
         _challenge(store, version)

@@ -113,6 +113,22 @@ def test_again_after_it_died(run, registry):
     assert run(decision("v0002"), "run-2") == "promoted: v0002 (already champion)"
 
 
+def test_a_key_that_has_published_another_model(run, registry, tmp_path):
+    """A run that was resumed after its model was exported anew: the decision is about the new one."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "saved_model.pb").write_bytes(b"another graph")
+    registry.publish(str(other), {"ap": 0.5, "data_digest": "abc"}, key="run-1")
+    with pytest.raises(PromotionRefused, match="v0001, which has the key 'run-1', is not the model that was judged"):
+        run(decision(""), "run-1")
+    assert registry.aliases() == {}
+
+
+def test_a_version_has_the_digest_of_its_export(run, registry):
+    run(decision(""), "run-1")
+    assert model_digest(registry.version("v0001").path) == MODEL_DIGEST
+
+
 def test_died_between_publishing_and_the_alias(run, registry, tmp_path):
     registry.publish(str(tmp_path / "model"), {"ap": 0.5, "data_digest": "abc"}, key="run-1")
     assert run(decision(""), "run-1") == "promoted: v0001 (no champion before)"
