@@ -8,97 +8,19 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
-from made_decision import decide
-from PIL import Image
+from made_report import Run, analysis
 
 from beam_preprocess.errors import InputError
-from trainer.analysis import (
-    ERROR_NAMES,
-    Analysis,
-    CalibrationBin,
-    ClassCurve,
-    Confusion,
-    ImageCounts,
-    PrecisionRecall,
-)
-from trainer.coco_metrics import score
+from trainer.analysis import ERROR_NAMES, Analysis, Confusion, PrecisionRecall
 from trainer.decision import RULE_NAMES
-from trainer.evaluation import Evaluation, NoEvaluation
-from trainer.gate import GateConfig
-from trainer.promote import hold
+from trainer.evaluation import NoEvaluation
 from trainer.report import main, write_report
-from trainer.report_gallery import gallery
-from trainer.report_plots import training_curves
-from trainer.report_words import duration, fraction, plain_value, signed
-from trainer.summary import build_summary, write_summary
+from trainer.report_words import fraction, signed
+from trainer.summary import write_summary
 
-NAMES = {1: "disc", 2: "bar & <b>ring</b>", 5: "never seen"}
 NONE = NoEvaluation(status="none", reason="the registry is empty")
 FAILED = NoEvaluation(status="failed", reason="saved_model.pb is missing")
-
-
-class Run:
-    """A small run on disk: 15 JPEGs, annotations, predictions, and evaluations of two models."""
-
-    def __init__(self, folder: Path) -> None:
-        random = np.random.default_rng(3)
-        self.images, self.annotations = folder / "images", folder / "instances.json"
-        self.predictions, self.output = folder / "predictions.json", folder / "out" / "report.html"
-        self.images.mkdir()
-        images, truths, good, poor = [], [], [], []
-        for i in range(15):
-            width, height = (96, 64) if i % 2 else (48, 80)
-            pixels = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(self.images / f"{i:03d}.jpg")
-            images.append({"id": i, "file_name": f"{i:03d}.jpg", "width": width, "height": height})
-            if i == 4:
-                continue  # an image without objects or detections
-            category = 1 + i % 2
-            box = [4.0, 6.0, 30.0, 33.0]
-            truths.append({"image_id": i, "category_id": category, "bbox": box, "iscrowd": int(i == 9)})
-            good.append({"image_id": i, "category_id": category, "bbox": box, "score": 0.9})
-            poor.append({"image_id": i, "category_id": category, "bbox": [*box[:2], 24.0, 30.0], "score": 0.25})
-        categories = [{"id": number, "name": name} for number, name in NAMES.items()]
-        dataset = {"images": images, "annotations": truths, "categories": categories}
-        self.annotations.write_text(json.dumps(dataset))
-        self.predictions.write_text(json.dumps(good + poor))
-        self.good, self.poor = self.evaluation(good), self.evaluation(poor)
-
-    def evaluation(self, predictions: list[dict]) -> Evaluation:
-        metrics = score(str(self.annotations), predictions, range(15))
-        return Evaluation.from_metrics(metrics, model="m", data_digest="d1ge57" * 10, seconds=1.0)
-
-    def summary(self, candidate: Evaluation, champion: Evaluation | NoEvaluation, version: str = "") -> dict:
-        decision = decide(candidate, champion, GateConfig(min_ap=0.4, require_parity=False), version)
-        return build_summary(
-            candidate=candidate,
-            champion=champion,
-            decision=decision,
-            outcome=f"promoted: v0002 (was {version})" if decision.promote else hold(decision),
-            config="gate: {min_ap: 0.4}  # <script>alert(1)</script>\n",
-            data={
-                "train": {"images": 1234, "objects": 5678, "rejects": {"box_too_small": 7}, "data_digest": "trainer"},
-                "val": {"images": 15, "class_histogram": {"disc": 7}, "size_histogram": {"small": 3, "medium": 11}},
-            },
-            history=[{"step": i, "total_loss": 3 - i / 5, "learning_rate": 0.001} for i in range(5)],
-            seconds={"train": 125.0, "gate": 0.5},
-            paths={"run": "runs/2026-11-22"},
-        )
-
-    def page(self, summary: dict) -> str:
-        self.write(summary)
-        return self.output.read_text(encoding="utf-8")
-
-    def write(self, summary: dict) -> None:
-        write_report(
-            run=summary,
-            predictions=str(self.predictions),
-            annotations=str(self.annotations),
-            images=str(self.images),
-            output=str(self.output),
-        )
 
 
 @pytest.fixture(scope="module")
@@ -227,107 +149,6 @@ def test_no_summary(run):
         run.write({})
 
 
-# --- gallery ------------------------------------------------------------------------------------------------------
-
-
-def pictures(run: Run, count: int = 12, **paths):
-    given = {"images": run.images, "annotations": run.annotations, "predictions": run.predictions} | paths
-    groups = gallery(count=count, score_threshold=0.3, **{name: str(path) for name, path in given.items()})
-    return groups[0].pictures
-
-
-@pytest.mark.parametrize(("count", "shown"), [(1, 1), (2, 2), (12, 12), (15, 15), (100, 15)])
-def test_gallery_spreads_over_the_set(run, count, shown):
-    ids = [picture.image_id for picture in pictures(run, count)]
-    assert len(ids) == shown
-    assert ids == sorted(set(ids))
-    assert ids[0] == 0
-    assert shown == 1 or ids[-1] == 14
-
-
-def test_gallery_counts(run):
-    by_id = {picture.image_id: picture for picture in pictures(run, 15)}
-    assert (by_id[0].objects, by_id[0].detections) == (1, 1)  # the detection of score 0.25 is not drawn
-    assert (by_id[4].objects, by_id[4].detections) == (0, 0)
-    assert (by_id[9].objects, by_id[9].detections) == (0, 1)  # a crowd region is no object
-
-
-def test_unreadable_image_is_said(run, tmp_path):
-    for i in range(15):
-        (tmp_path / f"{i:03d}.jpg").write_bytes((run.images / f"{i:03d}.jpg").read_bytes())
-    (tmp_path / "000.jpg").write_bytes(b"no image")
-    (tmp_path / "014.jpg").unlink()
-    shown = pictures(run, 15, images=tmp_path)
-    assert [picture.image_id for picture in shown if not picture.data_uri] == [0, 14]
-    assert "cannot identify image" in shown[0].problem
-    assert shown[14].problem
-
-
-@pytest.mark.parametrize("content", ["{}", "[1]", '[{"image_id": 1}]', "{"])
-def test_bad_predictions(run, tmp_path, content):
-    (tmp_path / "p.json").write_text(content)
-    with pytest.raises(InputError, match=r"trainer\.evaluate"):
-        pictures(run, predictions=tmp_path / "p.json")
-
-
-# --- curves -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("history", "titles"),
-    [
-        ([], []),
-        ([{"step": 1}], []),
-        ([{"step": 1, "total_loss": 2.0}], ["Loss"]),
-        ([{"step": 1, "total_loss": 2.0, "epoch": 1}, {"step": 2, "validation_loss": 2.0}], ["Loss"]),
-        (
-            [{"step": i, "total_loss": 2.0, "ct_loss": 1.0, "scale_loss": 1.0, "learning_rate": 0.1} for i in (1, 2)],
-            ["Loss", "Parts of the loss", "Learning rate"],
-        ),
-        ([{"step": 1, "total_loss": math.nan}, {"step": 2, "total_loss": None, "note": "text"}], []),
-        ([{"step": i, "total_loss": 0.0} for i in range(3)], ["Loss"]),
-    ],
-)
-def test_curves(history, titles):
-    panels = training_curves(history)
-    assert [panel.title for panel in panels] == titles
-    for panel in panels:
-        assert panel.svg.startswith("<svg viewBox=")
-        assert "http" not in panel.svg
-
-
-def test_ids_of_two_charts_differ():
-    panels = training_curves([{"step": i, "total_loss": 2.0, "learning_rate": 2.0} for i in range(5)])
-    first, second = (set(re.findall(r'<clipPath id="([^"]+)"', panel.svg)) for panel in panels)
-    assert first
-    assert not first & second
-
-
-# --- words, command line ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("function", "value", "expected"),
-    [
-        (fraction, 0.40006, "0.4001"),
-        (fraction, None, "\N{EN DASH}"),
-        (signed, 0.01234, "+0.0123"),
-        (signed, -0.5, "\N{MINUS SIGN}0.5000"),
-        (signed, -0.00001, "0.0000"),
-        (signed, None, "\N{EN DASH}"),
-        (duration, 7.25, "7.2 s"),
-        (duration, 125, "2 min 05 s"),
-        (duration, 11220, "3 h 07 min"),
-        (plain_value, 72, "72"),
-        (plain_value, -0.005, "\N{MINUS SIGN}0.0050"),
-        (plain_value, None, "\N{EN DASH}"),
-        (plain_value, "0123456789abcdef0123", "0123456789ab\u2026"),
-    ],
-)
-def test_words(function, value, expected):
-    assert function(value) == expected
-
-
 def test_command_line(run, tmp_path, capsys):
     write_summary(run.summary(run.good, NONE), str(tmp_path / "summary.json"))
     arguments = ["--predictions", str(run.predictions), "--images", str(run.images)]
@@ -336,37 +157,6 @@ def test_command_line(run, tmp_path, capsys):
     assert "Promoted: v0002" in (tmp_path / "report.html").read_text()
     assert main(["--run", str(tmp_path / "absent.json"), *arguments]) == 2
     assert "no such file" in capsys.readouterr().err
-
-
-# --- analysis -----------------------------------------------------------------------------------------------------
-
-
-def analysis(**changes) -> Analysis:
-    """Image 0 is confused, 2 misses, 5 is bad in both ways, 7 is faultless; the rest has one correct object."""
-    counts = {0: (0, 1, 1), 2: (0, 2, 0), 5: (0, 1, 2), 7: (3, 0, 0)}
-    curve = [1 - i / 100 for i in range(101)]
-    values = {
-        "score_threshold": 0.3,
-        "iou_threshold": 0.5,
-        "precision_recall": PrecisionRecall(
-            recall=[i / 100 for i in range(101)], precision={"mean": curve, "0.50": curve, "0.75": None}
-        ),
-        "per_class": (
-            ClassCurve(category_id=1, name="disc", precision50=curve),
-            ClassCurve(category_id=5, name="never seen", precision50=None),
-        ),
-        "errors": dict.fromkeys(ERROR_NAMES, 0) | {"correct": 11, "confused": 4},
-        "confusion": Confusion(classes=[1, 2], matrix=[[5, 4, 0], [0, 6, 1], [1, 0, 0]]),
-        "calibration": (
-            CalibrationBin(low=0.0, high=0.1, count=0, mean_score=None, precision=None),
-            CalibrationBin(low=0.9, high=1.0, count=9, mean_score=0.95, precision=0.8),
-        ),
-        "images": tuple(
-            ImageCounts(image_id=i, correct=c, missed=m, false=f, confused=int(i == 0))
-            for i, (c, m, f) in ((i, counts.get(i, (1, 0, 0))) for i in range(15))
-        ),
-    }
-    return Analysis(**values | changes)
 
 
 def analysed_page(run: Run, tmp_path: Path, found: Analysis | None, change: dict | None = None) -> str:
@@ -438,21 +228,6 @@ def test_parity_is_told(run):
     )
 
 
-def test_gallery_chooses_best_worst_missed_and_confused(run):
-    groups = gallery(
-        images=str(run.images),
-        annotations=str(run.annotations),
-        predictions=str(run.predictions),
-        count=8,
-        score_threshold=0.3,
-        analysis=analysis(),
-    )
-    shown = {group.title: [picture.image_id for picture in group.pictures] for group in groups}
-    assert shown == {"Best": [7, 1], "Missed": [2, 5], "Confused": [0]}, "nothing bad is left for the worst"
-    everything = [image_id for ids in shown.values() for image_id in ids]
-    assert len(everything) == len(set(everything)), "no image twice"
-
-
 def test_confusion_free_and_empty_analysis(run, tmp_path):
     empty = analysis(
         errors=dict.fromkeys(ERROR_NAMES, 0),
@@ -467,9 +242,6 @@ def test_confusion_free_and_empty_analysis(run, tmp_path):
     text = text_of(analysed_page(run, tmp_path, empty))
     assert "No class was taken for another one." in text
     assert "Precision and calibration" not in text
-
-
-# --- a browser ----------------------------------------------------------------------------------------------------
 
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
