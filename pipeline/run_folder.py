@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_preprocess.errors import InputError
+from trainer.files import write_text
 
 _LINKS = {
     "saved_model": "stages/export",
@@ -74,10 +75,10 @@ class RunFolder:
         """
         for name, stage_output in _LINKS.items():
             _link(self.path / name, stage_output)
-        _replace(self.report, (self.stages / "report" / "report.html").read_text())
+        write_text(str(self.report), (self.stages / "report" / "report.html").read_text())
         summary: dict[str, Any] = json.loads((self.stages / "report" / "summary.json").read_text())
         summary["seconds"] = seconds
-        _replace(self.summary, json.dumps(summary, indent=1) + "\n")
+        write_text(str(self.summary), json.dumps(summary, indent=1) + "\n")
         return summary
 
 
@@ -102,8 +103,8 @@ def create(runs: Path, arguments: dict[str, Any]) -> RunFolder:
     # Not the folder's name alone: two folders of runs may share a registry.
     run_id = f"{name}-{uuid.uuid4().hex[:8]}"
     filled = {**arguments, "run_id": run_id, "work_dir": str(folder.stages)}
-    _replace(folder.path / "config.yaml", filled.pop("config"))
-    _replace(folder.path / "run.json", json.dumps({"arguments": filled}, indent=1) + "\n")
+    write_text(str(folder.path / "config.yaml"), filled.pop("config"))
+    write_text(str(folder.path / "run.json"), json.dumps({"arguments": filled}, indent=1) + "\n")
     _link(runs / "latest", name)
     return folder
 
@@ -136,9 +137,3 @@ def _link(link: Path, target: str) -> None:
     temporary = link.with_name(f".{link.name}.tmp-{uuid.uuid4().hex}")
     temporary.symlink_to(target)
     os.replace(temporary, link)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

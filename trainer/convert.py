@@ -10,9 +10,7 @@ stays as it is whatever happens.
 """
 
 import argparse
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +19,7 @@ import tensorflow as tf
 
 from beam_preprocess.errors import InputError
 from trainer.export import read_label_map
+from trainer.files import write_bytes
 
 FORMATS = ("tflite", "onnx")
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
@@ -83,7 +82,7 @@ def convert(*, model: str, to: str, output: str, max_delta: float = MAX_DELTA) -
             f"{output}: not written: the {to} model differs from the SavedModel by {worst:.3g}, more than "
             f"{max_delta:g}; serve the SavedModel, or allow it with --max-delta"
         )
-    _write(output, content)
+    write_bytes(output, content)
     print(f"result: {output}, {len(content) / 1e6:.1f} MB", flush=True)
     return parity
 
@@ -148,15 +147,6 @@ def _onnx(serve: Any) -> tuple[bytes, Runner]:
     # tf2onnx names the outputs by the structure's order, which tf.function sorts by key.
     keys = names if set(OUTPUTS) <= set(names) else sorted(OUTPUTS)
     return content, lambda image: dict(zip(keys, session.run(names, {entry.name: image}), strict=True))
-
-
-def _write(output: str, content: bytes) -> None:
-    folder = os.path.dirname(os.path.abspath(output))
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        file.write(content)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, output)
 
 
 def main(argv: list[str] | None = None) -> int:
