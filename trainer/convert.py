@@ -10,9 +10,14 @@ stays as it is whatever happens.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
+
+if __name__ == "__main__":
+    # Before TensorFlow is imported: it speaks of missing drivers on every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf

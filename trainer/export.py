@@ -21,6 +21,10 @@ import uuid
 from dataclasses import asdict, replace
 from typing import Any
 
+if __name__ == "__main__":
+    # Before TensorFlow is imported: it speaks of missing drivers on every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 import tensorflow as tf
 import tf_keras
 

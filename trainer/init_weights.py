@@ -20,6 +20,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+if __name__ == "__main__":
+    # Before TensorFlow is imported: it speaks of missing drivers on every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 import tensorflow as tf
 import tf_keras
 from official.projects.centernet.utils.checkpoints import load_weights, read_checkpoints
@@ -171,5 +175,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(main())

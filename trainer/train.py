@@ -17,6 +17,10 @@ import sys
 import tempfile
 from typing import Any
 
+if __name__ == "__main__":
+    # Before TensorFlow is imported: it speaks of missing drivers on every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 import orbit
 import tensorflow as tf
 import tf_keras
@@ -276,5 +280,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(main())
