@@ -59,11 +59,20 @@ def validate(
             eval_actions=[loop.Validation(trainer, history)],
         )
         for prefix in _coming(model_dir, settings) if continuous else [newest]:
-            trainer.checkpoint.restore(prefix).expect_partial()
+            _restore(trainer, prefix)
             controller.evaluate(steps=settings.validation_steps)
     if not history.last():
         raise InputError(f"{model_dir}: no checkpoint came within {settings.continuous_eval_timeout} s")
     return history.last()
+
+
+def _restore(trainer: loop.Trainer, prefix: str) -> None:
+    """Loads all that evaluation has from a checkpoint: what is missing would be scored as it was initialised."""
+    try:
+        trainer.checkpoint.restore(prefix).assert_existing_objects_matched()
+    except (AssertionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{prefix}: isn't of this configuration: {reason}; give the training's own") from error
 
 
 def _coming(model_dir: str, settings: cfg.TrainerConfig) -> Iterator[str]:

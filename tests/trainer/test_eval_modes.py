@@ -119,3 +119,21 @@ def test_bad_input(
     given = [flag.replace("=V", f"={val_records_folder}") for flag in flags]
     assert main([*given, f"--model_dir={tmp_path / 'empty'}", f"--config_file={config}"]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "task.model.backbone.hourglass.input_channel_dims=8",
+        "task: {model: {backbone: {hourglass: {num_hourglasses: 2}}, head: {input_levels: ['2_0', '2']}}}",
+    ],
+)
+def test_a_checkpoint_of_another_configuration_is_not_scored_as_initialised(
+    model_dir: Path, val_records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(TINY_CONFIG)
+    flags = ["--mode=eval", f"--model_dir={model_dir}", f"--val_records={val_records_folder}"]
+    assert main([*flags, f"--config_file={config}", f"--params_override={change}"]) == 2
+    assert "ckpt-6: isn't of this configuration: " in capsys.readouterr().err
+    assert not (model_dir / HISTORY).read_text()
