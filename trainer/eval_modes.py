@@ -58,7 +58,7 @@ def validate(
             global_step=trainer.global_step,
             eval_actions=[loop.Validation(trainer, history)],
         )
-        for prefix in _coming(model_dir, settings) if continuous else [newest]:
+        for prefix in _coming(model_dir, settings) if newest is None or continuous else [newest]:
             _restore(trainer, prefix)
             controller.evaluate(steps=settings.validation_steps)
     if not history.last():

@@ -20,7 +20,7 @@ BAR_WIDTH = 20
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss became NaN or infinite; the last checkpoint is older and good."""
+    """The loss or a weight became NaN or infinite; the last checkpoint is older and good."""
 
 
 class Trainer(base_trainer.Trainer):
@@ -114,7 +114,7 @@ def read_history(folder: str, name: str = HISTORY) -> list[dict[str, Any]]:
 
 
 class Progress:
-    """After every `steps_per_loop` steps: a progress line, a history row, and a stop when the loss isn't finite."""
+    """After every `steps_per_loop` steps: a progress line, a history row, and a stop at numbers that aren't finite."""
 
     def __init__(
         self, experiment: cfg.ExperimentConfig, manifest: Manifest, trainer: Trainer, history: History
@@ -129,11 +129,14 @@ class Progress:
         step, now = int(self._trainer.global_step.numpy()), time.monotonic()
         values = {name: float(orbit.utils.get_value(value)) for name, value in output.items()}
         losses = {name: value for name, value in values.items() if name not in ("training_loss", "learning_rate")}
-        broken = sorted(name for name, value in losses.items() if not math.isfinite(value))
+        broken = sorted(f"{name} became {value}" for name, value in losses.items() if not math.isfinite(value))
+        # A step's loss is that of the weights before it: without this the checkpoint of now could hold broken ones.
+        if not broken and not bool(_all_finite(self._trainer.model.trainable_variables)):
+            broken = ["a weight became NaN or infinite"]
         if broken:
             raise NonFiniteLoss(
-                f"{', '.join(broken)} became {values[broken[0]]} between steps {self._step + 1} and {step}; the last "
-                "checkpoint is from before. Lower trainer.optimizer_config.learning_rate or raise its warm-up"
+                f"{', '.join(broken)} between steps {self._step + 1} and {step}; the last checkpoint is from before. "
+                "Lower trainer.optimizer_config.learning_rate or raise its warm-up"
             )
         elapsed = now - self._time
         rate = (step - self._step) * self._batch / elapsed
@@ -169,6 +172,11 @@ class Progress:
         elif step >= self._total or time.monotonic() - self._shown >= LOG_SECONDS:
             self._shown = time.monotonic()
             print(f"progress: train step {step}/{self._total}  {text}", flush=True)
+
+
+@tf.function
+def _all_finite(variables: list[tf.Variable]) -> tf.Tensor:
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])
 
 
 class Validation:

@@ -68,7 +68,7 @@ def train(
 
     Raises:
       InputError: the configuration, the records or both don't fit.
-      loop.NonFiniteLoss: the loss became NaN or infinite.
+      loop.NonFiniteLoss: the loss or a weight became NaN or infinite.
     """
     manifest = input_pipeline.load_manifest(records)
     experiment = make_experiment(config, params_override, manifest, records, val_records, seed)
@@ -251,7 +251,7 @@ def _run_mode(flags: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, 2 for bad input, or 75 when asked to stop: saved, the same command goes on."""
+    """Exit code 0; 1: the loss isn't finite; 2: bad input; 75: asked to stop, saved, the same command goes on."""
     parser = argparse.ArgumentParser(
         prog="python -m trainer.train",
         description="Train CenterNet on records made by beam_preprocess.",
@@ -276,6 +276,9 @@ def main(argv: list[str] | None = None) -> int:
     except Preempted as stop:
         print(f"preempted: {stop}", file=sys.stderr)
         return preemption.EXIT_CODE
+    except loop.NonFiniteLoss as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -125,6 +125,25 @@ def test_a_non_finite_loss_stops_the_run_and_names_the_steps(records_folder: Pat
     assert checkpoints.read_summary(str(tmp_path)) is None
 
 
+def test_weights_that_broke_after_a_finite_loss_are_not_saved(
+    records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step that breaks the weights still has a finite loss, and its end is the time to save."""
+    config = tmp_path / "run.yaml"
+    config.write_text(TINY_CONFIG)
+    rate = "{type: stepwise, stepwise: {boundaries: [2], values: [0.001, .inf]}}"
+    flags = [f"--records={records_folder}", f"--model_dir={tmp_path / 'model'}", f"--config_file={config}"]
+    override = f"trainer: {{optimizer_config: {{learning_rate: {rate}}}}}"
+    assert main([*flags, f"--params_override={override}"]) == 1
+    assert "a weight became NaN or infinite between steps 3 and 4; the last checkpoint" in capsys.readouterr().err
+    newest = checkpoints.newest_whole(str(tmp_path / "model"), repair=False)
+    assert checkpoints.step_of(newest) == 2
+    reader = tf.train.load_checkpoint(newest)
+    names = [name for name, dtype in reader.get_variable_to_dtype_map().items() if dtype.is_floating]
+    assert names
+    assert all(np.isfinite(reader.get_tensor(name)).all() for name in names)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
