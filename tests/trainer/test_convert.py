@@ -18,6 +18,7 @@ def tflite(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return output, convert(model=str(exported), to="tflite", output=str(output))
 
 
+@pytest.mark.slow
 def test_the_tflite_model_detects_what_the_saved_model_does(
     tflite: tuple[Path, dict[str, float]], exported: Path
 ) -> None:

@@ -180,6 +180,7 @@ def test_an_object_detection_archive_is_converted(
     assert len(summary["loaded"]) == len(target.backbone.weights) + len(target.head.weights)
 
 
+@pytest.mark.slow
 def test_an_archive_with_other_classes_gives_backbone_and_matching_heads(
     archive: tuple[modeling.CenterNetModel, Path], tmp_path: Path
 ) -> None:

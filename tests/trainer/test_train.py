@@ -2,11 +2,14 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ import tensorflow as tf
 from made_records import TINY_CONFIG, write_records
 
 from beam_preprocess.errors import InputError
-from trainer import checkpoints, loop
+from trainer import checkpoints, distribution, loop
 from trainer.train import main, train
 
 
@@ -88,11 +91,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(records_folder: Path, tmp_path
     assert [row["step"] for row in loop.read_history(str(killed))] == [2, 4, 6, 8, 10, 12]
 
 
-def test_ema_weights_are_the_ones_that_go_on(records_folder: Path, tmp_path: Path) -> None:
+def test_ema_weights_are_the_ones_that_go_on(trained: Path, records_folder: Path, tmp_path: Path) -> None:
     config = TINY_CONFIG.replace("  optimizer_config:\n", "  optimizer_config:\n    ema: {average_decay: 0.5}\n")
     train(records=str(records_folder), output=str(tmp_path / "ema"), config=config)
-    train(records=str(records_folder), output=str(tmp_path / "raw"), config=TINY_CONFIG)
-    averaged, raw = _weights(tmp_path / "ema"), _weights(tmp_path / "raw")
+    averaged, raw = _weights(tmp_path / "ema"), _weights(trained)
     assert checkpoints.read_summary(str(tmp_path / "ema"))["ema"]
     kernel = next(n for n in raw if "kernel" in n)
     assert np.abs(averaged[kernel] - raw[kernel]).max() > 1e-5
@@ -144,29 +146,151 @@ def test_weights_that_broke_after_a_finite_loss_are_not_saved(
     assert all(np.isfinite(reader.get_tensor(name)).all() for name in names)
 
 
+def _flags(config: Path, records: Path, folder: Path, extra: dict[str, str]) -> list[str]:
+    given = {"--model_dir": str(folder), "--records": str(records), "--config_file": str(config)} | extra
+    return [part for pair in given.items() if pair[1] for part in pair]
+
+
+def _refused(flags: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one error line of a command that ends with 2, makes no step and writes nothing."""
+    before = sorted(folder.rglob("*"))
+    assert main(flags) == 2
+    printed = capsys.readouterr()
+    (line,) = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert "training " not in printed.out
+    assert sorted(folder.rglob("*")) == before
+    return line
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--records", "nowhere"], "nowhere: no manifest.json"),
-        (["--config_file", "nothing.yaml"], "nothing.yaml: no such file"),
-        (["--params_override", "trainer.train_stepz=1"], "train_stepz"),
-        (["--params_override", "runtime.num_gpus=4"], "num_gpus: 4, but this machine has 0"),
-        (["--params_override", "runtime.mixed_precision_dtype=float8"], "float8"),
-        (["--params_override", "runtime.distribution_strategy=tpu"], "runtime.tpu"),
-        (["--mode", "train_and_eval"], "--val_records"),
-        (["--params_override", "task.init_checkpoint=nowhere"], "nowhere: no checkpoint"),
+        ({"--records": "nowhere"}, "nowhere: no manifest.json"),
+        ({"--config_file": "nothing.yaml"}, "nothing.yaml: no such file"),
+        ({"--params_override": "trainer.train_stepz=1"}, "train_stepz"),
+        ({"--params_override": "runtime.num_gpus=4"}, "num_gpus: 4, but this machine has 0"),
+        ({"--params_override": "runtime.mixed_precision_dtype=float8"}, "float8"),
+        ({"--params_override": "runtime.distribution_strategy=tpu"}, "runtime.tpu"),
+        ({"--tpu": "local"}, "runtime.tpu: local: no TPU there"),
+        ({"--mode": "train_and_eval"}, "--val_records"),
+        ({"--params_override": "task.init_checkpoint=nowhere"}, "nowhere: no checkpoint"),
+        ({"--params_override": "task.model.num_classes=80"}, "num_classes: 80, but"),
+        ({"--mode": "eval", "--records": "", "--val_records": "the records"}, "no checkpoint there; train first"),
     ],
 )
 def test_bad_input_is_exit_code_2_and_one_line(
-    records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+    records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: dict[str, str], message: str
 ) -> None:
     config = tmp_path / "run.yaml"
     config.write_text(TINY_CONFIG)
-    defaults = {"--model_dir": str(tmp_path / "out"), "--records": str(records_folder), "--config_file": str(config)}
-    given = dict(zip(flags[::2], flags[1::2], strict=True))
-    assert main([part for pair in (defaults | given).items() for part in pair]) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    flags = {name: str(records_folder) if value == "the records" else value for name, value in flags.items()}
+    line = _refused(_flags(config, records_folder, tmp_path / "out", flags), tmp_path / "out", capsys)
     assert message in line
+
+
+def _manifest(folder: Path, **values: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def _shard(folder: Path) -> Path:
+    return sorted(folder.glob("*.tfrecord"))[-1]
+
+
+@pytest.mark.parametrize("which", ["--records", "--val_records"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json"),
+        (lambda folder: _manifest(folder, schema_version=99), "schema_version 99, this code reads 1"),
+        (lambda folder: _manifest(folder, num_classes=7), "num_classes: 3, but"),
+        (
+            lambda folder: _manifest(folder, parameters={"image_size": [64, 64], "stride": 4}),
+            "image_size: [32, 64], but",
+        ),
+        (lambda folder: _manifest(folder, images=5000), "counts 5000 images, but its shards hold"),
+        (lambda folder: _shard(folder).unlink(), "tfrecord is missing"),
+        (lambda folder: _shard(folder).write_bytes(b""), "is empty, its manifest says"),
+        (lambda folder: _shard(folder).write_bytes(_shard(folder).read_bytes()[:-1]), "its manifest says"),
+        (lambda folder: _shard(folder).write_bytes(bytes(_shard(folder).stat().st_size)), "is no TFRecord file"),
+    ],
+)
+def test_records_that_cannot_be_trained_on(
+    tmp_path: Path,
+    trained: Path,
+    records_folder: Path,
+    val_records_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    which: str,
+    damage: Callable[[Path], object],
+    message: str,
+) -> None:
+    folders = {"--records": tmp_path / "train", "--val_records": tmp_path / "val"}
+    for folder, source in zip(folders.values(), (records_folder, val_records_folder), strict=True):
+        shutil.copytree(source, folder)
+    damage(folders[which])
+    config = tmp_path / "run.yaml"
+    # The number of classes given, or validation records would decide what the training records are refused for.
+    config.write_text(TINY_CONFIG.replace("  model:\n", "  model:\n    num_classes: 3\n"))
+    flags = {"--mode": "train_and_eval", "--val_records": str(folders["--val_records"])}
+    line = _refused(_flags(config, folders["--records"], tmp_path / "out", flags), tmp_path / "out", capsys)
+    assert message in line
+    assert str(folders[which]) in line
+    if which == "--val_records":
+        flags |= {"--mode": "eval", "--records": ""}
+        assert message in _refused(_flags(config, folders["--records"], trained, flags), trained, capsys)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "replicas", "override", "message"),
+    [
+        (2, 8, "task.train_data.global_batch_size=16", "a slice of 2 hosts"),
+        (1, 8, "task.train_data.global_batch_size=12", "task.train_data.global_batch_size: 12 is not a multiple of"),
+        (
+            1,
+            8,
+            "task.train_data.global_batch_size=16,task.validation_data.global_batch_size=12",
+            "task.validation_data.global_batch_size: 12 is not a multiple of the 8 replicas",
+        ),
+    ],
+)
+def test_a_slice_that_the_command_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    records_folder: Path,
+    val_records_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    hosts: int,
+    replicas: int,
+    override: str,
+    message: str,
+) -> None:
+    """No TPU is here: what the command makes of a slice as TensorFlow describes it."""
+    found = SimpleNamespace(num_replicas_in_sync=replicas, extended=SimpleNamespace(num_hosts=hosts))
+    monkeypatch.setattr(distribution.distribute_utils, "get_distribution_strategy", lambda *_, **__: found)
+    config = tmp_path / "run.yaml"
+    config.write_text(TINY_CONFIG)
+    flags = {"--mode": "train_and_eval", "--val_records": str(val_records_folder), "--tpu": "local"}
+    flags["--params_override"] = override
+    line = _refused(_flags(config, records_folder, tmp_path / "out", flags), tmp_path / "out", capsys)
+    assert message in line
+
+
+@pytest.mark.slow
+def test_damage_inside_a_shard_is_named_when_it_is_read(
+    tmp_path: Path, records_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The right size and a whole first record: only the checksums of the others tell."""
+    shutil.copytree(records_folder, tmp_path / "train")
+    for shard in (tmp_path / "train").glob("*.tfrecord"):
+        content = bytearray(shard.read_bytes())
+        content[-100] ^= 1
+        shard.write_bytes(content)
+    config = tmp_path / "run.yaml"
+    config.write_text(TINY_CONFIG)
+    assert main(_flags(config, tmp_path / "train", tmp_path / "out", {})) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert re.search(r"damaged inside a shard \(corrupted record at \d+", line)
 
 
 def test_history_of_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:
