@@ -35,8 +35,9 @@ test: $(STAMP)  ## run the tests, slow ones left out
 test-all: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n 2 -q -m ""
 
-check: $(STAMP)  ## lint, format, types, import boundaries, and whether pipeline.yaml is current
+check: $(STAMP)  ## lint (code and Dockerfile), format, types, import boundaries, and whether pipeline.yaml is current
 	$(BIN)/ruff check .
+	$(BIN)/hadolint trainer/Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py

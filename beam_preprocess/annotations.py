@@ -98,17 +98,22 @@ def load_annotations(uri: str) -> CocoAnnotations:
     return CocoAnnotations(
         uri=uri,
         content_digest=digest.hexdigest(),
-        image_ids=np.array(image_ids, np.int64),
+        image_ids=_values(image_ids, np.int64),
         file_names=file_names,
-        image_sizes=np.array(image_sizes, np.int64).reshape(-1, 2),
-        annotation_ids=np.array(ann_ids, np.int64),
-        annotation_image_ids=np.array(ann_images, np.int64),
-        annotation_category_ids=np.array(ann_categories, np.int64),
-        bboxes=np.array(bboxes, np.float64).reshape(-1, 4),
-        bbox_lengths=np.array(lengths, np.int64),
-        crowd=np.array(crowd, bool),
+        image_sizes=_values(image_sizes, np.int64).reshape(-1, 2),
+        annotation_ids=_values(ann_ids, np.int64),
+        annotation_image_ids=_values(ann_images, np.int64),
+        annotation_category_ids=_values(ann_categories, np.int64),
+        bboxes=_values(bboxes, np.float64).reshape(-1, 4),
+        bbox_lengths=_values(lengths, np.int64),
+        crowd=_values(crowd, np.int8).astype(bool),
         categories=tuple(categories),
     )
+
+
+def _values(found: "array[Any]", dtype: type) -> np.ndarray:
+    """The array's own memory, without a copy; numpy refuses that of an empty one."""
+    return np.frombuffer(found, dtype) if found else np.zeros(0, dtype)
 
 
 def class_map(

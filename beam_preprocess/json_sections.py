@@ -17,7 +17,7 @@ import numpy as np
 
 from beam_preprocess.reasons import Reason
 
-CHUNK: Final = 1 << 20
+CHUNK: Final = 1 << 18
 """Bytes of a read: numpy's overhead vanishes, and memory stays small."""
 
 _KIND = np.zeros(256, np.int8)

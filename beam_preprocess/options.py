@@ -5,6 +5,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_preprocess.dataflow import check_job_options, is_dataflow
 from beam_preprocess.errors import InputError
 
 RUNNER = "FnApiRunner"
@@ -26,7 +27,7 @@ def beam_options(arguments: Sequence[str], num_workers: int) -> PipelineOptions:
       num_workers: local worker processes. More than 1 cost 4 to 8 seconds to start, so 1 stays in this process.
 
     Raises:
-      InputError: a flag that Beam doesn't know, or a runner that is refused.
+      InputError: a flag that Beam doesn't know, a runner that is refused, or a flag that Dataflow needs and lacks.
     """
     arguments = list(arguments)
     unknown = _unknown(arguments)
@@ -41,7 +42,12 @@ def beam_options(arguments: Sequence[str], num_workers: int) -> PipelineOptions:
     defaults = [f"--runner={runner}"]
     if num_workers > 1:
         defaults += ["--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}"]
-    return PipelineOptions([*defaults, *arguments])
+    if is_dataflow(runner):
+        defaults.append("--sdk_location=container")  # the image has Beam: nothing is downloaded or staged
+    options = PipelineOptions([*defaults, *arguments])
+    if is_dataflow(runner):
+        check_job_options(options)
+    return options
 
 
 def _unknown(arguments: Sequence[str]) -> list[str]:

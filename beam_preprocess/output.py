@@ -4,10 +4,12 @@ Order matters. Before anything is written, the old manifest goes, then the old s
 shards of two runs under one manifest. The new manifest is renamed into place when all shards are.
 """
 
+import itertools
 import json
 import os
 import uuid
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -22,12 +24,23 @@ FILE_REJECTS = "rejects-annotations.jsonl"
 """The line of an annotation file that can't be used."""
 
 _PLAN_PREFIX = ".plan-"
+_PLANS_AT_ONCE = 64
+"""Written together: a bucket takes them in parallel, and the driver holds no more of them."""
 
 
 def absolute(uri: str) -> str:
     """The path or URI as Beam's file systems take it: local paths absolute and without a scheme."""
     fs, path = fsspec.core.url_to_fs(uri)
     return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
+
+
+def _listing(fs: Any, folder: str) -> list[dict[str, Any]]:
+    """What lies in a folder now. A bucket's file system remembers listings, and has no folders without objects."""
+    fs.invalidate_cache(folder)
+    try:
+        return list(fs.ls(folder, detail=True))
+    except FileNotFoundError:
+        return []
 
 
 class OutputFolder:
@@ -58,7 +71,7 @@ class OutputFolder:
             raise InputError(f"{self.uri}: holds the records of split {found.split!r}; give {split!r} its own folder")
         if found.records_digest != records_digest:
             return None
-        sizes = {os.path.basename(entry["name"]): entry["size"] for entry in self._fs.ls(self._root, detail=True)}
+        sizes = {os.path.basename(entry["name"]): entry["size"] for entry in _listing(self._fs, self._root)}
         complete = all(sizes.get(shard.name) == shard.bytes for shard in found.shards)
         return found if complete else None
 
@@ -79,13 +92,14 @@ class OutputFolder:
 
     def sweep(self) -> None:
         """Removes what earlier runs of this package left, finished or killed; the manifest first."""
-        names = [os.path.basename(path.rstrip("/")) for path in self._fs.ls(self._root, detail=False)]
+        names = [os.path.basename(entry["name"].rstrip("/")) for entry in _listing(self._fs, self._root)]
         if manifests.NAME in names:
             self._fs.rm_file(self._path(manifests.NAME))
+        ours = [name for name in names if OURS.fullmatch(name) or name.startswith(f"{manifests.NAME}.tmp-")]
+        if ours:
+            self._fs.rm([self._path(name) for name in ours])
         for name in names:
-            if OURS.fullmatch(name) or name.startswith(f"{manifests.NAME}.tmp-"):
-                self._fs.rm_file(self._path(name))
-            elif name.startswith(_PLAN_PREFIX):
+            if name.startswith(_PLAN_PREFIX):
                 self._fs.rm(self._path(name), recursive=True)
 
     def write_file_reject(self, reject: Reject) -> None:
@@ -101,6 +115,10 @@ class OutputFolder:
         self._write_whole(manifests.NAME, manifest.to_json())
 
     def _write_whole(self, name: str, text: str) -> None:
+        if not isinstance(self._fs, LocalFileSystem):
+            # An object appears when it is whole; a rename would only be a copy of one.
+            self._fs.pipe_file(self._path(name), text.encode())
+            return
         temporary = self._path(f"{name}.tmp-{uuid.uuid4().hex}")
         self._fs.pipe_file(temporary, text.encode())
         self._fs.mv(temporary, self._path(name))
@@ -117,18 +135,24 @@ class Plans:
         self._fs, self._root = fsspec.core.url_to_fs(uri)
         self._results: dict[str, ShardResult] = {}
         self._fs.makedirs(self._root, exist_ok=True)
-        for shard, lines in enumerate(shards):
-            name = f"plan-{shard:05d}.jsonl"
-            self._fs.pipe_file(f"{self._root}/{name}", "".join(f"{line}\n" for line in lines).encode())
-            self.uris.append(f"{self.folder}/{name}")
+        numbered = enumerate(shards)
+        while batch := list(itertools.islice(numbered, _PLANS_AT_ONCE)):
+            contents = {
+                f"plan-{shard:05d}.jsonl": "".join(f"{line}\n" for line in lines).encode() for shard, lines in batch
+            }
+            self._fs.pipe({f"{self._root}/{name}": content for name, content in contents.items()})
+            self.uris.extend(f"{self.folder}/{name}" for name in contents)
 
     def poll(self) -> dict[str, ShardResult]:
         """The results so far, by file name."""
-        self._fs.invalidate_cache()
-        for path in self._fs.ls(self._root, detail=False):
-            name = os.path.basename(path)
-            if name.startswith("result-") and name.endswith(".json") and name not in self._results:
-                self._results[name] = ShardResult.from_json(self._fs.cat_file(path).decode())
+        paths = {os.path.basename(entry["name"]): entry["name"] for entry in _listing(self._fs, self._root)}
+        new = {
+            path: name
+            for name, path in paths.items()
+            if name.startswith("result-") and name.endswith(".json") and name not in self._results
+        }
+        for path, content in (self._fs.cat(list(new)) if new else {}).items():
+            self._results[new[path]] = ShardResult.from_json(content.decode())
         return self._results
 
     def progress(self) -> tuple[int, str]:

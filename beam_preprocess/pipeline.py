@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_preprocess.annotations import class_map, load_annotations
 from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.dataflow import check_reachable, counters, is_dataflow, job_link
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Category, Manifest
 from beam_preprocess.options import beam_options
@@ -26,7 +27,7 @@ from beam_preprocess.reasons import Reason, Reject, UnusableFile
 from beam_preprocess.records import SCHEMA_VERSION
 from beam_preprocess.shards import ShardJob, ShardResult, number_of_shards, plan_shards
 from beam_preprocess.sources import data_digest, list_images
-from beam_preprocess.transforms import WriteRecords, write_result
+from beam_preprocess.transforms import NAMESPACE, WriteRecords, write_result
 from beam_preprocess.validate import check_limits, validate_boxes, validate_images
 
 CODE = (
@@ -83,6 +84,8 @@ def preprocess(
     """
     _check_arguments(split, seed, num_shards, num_workers)
     options = beam_options(pipeline_args, num_workers)
+    if is_dataflow(options.get_all_options()["runner"]):
+        check_reachable(images=images, output=output)
     folder = OutputFolder(output)
     folder.make_writable()
     try:
@@ -147,14 +150,30 @@ def preprocess(
 
 
 def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
-    """The Beam pipeline: plans to records, rejects and results. Blocks until it is done."""
-    with beam.Pipeline(options=options) as pipeline:
-        _ = (
-            pipeline
-            | "Plans" >> beam.Create(list(enumerate(plans.uris)))
-            | "WriteRecords" >> WriteRecords(job)
-            | "WriteResults" >> beam.Map(write_result, folder=plans.folder)
-        )
+    """The Beam pipeline: plans to records, rejects and results. Blocks until it is done.
+
+    A job on Dataflow is cancelled when this process is interrupted, because its plans go.
+    """
+    pipeline = beam.Pipeline(options=options)
+    _ = (
+        pipeline
+        | "Plans" >> beam.Create(list(enumerate(plans.uris)))
+        | "WriteRecords" >> WriteRecords(job)
+        | "WriteResults" >> beam.Map(write_result, folder=plans.folder)
+    )
+    result = pipeline.run()
+    link = job_link(result, options)
+    if link:
+        print(f"job: {link}", flush=True)
+    try:
+        result.wait_until_finish()
+    except KeyboardInterrupt:
+        if link:
+            result.cancel()
+        raise
+    if link:
+        found = ", ".join(f"{name} {count}" for name, count in counters(result, NAMESPACE).items())
+        print(f"counters: {found or 'none reported'}", flush=True)
 
 
 def _check_arguments(split: str, seed: int, num_shards: int | None, num_workers: int) -> None:

@@ -41,7 +41,12 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._stopped.wait(INTERVAL):
-            self._progress.update(*self._poll())
+            try:
+                count = self._poll()
+            except OSError as error:  # a bucket may not answer for once: the work goes on, and so does the watching
+                print(f"progress: not known now ({error})", flush=True)
+                continue
+            self._progress.update(*count)
 
     def __enter__(self) -> "Watcher":
         self._thread.start()

@@ -6,6 +6,7 @@ little-endian bytes, so that a reader needs one `decode_raw` and no varint loop.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -104,7 +105,7 @@ def encode(record: Record, map_size: tuple[int, int], number_of_codes: int) -> b
     features = {name: _int64_feature(values) for name, values in ints.items()}
     features |= {name: _bytes_feature(array.tobytes()) for name, array in arrays.items()}
     features[IMAGE] = _bytes_feature(record.image)
-    entries = b"".join(_field(1, _field(1, name.encode()) + _field(2, features[name])) for name in sorted(features))
+    entries = b"".join(_field(1, _name(name) + _field(2, features[name])) for name in sorted(features))
     return _field(1, entries)
 
 
@@ -160,19 +161,23 @@ def _rectangle(values: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 def _runs(targets: SparseTargets) -> np.ndarray:
     """int [R, 3] (class, crowd, count) of the maximal runs of equal (class, crowd)."""
-    keys = np.stack([targets.cell_class, targets.cell_crowd.astype(np.int32)], axis=1)
-    if not len(keys):
+    classes, crowd = targets.cell_class, targets.cell_crowd
+    if not len(classes):
         return np.zeros((0, 3), np.int32)
-    starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)])
-    counts = np.diff(np.r_[starts, len(keys)])
-    return np.concatenate([keys[starts], counts[:, None]], axis=1)
+    changes = 1 + np.flatnonzero((classes[1:] != classes[:-1]) | (crowd[1:] != crowd[:-1]))
+    starts, ends = np.concatenate([[0], changes]), np.concatenate([changes, [len(classes)]])
+    return np.stack([classes[starts], crowd[starts], ends - starts], axis=1)
 
 
 # The protobuf wire format of tf.train.Example: importing TensorFlow for it would cost every Beam worker
 # seconds and a gigabyte. Example{1: Features{1: map<string 1, Feature 2{1: BytesList | 3: Int64List}>}}.
 
+_BYTES = [bytes([value]) for value in range(0x80)]
+
 
 def _varint(value: int) -> bytes:
+    if 0 <= value <= 0x7F:  # nearly always
+        return _BYTES[value]
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 0x7F:
@@ -180,6 +185,12 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+@cache
+def _name(name: str) -> bytes:
+    """The key of a feature."""
+    return _field(1, name.encode())
 
 
 def _field(number: int, payload: bytes) -> bytes:

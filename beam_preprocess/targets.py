@@ -98,7 +98,7 @@ class CodeTable:
     """float32 [K]: heatmap value of each code."""
 
     stamps: tuple[np.ndarray, ...]
-    """By radius: int64 [2w + 1, 2w + 1] codes around the centre, -1 below the cut-off."""
+    """By radius: int32 [2w + 1, 2w + 1] codes around the centre, -1 below the cut-off."""
 
 
 @lru_cache(maxsize=8)
@@ -127,7 +127,7 @@ def code_table(
         gaussian = np.exp(exponents).astype(np.float32)
         kept = gaussian >= np.float32(cutoff)
         codes = np.where(kept, first + np.cumsum(kept) - 1, -1)
-        stamps.append(codes[ranks.reshape(distances.shape)])
+        stamps.append(codes[ranks.reshape(distances.shape)].astype(np.int32))
         values.append(gaussian[kept])
         first += int(kept.sum())
     return CodeTable(values=np.concatenate(values), stamps=tuple(stamps))
@@ -204,17 +204,27 @@ def _splat(
     # One extra entry: code -1 (below the cut-off) reads value 0.
     values = np.append(table.values, np.float32(0))
     parts: list[tuple[np.ndarray, int, np.ndarray, bool]] = []
-    for is_crowd, class_index in sorted(set(zip(crowd.tolist(), classes.tolist(), strict=True))):
-        codes = np.full(map_size, -1, np.int64)
-        for i in np.flatnonzero((classes == class_index) & (crowd == is_crowd)):
-            stamp, (y, x) = table.stamps[radius[i]], cell[i]
+    groups: dict[tuple[bool, int], list[int]] = {}
+    for i, key in enumerate(zip(crowd.tolist(), classes.tolist(), strict=True)):
+        groups.setdefault(key, []).append(i)
+    centres, radii = cell.tolist(), radius.tolist()
+    for (is_crowd, class_index), members in sorted(groups.items()):
+        codes = np.full(map_size, -1, np.int32)
+        top, bottom = height, 0
+        for i in members:
+            stamp, (y, x) = table.stamps[radii[i]], centres[i]
             reach = stamp.shape[0] // 2
             y0, y1, x0, x1 = max(y - reach, 0), min(y + reach + 1, height), max(x - reach, 0), min(x + reach + 1, width)
+            top, bottom = min(top, y0), max(bottom, y1)
             window = codes[y0:y1, x0:x1]
             part = stamp[y0 - y + reach : y1 - y + reach, x0 - x + reach : x1 - x + reach]
-            np.copyto(window, part, where=values[part] > values[window])
-        cells = np.flatnonzero(codes >= 0)
-        parts.append((cells, class_index, codes.reshape(-1)[cells], is_crowd))
+            if len(members) == 1:
+                window[...] = part
+            else:
+                np.copyto(window, part, where=values[part] > values[window])
+        touched = codes[top:bottom].reshape(-1)
+        cells = np.flatnonzero(touched >= 0)
+        parts.append((cells + top * width, class_index, touched[cells], is_crowd))
     if not parts:
         nothing = np.zeros(0, np.uint32)
         return nothing, np.zeros(0, np.int32), nothing.copy(), np.zeros(0, bool)

@@ -39,10 +39,11 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
     sizes = annotations.image_sizes.tolist()
     for i, (image_id, name) in enumerate(zip(annotations.image_ids.tolist(), annotations.file_names, strict=True)):
         height, width = sizes[i]
+        path = posixpath.normpath(name)
         problem: tuple[Reason, str] | None = None
         if image_id in seen_ids:
             problem = Reason.DUPLICATE_IMAGE_ID, f"images[{i}] repeats the id; the first entry is kept"
-        elif name in seen_names:
+        elif path in seen_names:
             problem = Reason.DUPLICATE_FILE_NAME, f"images[{i}] repeats the file; the first entry is kept"
         elif not inside_folder(name):
             problem = Reason.PATH_OUTSIDE_FOLDER, "not a path below the image folder"
@@ -51,7 +52,7 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
         elif height * width > MAX_PIXELS:
             problem = Reason.TOO_MANY_PIXELS, f"{height} x {width} in the annotations; the limit is {MAX_PIXELS}"
         seen_ids.add(image_id)
-        seen_names.add(name)
+        seen_names.add(path)
         if problem:
             keep[i] = False
             lost = "" if problem[0] is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes_of[image_id])

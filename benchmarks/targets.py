@@ -2,6 +2,7 @@
 
 python benchmarks/targets.py
 python benchmarks/targets.py --boxes 20 --classes 90 --repeats 50
+python benchmarks/targets.py --error                                what the cut-off changes, and stored bytes
 """
 
 import argparse
@@ -18,7 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from beam_preprocess.config import PreprocessConfig
-from beam_preprocess.targets import assign_targets, dense_heatmap
+from beam_preprocess.geometry import letterbox
+from beam_preprocess.records import Record, encode
+from beam_preprocess.targets import assign_targets, code_table, dense_heatmap
 
 
 def boxes_of_an_image(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
@@ -40,6 +43,57 @@ def microseconds(call: Callable[[], object], repeats: int) -> float:
     return statistics.median(times) * 1e6
 
 
+def focal_loss(heatmap: np.ndarray, predicted: np.ndarray) -> float:
+    """Equation 1 of "Objects as Points", alpha 2, beta 4, summed."""
+    centre = heatmap == 1
+    positive = (1 - predicted[centre]) ** 2 * -np.log(predicted[centre])
+    negative = (1 - heatmap[~centre]) ** 4 * predicted[~centre] ** 2 * -np.log1p(-predicted[~centre])
+    return float(positive.sum() + negative.sum())
+
+
+def error(boxes: int, images: int, side: int, classes: int) -> None:
+    """The largest relative change of the focal loss by the cut-off, by prediction state, and the targets' bytes."""
+    config = PreprocessConfig(image_size=(side, side))
+    map_size, cutoff = config.map_size, config.heatmap_cutoff
+    codes = len(code_table(map_size, cutoff).values)
+    worst = dict.fromkeys(("initial", "random", "trained", "perfect", "worst"), 0.0)
+    stored_bytes = []
+    for image in range(images):
+        rng = np.random.default_rng(image)
+        found = boxes_of_an_image(rng, boxes, side)
+        labels, crowd = rng.integers(0, classes, boxes), np.zeros(boxes, bool)
+        targets = assign_targets(found, labels, crowd, image_size=(side, side), stride=4, cutoff=cutoff)
+        # Doubles hold the values below every cut-off that a heatmap of this size has.
+        whole = assign_targets(found, labels, crowd, image_size=(side, side), stride=4, cutoff=1e-38)
+        stored = dense_heatmap(targets, map_size, classes, cutoff).astype(np.float64)
+        full = dense_heatmap(whole, map_size, classes, 1e-38).astype(np.float64)
+        perfect = np.where(full == 1, 1 - 1e-4, 1e-4)
+        states = {
+            "initial": np.full(full.shape, 0.1),
+            "random": rng.uniform(1e-4, 1 - 1e-4, full.shape),
+            "trained": np.clip(full, 1e-4, 1 - 1e-4),
+            "perfect": perfect,
+            "worst": np.where((stored == 0) & (full > 0), 1 - 1e-4, perfect),
+        }
+        for name, predicted in states.items():
+            loss = focal_loss(full, predicted)
+            worst[name] = max(worst[name], abs(focal_loss(stored, predicted) - loss) / loss)
+        record = Record(
+            image=b"",
+            image_id=0,
+            image_size=(side, side),
+            view_number=0,
+            view=letterbox((side, side), (side, side)),
+            targets=targets,
+        )
+        stored_bytes.append(len(encode(record, map_size, codes)))
+    print(
+        f"{images} images of {boxes} boxes; a record without its picture has {statistics.mean(stored_bytes):.0f} bytes"
+    )
+    for name, change in worst.items():
+        print(f"focal loss, predictions {name:<10} changes by a relative {change:.2e} at most")
+
+
 def main() -> None:
     """Prints one line a number of boxes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,7 +101,13 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=90)
     parser.add_argument("--image-size", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=30, help="timed calls of each side (default 30)")
+    parser.add_argument("--error", action="store_true", help="measure what the cut-off changes instead")
+    parser.add_argument("--error-images", type=int, default=20, help="images for --error (default 20)")
     flags = parser.parse_args()
+    if flags.error:
+        for count in flags.boxes:
+            error(count, flags.error_images, flags.image_size, flags.classes)
+        return
 
     import tensorflow as tf
     from official.projects.centernet.ops import target_assigner

@@ -10,18 +10,21 @@ def preprocess(
     data_digest: str,
     config: str,
     seed: int,
+    preprocess_on: str,
+    dataflow: str,
     beam_args: str,
     work_dir: str,
     records: dsl.Output[dsl.Dataset],
 ) -> None:
     """Writes the records; `data_digest` is data_check's, so a cached result is never that of other data."""
-    import shlex
-
     from beam_preprocess.errors import InputError
     from beam_preprocess.pipeline import preprocess
-    from components.stage import stage
+    from components.dataflow import beam_arguments
+    from components.stage import cores, stage
     from trainer.config import parse_config
 
+    place = {"output": records.uri, "split": split, "processes": cores()}
+    arguments = beam_arguments(preprocess_on, dataflow, beam_args, **place)
     with stage(f"preprocess-{split}", records, work_dir) as output:
         manifest = preprocess(
             images=images,
@@ -30,7 +33,7 @@ def preprocess(
             output=output,
             config=parse_config(config).preprocess,
             seed=seed,
-            pipeline_args=shlex.split(beam_args),
+            pipeline_args=arguments,
         )
     if manifest.data_digest != data_digest:
         raise InputError(f"{images}: the {split} data changed since data_check; start the run again")

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,6 +18,7 @@ EXAMPLES = """examples:
   python -m pipeline run --resume runs/latest             go on where a run stopped
   python -m pipeline compile                              write pipeline.yaml
   python -m pipeline compile --check                      is pipeline.yaml current?
+  python -m pipeline compile --target vertex-tpu-v5e --output gs://my-bucket/templates/pipeline.yaml
   python -m pipeline submit --help                        run it on Vertex AI or on a Kubeflow Pipelines endpoint
   python -m pipeline schedule --help                      again and again
   python -m pipeline list --project P --region R          status, cancel, logs: look at what was submitted
@@ -27,7 +29,7 @@ exit codes: 0 done (promoted or held), 1 a stage failed (or pipeline.yaml is sta
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, runs, and turns bad input into one line and exit code 2."""
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     try:
         if arguments.verb == "compile":
             return _compile(arguments)
@@ -45,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """All verbs and their flags."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="python -m pipeline", description=__doc__, epilog=EXAMPLES, formatter_class=raw
@@ -104,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         help="end after the data check if data, config, seed and image are the last completed run's (of this registry)",
     )
     runner.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="do all work again; without it preprocess, train, export and evaluate take the result of an earlier run "
+        "below --runs-dir with the same data, config, seed and code",
+    )
+    runner.add_argument(
         "--notify", default="", metavar="ADDRESS", help="print the outcome for this address; mail needs Vertex AI"
     )
     runner.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line a stage")
@@ -112,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         "compile", help="write pipeline.yaml", description="Compile the graph.", epilog=EXAMPLES, formatter_class=raw
     )
     compiler.add_argument("--target", default="vertex-gpu", help="where it will run; default: %(default)s")
-    compiler.add_argument("--output", default="pipeline.yaml", metavar="FILE", help="default: %(default)s")
+    compiler.add_argument("--output", default="pipeline.yaml", metavar="FILE", help="or gs://…; default: %(default)s")
     compiler.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
     cloud_flags.add_verbs(verbs)
     return parser
@@ -121,10 +130,11 @@ def _parser() -> argparse.ArgumentParser:
 def _compile(arguments: argparse.Namespace) -> int:
     from pipeline.compile import compile_pipeline, staleness
     from pipeline.targets import find_target
+    from trainer.files import write_text
 
-    target, output = find_target(arguments.target), Path(arguments.output)
+    target, output = find_target(arguments.target), arguments.output
     if arguments.check:
-        difference = staleness(target, output)
+        difference = staleness(target, Path(output))
         if difference:
             print(difference)
             print(f"{output} is stale: run make pipeline.yaml", file=sys.stderr)
@@ -132,8 +142,15 @@ def _compile(arguments: argparse.Namespace) -> int:
         print(f"{output} is current")
         return 0
     try:
-        compile_pipeline(target, output)
+        if "://" in output:
+            with tempfile.TemporaryDirectory() as folder:
+                local = Path(folder) / "pipeline.yaml"
+                compile_pipeline(target, local)
+                write_text(output, local.read_text())
+        else:
+            compile_pipeline(target, Path(output))
     except OSError as error:
-        raise InputError(f"--output {output}: cannot be written ({error.strerror}); choose another file") from error
+        why = error.strerror or " ".join(str(error).split())[:200]
+        raise InputError(f"--output {output}: cannot be written ({why}); choose another file") from error
     print(f"{output}: compiled for {target.name}")
     return 0

@@ -4,26 +4,37 @@ import argparse
 from typing import Any
 
 from pipeline.cost import PRICES
+from pipeline.cron import UTC_NAME
 
 SUBMIT_EXAMPLES = """examples:
   python -m pipeline submit --target vertex-gpu --project my-project --region us-central1 \\
       --pipeline-root gs://my-bucket/runs --service-account trainer@my-project.iam.gserviceaccount.com \\
-      --image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:0.1.0 \\
-      --coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu.yaml --dry-run
-  ... the same without --dry-run, with --wait           starts it, and ends with the gate's decision
+      --coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu --dry-run
+  the same with --wait for --dry-run starts it, and ends with the gate's decision
+
+  python -m pipeline submit --target vertex-multinode-gpu --spot --project my-project --region us-central1 \\
+      --pipeline-root gs://my-bucket/runs --coco-dir gs://my-bucket/coco --notify me@example.org \\
+      --param preprocess_on=dataflow --param 'dataflow={"max_workers": 20}'
+
   python -m pipeline submit --endpoint http://localhost:8080 --target vertex-gpu --coco-dir gs://my-bucket/coco \\
-      --registry vertex://my-project/us-central1/centernet       an open-source Kubeflow Pipelines installation
+      --image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:0.1.0 \\
+      --registry vertex://my-project/us-central1/centernet
+  an open-source Kubeflow Pipelines installation
 
 exit codes: 0 submitted (with --wait: promoted, or nothing new), 1 failed, 2 bad input or usage, 3 held (--wait)
 """
 
-SCHEDULE_EXAMPLES = """examples (each verb takes --project P --region R, or --endpoint URL):
+SCHEDULE_EXAMPLES = """examples (each verb takes --project and --region, or --endpoint):
   python -m pipeline schedule create --name weekly --cron "0 3 * * 1" --time-zone Europe/Berlin --only-if-changed \\
       --target vertex-gpu --project my-project --region us-central1 --pipeline-root gs://my-bucket/runs \\
       --coco-dir gs://my-bucket/coco --dry-run
   python -m pipeline schedule list --project my-project --region us-central1
+  python -m pipeline schedule show weekly --project my-project --region us-central1
   python -m pipeline schedule update weekly --cron "0 4 * * 1" --project my-project --region us-central1
   python -m pipeline schedule pause weekly --project my-project --region us-central1
+  python -m pipeline schedule resume weekly --project my-project --region us-central1
+  python -m pipeline schedule delete weekly --project my-project --region us-central1 --dry-run
+  python -m pipeline schedule list --endpoint http://localhost:8080
 
 exit codes: 0 done, 1 failed, 2 bad input or usage
 """
@@ -33,7 +44,7 @@ JOB_EXAMPLES = """examples:
   python -m pipeline status centernet-training-1a2b3c4d-20261124-030000 --project my-project --region us-central1
   python -m pipeline logs centernet-training-1a2b3c4d-20261124-030000 --task train --project P --region R
   python -m pipeline cancel centernet-training-1a2b3c4d-20261124-030000 --project P --region R
-  python -m pipeline status 7c0c5a5e-... --endpoint http://localhost:8080
+  python -m pipeline status 7c0c5a5e-0d43-4a25-a1a5-6d7c1e8a2b90 --endpoint http://localhost:8080
 
 exit codes: 0 done, 1 failed, 2 bad input or usage; status: the outcome of a finished run (0 promoted, 1 failed, 3 held)
 """
@@ -63,7 +74,7 @@ def add_verbs(verbs: Any) -> None:
         schedule,
         "create",
         "make the schedule of this name run exactly this",
-        "Make the schedule of this name run exactly this. The same again changes nothing; another --cron or "
+        "Make the schedule of this name run exactly this. The same again changes nothing; another --cron or\n"
         "--max-concurrent-runs updates it; a changed pipeline or parameter makes a new schedule and deletes the old.",
         SCHEDULE_EXAMPLES,
     )
@@ -103,7 +114,7 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "logs",
         "what a run's tasks printed",
-        "Print each failed task's error and the newest lines that the tasks wrote to Cloud Logging, and the address of "
+        "Print each failed task's error, the newest lines that the tasks wrote to Cloud Logging, and the address of\n"
         "the whole log. On a Kubeflow Pipelines endpoint: the errors and the run's page.",
         JOB_EXAMPLES,
     )
@@ -163,7 +174,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("how")
     how.add_argument("--pipeline-root", default="", metavar="gs://…", help="folder for everything that runs write")
-    how.add_argument("--image", default="", metavar="URI", help="image of every step; default: the target's")
+    how.add_argument(
+        "--image",
+        default="",
+        metavar="URI",
+        help="image of every step; default: REGION-docker.pkg.dev/PROJECT/centernet/…, where make images puts it",
+    )
     how.add_argument("--service-account", default="", metavar="EMAIL", help="as whom the steps act")
     how.add_argument("--network", default="", metavar="NAME", help="projects/NUMBER/global/networks/NAME, peered")
     how.add_argument("--spot", action="store_true", help="spot capacity for training: cheaper, and may be taken away")
@@ -176,7 +192,10 @@ def _add_cron(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--cron", required=required, default="", metavar="EXPR", help="minute hour day-of-month month day-of-week"
     )
     parser.add_argument(
-        "--time-zone", default="Etc/UTC", metavar="NAME", help="of --cron, such as Europe/Berlin; default: %(default)s"
+        "--time-zone",
+        default=UTC_NAME if required else "",
+        metavar="NAME",
+        help=f"of --cron, such as Europe/Berlin; default: {UTC_NAME if required else 'as it is'}",
     )
 
 

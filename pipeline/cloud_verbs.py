@@ -4,12 +4,12 @@ import argparse
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from beam_preprocess.errors import InputError
 from pipeline import cost
 from pipeline.run_view import RunView, table
-from pipeline.submission import DEFAULT_MODEL, RunRequest, Submission, check_data_exists, prepare
+from pipeline.submission import RunRequest, Submission, check_buckets, prepare
 from pipeline.waiting import wait
 from trainer.vertex_client import CloudError, Place
 
@@ -17,6 +17,7 @@ from trainer.vertex_client import CloudError, Place
 class Runs(Protocol):
     """What a pipeline service does with runs."""
 
+    def submit(self, submission: Submission, runs_as: Any, now: datetime) -> RunView: ...
     def get(self, run_id: str) -> RunView: ...
     def list(self, *, limit: int) -> list[RunView]: ...
     def cancel(self, run_id: str) -> None: ...
@@ -110,57 +111,49 @@ def print_plan(submission: Submission, arguments: argparse.Namespace) -> None:
             continue  # the name of the job, which is printed when there is one
         shown = f"{len(value)} characters of {arguments.config}" if name == "config" else value
         print(f"  {name:<20} {shown}")
-    print(f"\n{cost.table(submission.steps(prices), prices)}\n", flush=True)
+    print(f"\n{cost.table(submission.steps(prices), prices)}")
+    if arguments.region != prices.region:
+        there = f"machines of {arguments.region} have others" if arguments.region else "your cluster has its own"
+        print(f"note: prices are those of {prices.region}; {there}")
+    print(flush=True)
 
 
-def look_at_data(submission: Submission) -> None:
-    """Refuses data that isn't there; says what could not be looked at."""
-    for note in check_data_exists(submission.parameters):
+def look_at_data(submission: Submission, pipeline_root: str) -> None:
+    """Refuses data and a pipeline root that aren't there; says what could not be looked at."""
+    for note in check_buckets(submission.parameters, pipeline_root):
         print(f"note: {note}", file=sys.stderr)
 
 
-def default_registry(place: Place | None) -> str:
-    """Where versions go when --registry isn't given.
+def runs_as_of(arguments: argparse.Namespace, place: Place | None) -> Any:
+    """Where runs keep their files and as whom they act: a `RunsAs`, or a `KubeflowRunsAs` for an endpoint.
 
     Raises:
-      InputError: there is no default for an endpoint.
+      InputError: a flag that the place can't take.
     """
-    return f"vertex://{place.project}/{place.region}/{DEFAULT_MODEL}" if place else ""
+    given = {name: getattr(arguments, name) for name in ("pipeline_root", "service_account", "network")}
+    if place is None:
+        from pipeline.kfp_runs import KubeflowRunsAs
+
+        return KubeflowRunsAs(**given, labels=tuple(arguments.labels))
+    from pipeline.vertex_runs import RunsAs
+
+    return RunsAs(**given)
 
 
 def _submit(arguments: argparse.Namespace) -> int:
     # What is cheap to check comes before the compiler.
     place = place_of(arguments)
     cost.read_prices(arguments.prices)
-    if place is None:
-        from pipeline.kfp_runs import KubeflowRuns, KubeflowRunsAs
-
-        as_whom = KubeflowRunsAs(
-            pipeline_root=arguments.pipeline_root,
-            service_account=arguments.service_account,
-            network=arguments.network,
-            labels=tuple(arguments.labels),
-        )
-    else:
-        from pipeline.vertex_runs import RunsAs, VertexRuns
-
-        runs_as = RunsAs(
-            pipeline_root=arguments.pipeline_root, service_account=arguments.service_account, network=arguments.network
-        )
-    submission = prepare(request_of(arguments), default_registry=default_registry(place))
+    runs_as = runs_as_of(arguments, place)
+    submission = prepare(request_of(arguments), place=place, runs_as=runs_as)
     now = datetime.now(UTC)
     print_plan(submission, arguments)
     if arguments.dry_run:
         print("dry run: nothing was sent, and the data was not looked at")
         return 0
-    look_at_data(submission)
-    runs: Runs
-    if place is None:
-        endpoint = KubeflowRuns(arguments.endpoint, arguments.namespace)
-        view, runs = endpoint.submit(submission, as_whom, now), endpoint
-    else:
-        vertex = VertexRuns(place)
-        view, runs = vertex.submit(submission, runs_as, now), vertex
+    look_at_data(submission, runs_as.pipeline_root)
+    runs = _runs(arguments)
+    view = runs.submit(submission, runs_as, now)
     print(f"submitted      {view.run_id}\nlink           {view.link}", flush=True)
     return _follow(runs, view.run_id, arguments) if arguments.wait else 0
 

@@ -46,6 +46,8 @@ def staleness(target: Target, committed: Path) -> str:
 
 
 def _text(path: Path) -> str:
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    # libyaml reads and writes the spec five times faster than the Python code.
+    content: dict[str, Any] = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     content.pop("sdkVersion", None)
-    return yaml.safe_dump(content)
+    text: str = yaml.dump(content, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
+    return text

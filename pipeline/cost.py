@@ -4,21 +4,27 @@ It reads the compiled spec, so it shows what is sent and not what was meant. A c
 succeeds ends long before its time limits.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from beam_preprocess.errors import InputError
+from components.dataflow import Dataflow
+from components.stage import TIMEOUT
 
 PRICES = Path(__file__).with_name("prices.yaml")
 VERTEX_HOURS = 168.0
 """Vertex AI ends every job after seven days, also one without a limit of its own."""
 
 _IMPLIES_ACCELERATOR = re.compile(r"(a2|a3|a4|g2|ct\w+)-")
+_PREDEFINED = re.compile(r"([a-z]+[0-9][a-z]?)-(standard|highmem|highcpu)-([0-9]+)")
+_GB_A_VCPU = {"standard": (3.75, 4.0), "highmem": (6.5, 8.0), "highcpu": (0.9, 1.0)}
+"""Memory by kind of machine: of n1, and of later families."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +39,8 @@ class Machine:
     accelerators: int = 0
     topology: str = ""
     spot: bool = False
+    dataflow: bool = False
+    """A Dataflow worker, which has prices of its own."""
 
     def __str__(self) -> str:
         words = [f"{self.count} x"] if self.count > 1 else []
@@ -41,7 +49,21 @@ class Machine:
             words.append(f"topology {self.topology}")
         if self.accelerators:
             words.append(f"+ {self.accelerators} x {self.accelerator}")
-        return " ".join(words) + (" (spot)" if self.spot else "")
+        return " ".join(words) + (" (spot)" if self.spot else "") + (" (Dataflow)" if self.dataflow else "")
+
+    def size(self) -> tuple[float, float]:
+        """vCPUs and GB of memory, which the names of predefined machine types tell.
+
+        Raises:
+          InputError: it is another type.
+        """
+        found = _PREDEFINED.fullmatch(self.type)
+        if not found:
+            raise InputError(
+                f"dataflow.machine_type: {self.type}: its size isn't known; give one such as n2-standard-8"
+            )
+        vcpu = float(found[3])
+        return vcpu, vcpu * _GB_A_VCPU[found[2]][found[1] != "n1"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +72,6 @@ class Step:
 
     name: str
     """What the graph shows."""
-    component: str
     machines: tuple[Machine, ...]
     hours: float
     """Time limit of one attempt."""
@@ -59,17 +80,23 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prices:
-    """A price list: US dollars an hour."""
+    """A price list, an hour."""
 
     date: str
+    source: str
+    """Where the numbers come from; printed with every ceiling."""
     currency: str
     region: str
     machines: Mapping[str, float]
     accelerators: Mapping[str, float]
     vcpu: float
     memory_gb: float
+    dataflow_vcpu: float
+    dataflow_memory_gb: float
     default_machine: str
+    """Of a step that asks for nothing."""
     spot: float
+    """Share of the list price that spot capacity costs."""
 
     def hourly(self, machine: Machine) -> float:
         """Price of an hour of all these machines.
@@ -77,6 +104,9 @@ class Prices:
         Raises:
           InputError: the list lacks one of the names.
         """
+        if machine.dataflow:
+            vcpu, memory_gb = machine.size()
+            return machine.count * (vcpu * self.dataflow_vcpu + memory_gb * self.dataflow_memory_gb)
         if machine.type:
             price = self._find("machines", machine.type)
         else:
@@ -96,31 +126,51 @@ def read_prices(path: str | Path = PRICES) -> Prices:
     """Reads a price list.
 
     Raises:
-      InputError: no such file, unknown or missing keys, or a price that is no number.
+      InputError: no such file, unknown or missing keys, or a value of another type.
     """
     try:
         values = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"--prices {path}: cannot be read ({error}); copy pipeline/prices.yaml") from error
-    wanted = set(Prices.__dataclass_fields__)
-    if not isinstance(values, dict) or set(values) != wanted:
-        found = sorted(set(values) ^ wanted) if isinstance(values, dict) else type(values).__name__
-        raise InputError(f"--prices {path}: unknown or missing keys {found}; copy pipeline/prices.yaml")
-    numbers = [values[name] for name in ("vcpu", "memory_gb", "spot")]
-    for table in ("machines", "accelerators"):
-        numbers += list(values[table].values())
-    if any(isinstance(n, bool) or not isinstance(n, int | float) or n < 0 for n in numbers):
-        raise InputError(f"--prices {path}: holds a price that is no number of 0 or more; correct it")
-    return Prices(**{**values, "date": str(values["date"])})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"--prices {path}: cannot be read ({said}); copy pipeline/prices.yaml") from error
+    if not isinstance(values, dict):
+        raise InputError(f"--prices {path}: is no mapping; copy pipeline/prices.yaml")
+    wanted = {field.name: str(field.type) for field in fields(Prices)}
+    for problem, names in (("missing", set(wanted) - set(values)), ("unknown", set(values) - set(wanted))):
+        if names:
+            shown = ", ".join(sorted(map(str, names)))
+            raise InputError(f"--prices {path}: {problem} keys: {shown}; copy pipeline/prices.yaml")
+    values["date"] = str(values["date"])  # YAML reads a date of its own
+    for name, kind in wanted.items():
+        value = values[name]
+        if "Mapping" in kind:
+            if not isinstance(value, dict):
+                raise InputError(f"--prices {path}: {name}: {value!r}; give a table of names and prices")
+            for row, price in value.items():
+                _check_price(path, f"{name}.{row}", price)
+        elif "float" in kind:
+            _check_price(path, name, value)
+        elif not isinstance(value, str) or not value:
+            raise InputError(f"--prices {path}: {name}: {value!r}; give a text")
+    prices = Prices(**values)
+    if prices.default_machine not in prices.machines:
+        raise InputError(f"--prices {path}: default_machine: {prices.default_machine} is not in machines; add it there")
+    return prices
 
 
-def steps(spec: Mapping[str, Any], hours: Mapping[str, float], default_machine: str) -> list[Step]:
+def _check_price(path: str | Path, name: str, value: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:
+        raise InputError(f"--prices {path}: {name}: {value!r}; give a number of 0 or more")
+
+
+def steps(spec: Mapping[str, Any], default_machine: str, dataflow: Dataflow | None = None) -> list[Step]:
     """Every task that takes a machine, both branches of a condition included.
 
     Args:
       spec: the compiled pipeline.
-      hours: time limits by component name (`train`), for steps whose spec holds none.
       default_machine: what a step without resources gets.
+      dataflow: where preprocessing runs, if not in its own step, which then waits for that job.
     """
     executors = spec["deploymentSpec"]["executors"]
     found = []
@@ -131,22 +181,29 @@ def steps(spec: Mapping[str, Any], hours: Mapping[str, float], default_machine: 
         container = executors[component["executorLabel"]].get("container")
         if container is None:
             continue  # an importer: takes no machine
-        name = re.sub(r"-\d+$", "", task["componentRef"]["name"].removeprefix("comp-")).replace("-", "_")
         pools = _parameter(task, component, "worker_pool_specs")
         spot = _parameter(task, component, "strategy") == "SPOT"
         machines = _pools(pools, spot) if pools else (_resources(container.get("resources", {}), default_machine),)
-        limit = _seconds(_parameter(task, component, "timeout")) / 3600 if pools else 0.0
-        attempts = 1 + int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
+        if dataflow is not None and task["componentRef"]["name"].startswith("comp-preprocess"):
+            machines += (Machine(count=dataflow.max_workers, type=dataflow.machine_type, dataflow=True),)
         found.append(
             Step(
                 name=task["taskInfo"]["name"],
-                component=name,
                 machines=machines,
-                hours=limit or hours.get(name, VERTEX_HOURS),
-                attempts=attempts,
+                hours=_hours(task, component, container),
+                attempts=1 + int(task.get("retryPolicy", {}).get("maxRetryCount", 0)),
             )
         )
     return found
+
+
+def _hours(task: Mapping[str, Any], component: Mapping[str, Any], container: Mapping[str, Any]) -> float:
+    """Time limit of one attempt: the custom job's, the stage's own (`components.stage`), or the service's."""
+    limit = re.fullmatch(r"([0-9.]+)s", str(_parameter(task, component, "timeout") or ""))
+    if limit:
+        return float(limit[1]) / 3600
+    environment = {variable["name"]: variable["value"] for variable in container.get("env", ())}
+    return float(environment.get(TIMEOUT, VERTEX_HOURS * 3600)) / 3600
 
 
 def ceiling(planned: list[Step], prices: Prices) -> float:
@@ -167,9 +224,9 @@ def table(planned: list[Step], prices: Prices) -> str:
             f"{step.name:<{width}}  {machines[step.name]:<{wide}}  {limit:>7}  {_most(step, prices):>12,.2f}".rstrip()
         )
     lines.append(
-        f"cost ceiling {ceiling(planned, prices):,.2f} {prices.currency}: every step running into its time limit, at "
-        f"the list prices of {prices.date} for {prices.region} ({PRICES.name} or --prices; not verified), without "
-        "storage, network and Dataflow"
+        f"cost ceiling {ceiling(planned, prices):,.2f} {prices.currency}: every attempt of every step running into its "
+        f"time limit, at {prices.region} prices of {prices.date} ({prices.source}; --prices takes others), without "
+        "storage, disks and network"
     )
     return "\n".join(lines)
 
@@ -219,8 +276,3 @@ def _resources(resources: Mapping[str, Any], default_machine: str) -> Machine:
         accelerator=accelerator.get("type", ""),
         accelerators=int(float(accelerator.get("count", 0))),
     )
-
-
-def _seconds(text: Any) -> float:
-    found = re.fullmatch(r"([0-9.]+)s", str(text or ""))
-    return float(found[1]) if found else 0.0

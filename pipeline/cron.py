@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from beam_preprocess.errors import InputError
 
+UTC_NAME = "Etc/UTC"
+
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
@@ -113,6 +115,13 @@ def parse(expression: str, time_zone: str) -> Cron:
     if not cron.next_times(datetime.now(UTC), 1):
         raise InputError(f"--cron {expression!r}: never happens; there is no such day")
     return cron
+
+
+def split(text: str) -> tuple[str, str]:
+    """The five fields and the time zone ("" when there is none) of what `for_vertex` or `for_kubeflow` wrote."""
+    found = re.fullmatch(r"(?:(?:CRON_)?TZ=(\S+) +)?(.*)", text)
+    assert found is not None
+    return " ".join(found[2].split()[-len(_FIELDS) :]), found[1] or ""
 
 
 def _field(

@@ -1,15 +1,18 @@
 """Runs on an open-source Kubeflow Pipelines endpoint, through kfp's own client."""
 
+import copy
+import io
+import json
+import logging
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-import yaml
 
 from beam_preprocess.errors import InputError
 from pipeline.run_view import RunView, TaskView
@@ -18,6 +21,8 @@ from trainer import vertex_client
 from trainer.vertex_client import CloudError
 
 T = TypeVar("T")
+
+KUBERNETES_GPU = "nvidia.com/gpu"
 
 _STATES = {"CANCELED": "CANCELLED", "CANCELING": "CANCELLING", "RUNTIME_STATE_UNSPECIFIED": "UNSPECIFIED"}
 
@@ -46,18 +51,27 @@ class Endpoint:
     """A connection to one installation; calls are repeated with back-off as Vertex AI's are."""
 
     def __init__(self, url: str, namespace: str):
-        import kfp
-
         if not url.startswith(("http://", "https://")):
             raise InputError(f"--endpoint {url}: is no address; give one such as http://localhost:8080")
         self.url = url.rstrip("/")
         self.namespace = namespace or None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            self.client = self.call("connect", lambda: kfp.Client(host=self.url))
+        self.client = self.call("connect", lambda: _client(self.url, namespace), permission="get healthz")
 
-    def call(self, action: str, request: Callable[[], T], after_doubt: Callable[[], T | None] | None = None) -> T:
+    def call(
+        self,
+        action: str,
+        request: Callable[[], T],
+        *,
+        permission: str,
+        after_doubt: Callable[[], T | None] | None = None,
+    ) -> T:
         """Makes one call; see `trainer.vertex_client.call`.
+
+        Args:
+          action: as there, like `request` and `after_doubt`.
+          request: see there.
+          permission: verb and resource of Kubernetes' access rules, such as "create runs".
+          after_doubt: see there.
 
         Raises:
           InputError: the service rejects it as wrong.
@@ -66,42 +80,72 @@ class Endpoint:
         from kfp_server_api.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
-        for attempt in range(1, vertex_client.ATTEMPTS + 1):
-            try:
-                return request()
-            except (ApiException, HTTPError) as error:
-                status = int(getattr(error, "status", 0) or 0)
-                if status not in (0, 429, 500, 502, 503, 504) or attempt == vertex_client.ATTEMPTS:
-                    raise self._explain(action, error, status, attempt) from error
-                time.sleep(vertex_client.FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
-                if after_doubt is not None and status != 429:
-                    done = self.call(f"look whether it was carried out ({action})", after_doubt)
-                    if done is not None:
-                        return done
-        raise AssertionError("the last attempt returns or raises")
+        return vertex_client.with_back_off(
+            action,
+            request,
+            errors=(ApiException, HTTPError),
+            explain=lambda what, error, attempts: self._explain(what, error, attempts, permission),
+            after_doubt=after_doubt,
+        )
 
     def experiment(self, name: str) -> str:
         """Id of the experiment of that name, which is made when absent."""
-        with _quiet():
-            return str(
-                self.call(
-                    f"find the experiment {name}",
-                    lambda: self.client.create_experiment(name, namespace=self.namespace),
-                ).experiment_id
-            )
+        find = _quiet()(partial(self.client.create_experiment, name, namespace=self.namespace))
+        return str(self.call(f"find the experiment {name}", find, permission="create experiments").experiment_id)
 
-    def _explain(self, action: str, error: Exception, status: int, attempts: int) -> InputError | CloudError:
+    def _explain(self, action: str, error: Exception, attempts: int, permission: str) -> InputError | CloudError:
+        status = int(getattr(error, "status", 0) or 0)
         said = " ".join(str(getattr(error, "body", "") or error).split())[:300]
-        failed = f"could not {action} at {self.url}"
+        tries = f" after {attempts} attempts" if attempts > 1 else ""
+        failed = f"could not {action} at {self.url}{tries}"
         if status == 400:
             return InputError(f"{failed}: it is rejected: {said}")
-        if status in (401, 403):
+        if status == 401:
             return CloudError(
-                f"{failed}: not allowed ({said}); sign in, or ask for a role in the namespace", status=status
+                f"{failed}: not signed in ({said}); the endpoint wants credentials, which kfp's client reads from its "
+                "KF_PIPELINES_… variables; or go through kubectl port-forward",
+                status=status,
+            )
+        if status == 403:
+            return CloudError(
+                f"{failed}: permission to {permission}.pipelines.kubeflow.org is missing in the namespace ({said}); "
+                "ask its owner for the role kubeflow-edit",
+                status=status,
+            )
+        if status == 404:
+            return CloudError(
+                f"{failed}: not found ({said}); is this the address of the API, and is the name right?", status=status
             )
         if status:
-            return CloudError(f"{failed} after {attempts} attempts: {status} {said}", status=status)
-        return CloudError(f"{failed} after {attempts} attempts: no answer ({said}); is the address right?")
+            return CloudError(f"{failed}: {status} {said}", status=status)
+        return CloudError(f"{failed}: no answer ({said}); is the address right?")
+
+
+def _client(url: str, namespace: str) -> Any:
+    """kfp's client, which gives up on a call without an answer, and whose errors reach us at once."""
+    import kfp
+
+    class Client(kfp.Client):
+        def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
+            """Asked while the client is made. The original logs a traceback an attempt and ends with another error."""
+            return self._healthz_api.healthz_service_get_healthz(_request_timeout=_timeout())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        client = Client(host=url, **({"namespace": namespace} if namespace else {}))
+    rest = client._run_api.api_client.rest_client  # shared by all of the client's APIs
+    plain = rest.request
+
+    def request(*arguments: Any, **more: Any) -> Any:
+        return plain(*arguments, **{**more, "_request_timeout": more.get("_request_timeout") or _timeout()})
+
+    rest.request = request
+    return client
+
+
+def _timeout() -> tuple[float, float]:
+    """To connect, and to answer."""
+    return vertex_client.CALL_SECONDS, vertex_client.CALL_SECONDS
 
 
 class KubeflowRuns:
@@ -119,24 +163,31 @@ class KubeflowRuns:
         name = submission.job_id(now, **runs_as.context())
         submission = submission.with_run_id(name)
         experiment = self._endpoint.experiment(submission.pipeline)
-        with package(submission) as path, _quiet():
+        with package(submission.spec) as path:
+            create = partial(
+                self._endpoint.client.run_pipeline,
+                experiment_id=experiment,
+                job_name=name,
+                pipeline_package_path=path,
+                params=submission.parameters,
+                pipeline_root=runs_as.pipeline_root or None,
+                service_account=runs_as.service_account or None,
+            )
             created = self._endpoint.call(
                 f"create the run {name}",
-                lambda: self._endpoint.client.run_pipeline(
-                    experiment_id=experiment,
-                    job_name=name,
-                    pipeline_package_path=path,
-                    params=submission.parameters,
-                    pipeline_root=runs_as.pipeline_root or None,
-                    service_account=runs_as.service_account or None,
-                ),
+                _quiet()(create),
+                permission="create runs",
                 after_doubt=lambda: self._named(name, experiment),
             )
         return self._view(created)
 
     def get(self, run_id: str) -> RunView:
         """One run."""
-        return self._view(self._endpoint.call(f"read the run {run_id}", lambda: self._endpoint.client.get_run(run_id)))
+        return self._view(
+            self._endpoint.call(
+                f"read the run {run_id}", lambda: self._endpoint.client.get_run(run_id), permission="get runs"
+            )
+        )
 
     def list(self, *, limit: int) -> "list[RunView]":
         """The newest runs first."""
@@ -145,12 +196,15 @@ class KubeflowRuns:
             lambda: self._endpoint.client.list_runs(
                 page_size=limit, sort_by="created_at desc", namespace=self._endpoint.namespace
             ),
+            permission="list runs",
         )
         return [self._view(run) for run in found.runs or ()]
 
     def cancel(self, run_id: str) -> None:
         """Asks for the end of a run."""
-        self._endpoint.call(f"cancel {run_id}", lambda: self._endpoint.client.terminate_run(run_id))
+        self._endpoint.call(
+            f"cancel {run_id}", lambda: self._endpoint.client.terminate_run(run_id), permission="terminate runs"
+        )
 
     def logs(self, run_id: str, *, task: str, limit: int) -> Iterator[str]:
         """Errors of the tasks, and the run's page; the API gives no log lines."""
@@ -190,31 +244,34 @@ class KubeflowRuns:
         )
 
 
-class package:  # noqa: N801 - reads as `with package(submission) as path`
-    """The spec as a file, the only form that kfp's client takes."""
+@contextmanager
+def package(spec: dict[str, Any]) -> Iterator[str]:
+    """The spec as a file, the only form that kfp's client takes.
 
-    def __init__(self, submission: Submission):
-        self._folder = tempfile.TemporaryDirectory()
-        self._path = Path(self._folder.name) / "pipeline.yaml"
-        self._path.write_text(yaml.safe_dump(submission.spec, sort_keys=False))
+    Vertex AI asks for a GPU by its model, a Kubernetes node offers it as a resource of its maker's device plugin.
+    """
+    spec = copy.deepcopy(spec)
+    for executor in spec["deploymentSpec"]["executors"].values():
+        accelerator = executor.get("container", {}).get("resources", {}).get("accelerator", {})
+        for key in ("type", "resourceType"):
+            if accelerator.get(key, "").startswith("NVIDIA_"):
+                accelerator[key] = KUBERNETES_GPU
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        path.write_text(json.dumps(spec))  # JSON is YAML, and quicker
+        yield str(path)
 
-    def __enter__(self) -> str:
-        return str(self._path)
 
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """kfp's client logs and prints a line for each experiment and run, with links of another service's form.
 
-
-class _quiet:  # noqa: N801
-    """kfp's client logs a line for each experiment and run, with links of another service's form."""
-
-    def __enter__(self) -> None:
-        import logging
-
-        self._before = logging.root.manager.disable
-        logging.disable(logging.INFO)
-
-    def __exit__(self, *_: object) -> None:
-        import logging
-
-        logging.disable(self._before)
+    A context manager and, as all that `contextmanager` makes, a decorator of functions.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_preprocess.errors import InputError
+from components.dataflow import STEP, beam_arguments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +85,47 @@ def check_values(known: Mapping[str, Parameter], texts: Mapping[str, str], value
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
         raise InputError(f"{flags}: not given, and the pipeline needs it; give the flag, or --param {missing[0]}=VALUE")
     return found
+
+
+def with_dataflow(
+    known: Mapping[str, Parameter],
+    values: Mapping[str, Any],
+    *,
+    project: str,
+    region: str,
+    service_account: str,
+    network: str,
+) -> dict[str, Any]:
+    """The values of a run, with the run's own place and account where `dataflow` leaves them out.
+
+    Args:
+      known: the pipeline's signature.
+      values: by name, checked.
+      project, region, service_account, network: of the run; "" is not given.
+
+    Raises:
+      InputError: preprocess_on, dataflow or beam_args can't be right.
+    """
+    found = {"preprocess_on": STEP, "beam_args": "", "dataflow": "{}"}
+    found |= {name: known[name].default for name in found if name in known}
+    found |= {name: values[name] for name in found if name in values}
+    filled = dict(values)
+    if found["preprocess_on"] != STEP:
+        runs = {"project": project, "region": region, "service_account": service_account, "network": network}
+        try:
+            given = json.loads(found["dataflow"])
+        except ValueError:
+            given = None
+        if isinstance(given, dict):  # what isn't is refused below
+            defaults = json.loads(known["dataflow"].default)
+            found["dataflow"] = json.dumps(
+                {**{name: value for name, value in runs.items() if value}, **defaults, **given}
+            )
+        filled["dataflow"] = found["dataflow"]
+    # Only to be checked: the step makes them again, when it knows its output.
+    place, dataflow, beam_args = (found[name] for name in ("preprocess_on", "dataflow", "beam_args"))
+    beam_arguments(place, dataflow, beam_args, output="gs://pipeline/root", split="train")
+    return filled
 
 
 def _parse(parameter: Parameter, text: str) -> Any:

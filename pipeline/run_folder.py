@@ -1,10 +1,10 @@
 """`runs/<time>/`: what one local run leaves.
 
 summary.json  report.html       what a person or a program reads first
-saved_model/  checkpoint/  predictions.json      links into stages/
+saved_model/  checkpoint/  predictions.json      links into stages/, or into those of the run whose result was reused
 config.yaml  run.json           what was run; `--resume` starts from these
 logs/pipeline.log               everything that was printed
-stages/       the output of every stage
+stages/       the output of every stage that did its work
 pipeline/     kfp's own files
 """
 
@@ -20,11 +20,8 @@ from typing import Any
 from beam_preprocess.errors import InputError
 from trainer.files import write_text
 
-_LINKS = {
-    "saved_model": "stages/export",
-    "checkpoint": "stages/train",
-    "predictions.json": "stages/evaluate-candidate/predictions.json",
-}
+_LINKS = {"saved_model": "model", "checkpoint": "checkpoint", "predictions.json": "predictions"}
+"""Name in the folder to the name among the summary's paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,8 @@ class RunFolder:
             _link(self.path / name, stage_output)
         write_text(str(self.report), (self.stages / "report" / "report.html").read_text())
         summary: dict[str, Any] = json.loads((self.stages / "report" / "summary.json").read_text())
+        for name, output in _LINKS.items():  # what was reused lies in an earlier run's folder
+            _link(self.path / name, os.path.relpath(summary["paths"][output], self.path))
         summary["seconds"] = seconds
         write_text(str(self.summary), json.dumps(summary, indent=1) + "\n")
         return summary

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from beam_preprocess.errors import InputError
-from pipeline import demo_data, preflight, result_table, run_folder
+from components.stage import WORK_DIR
+from pipeline import demo_data, local_cache, preflight, result_table, run_folder
 from pipeline.run_folder import RunFolder
 from pipeline.stage_log import Failure, StageLog
 from trainer.config import find_config, parse_config
@@ -44,6 +45,8 @@ class RunOptions:
     resume: str = ""
     only_if_changed: bool = False
     """End after the data check when data, config and image are the last completed run's."""
+    no_cache: bool = False
+    """Do every stage's work again, also where an earlier run has the result."""
     notify: str = ""
     """Whom a run on Vertex AI would mail; here the outcome is printed."""
     verbose: bool = False
@@ -61,7 +64,7 @@ def run(options: RunOptions) -> int:
     started = time.monotonic()
     folder = _resumed(options) if options.resume else _prepared(options)
     print(f"run folder           {_shown(folder.path)}", flush=True)
-    code, outcome = _execute(folder, options.verbose, started)
+    code, outcome = _execute(folder, options, started)
     if options.notify:
         print(f"notify    {options.notify}: {outcome} (printed: only a run on Vertex AI mails)", flush=True)
     return code
@@ -147,7 +150,7 @@ def _with_reject_limit(config: str, limit: float | None) -> str:
     return yaml.safe_dump(values, sort_keys=False)
 
 
-def _execute(folder: RunFolder, verbose: bool, started: float) -> tuple[int, str]:
+def _execute(folder: RunFolder, options: RunOptions, started: float) -> tuple[int, str]:
     """(exit code, outcome in a sentence)."""
     # kfp takes a second to import: only once the input is known to be good.
     from kfp import local
@@ -156,16 +159,29 @@ def _execute(folder: RunFolder, verbose: bool, started: float) -> tuple[int, str
     from pipeline.training_pipeline import make_pipeline
 
     pipeline = make_pipeline(TARGETS["local"])
+    # By the environment: as an argument it would make every run's cache keys its own.
+    arguments = {**folder.arguments(), "work_dir": ""}
     os.environ.update(preflight.child_environment())
+    os.environ[WORK_DIR] = str(folder.stages)
+    cache = local_cache.open_cache(folder.path.parent)
     local.init(
-        runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder.pipeline_root), raise_on_error=True
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(folder.pipeline_root),
+        raise_on_error=True,
+        enable_caching=not options.no_cache,
+        cache_root=str(cache),
     )
-    log = StageLog(folder.log, _display_names(pipeline.pipeline_spec), verbose=verbose)
+    log = StageLog(
+        folder.log,
+        _display_names(pipeline.pipeline_spec),
+        verbose=options.verbose,
+        origin=lambda key: _shown(Path(local_cache.origin(cache, key))),
+    )
     try:
         with _sigterm_interrupts(), log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             # The image's name lacks "python", which the subprocess runner remarks on; it starts no image at all.
             warnings.filterwarnings("ignore", message="You may be attemp", category=RuntimeWarning)
-            pipeline(**folder.arguments())
+            pipeline(**arguments)
     except KeyboardInterrupt:
         _end_children()
         print(f"\ninterrupted during: {log.stage}; what earlier stages wrote is kept", file=sys.stderr)
@@ -192,6 +208,8 @@ def _failed(folder: RunFolder, log: StageLog, error: RuntimeError) -> tuple[int,
     else:
         print("\n".join(f"    {line}" for line in failure.tail), file=sys.stderr)
     print(f"whole log: {_shown(folder.log)}", file=sys.stderr)
+    if log.reused:
+        print(f"reused from earlier runs: {', '.join(log.reused)} (--no-cache does them again)", file=sys.stderr)
     print(f"resume with: {_resume_command(folder)}", file=sys.stderr)
     return 2 if failure.input_error else 1, f"failed in {failure.stage}"
 

@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 
 PROMOTED, FAILED, HELD = 0, 1, 3
+_NOTHING_NEW = "nothing new: the run ended after the data check, no model was trained"
+_OUTCOMES = (
+    ("promote", PROMOTED, "promoted; the report says why"),
+    ("hold", HELD, "held; the report says why"),
+    ("unchanged", PROMOTED, _NOTHING_NEW),
+    ("nothing new", PROMOTED, _NOTHING_NEW),  # its name where the service tells only what the graph shows
+)
 RUNNING_STATES = frozenset({"QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UNSPECIFIED"})
 
 
@@ -46,14 +53,13 @@ class RunView:
             failed = next((task for task in self.tasks if task.state == "FAILED"), None)
             why = f" in {failed.name}: {failed.error or self.error}" if failed else f": {self.error}"
             return FAILED, f"{self.state.lower()}{why}".rstrip(": ")
-        by_task = {task.task: task for task in self.tasks if task.state in ("SUCCEEDED", "SKIPPED")}
-        # SKIPPED is Vertex's word for a cache hit; a branch that is not taken is NOT_TRIGGERED there. Promote and hold
-        # are never cached, so only SUCCEEDED counts for them.
-        for task, code in (("promote", PROMOTED), ("hold", HELD)):
-            if task in by_task and by_task[task].state == "SUCCEEDED":
-                word = "promoted" if task == "promote" else "held"
-                return code, by_task[task].output or f"{word}; the report says why"
-        return PROMOTED, "nothing new: the run ended after the data check, no model was trained"
+        # None of the three is ever cached, so only one that ran counts: SKIPPED is Vertex AI's word for a cache hit,
+        # and Kubeflow's for a branch that isn't taken.
+        succeeded = {name: task for task in self.tasks if task.state == "SUCCEEDED" for name in (task.task, task.name)}
+        for name, code, sentence in _OUTCOMES:
+            if name in succeeded:
+                return code, succeeded[name].output or sentence
+        return FAILED, "succeeded, but neither promoted nor held a model; is it a run of this pipeline?"
 
 
 def table(view: RunView) -> str:

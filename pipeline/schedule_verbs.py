@@ -4,27 +4,12 @@ import argparse
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Protocol
 
 from beam_preprocess.errors import InputError
 from pipeline import cron
-from pipeline.cloud_verbs import default_registry, look_at_data, place_of, print_plan, request_of
+from pipeline.cloud_verbs import look_at_data, place_of, print_plan, request_of, runs_as_of
+from pipeline.schedules import Schedules, ScheduleView
 from pipeline.submission import prepare
-from pipeline.vertex_runs import RunsAs
-from pipeline.vertex_schedules import ScheduleView, VertexSchedules
-
-
-class Schedules(Protocol):
-    """What a pipeline service does with schedules; each has one display name."""
-
-    def list(self, name: str = "") -> list[ScheduleView]: ...
-    def existing(self, name: str) -> ScheduleView: ...
-    def update(
-        self, name: str, *, cron: cron.Cron | None = None, max_concurrent_runs: int | None = None
-    ) -> ScheduleView: ...
-    def pause(self, name: str) -> ScheduleView: ...
-    def resume(self, name: str) -> ScheduleView: ...
-    def delete(self, name: str) -> ScheduleView: ...
 
 
 def run_schedule_verb(arguments: argparse.Namespace) -> int:
@@ -41,7 +26,8 @@ def run_schedule_verb(arguments: argparse.Namespace) -> int:
     if verb == "list":
         views = schedules.list()
         for view in views:
-            print(f"{view.name}  {view.state}  {view.cron}  next {view.next_run or '-'}  {view.started_runs} runs")
+            runs = "" if view.started_runs is None else f"  {view.started_runs} runs"
+            print(f"{view.name}  {view.state}  {view.cron}  next {view.next_run or '-'}{runs}")
         if not views:
             print("no schedules")
         return 0
@@ -62,9 +48,8 @@ def _create(arguments: argparse.Namespace) -> int:
     when = cron.parse(arguments.cron, arguments.time_zone)
     _check_concurrency(arguments.max_concurrent_runs)
     place = place_of(arguments)
-    submission = prepare(request_of(arguments), default_registry=default_registry(place), schedule=True)
-    given: dict[str, Any] = {name: getattr(arguments, name) for name in ("pipeline_root", "service_account", "network")}
-    runs_as = RunsAs(**given) if place else None
+    runs_as = runs_as_of(arguments, place)
+    submission = prepare(request_of(arguments), place=place, runs_as=runs_as, schedule=True)
     print_plan(submission, arguments)
     print(f"schedule       {arguments.name}: {when.for_vertex() if place else when.for_kubeflow()}")
     if place is None:
@@ -76,24 +61,10 @@ def _create(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print("dry run: nothing was sent, and the data was not looked at")
         return 0
-    look_at_data(submission)
-    if place is None:
-        from pipeline.kfp_runs import KubeflowRunsAs
-        from pipeline.kfp_schedules import KubeflowSchedules
-
-        endpoint = KubeflowSchedules(arguments.endpoint, arguments.namespace)
-        done, view = endpoint.ensure(
-            arguments.name,
-            when,
-            submission,
-            KubeflowRunsAs(**given, labels=tuple(arguments.labels)),
-            max_concurrent_runs=arguments.max_concurrent_runs,
-        )
-    else:
-        assert runs_as is not None
-        done, view = VertexSchedules(place).ensure(
-            arguments.name, when, submission, runs_as, max_concurrent_runs=arguments.max_concurrent_runs
-        )
+    look_at_data(submission, runs_as.pipeline_root)
+    done, view = _schedules(arguments).ensure(
+        arguments.name, when, submission, runs_as, max_concurrent_runs=arguments.max_concurrent_runs
+    )
     print(f"{done}: {_line(view)}")
     if view.state == "PAUSED":
         print(f"it is paused, as it was before: python -m pipeline schedule resume {arguments.name} starts it")
@@ -101,13 +72,20 @@ def _create(arguments: argparse.Namespace) -> int:
 
 
 def _update(schedules: Schedules, arguments: argparse.Namespace) -> int:
-    when = cron.parse(arguments.cron, arguments.time_zone) if arguments.cron else None
-    if when is None and arguments.max_concurrent_runs is None:
-        raise InputError("schedule update: nothing to change; give --cron or --max-concurrent-runs")
+    if not arguments.cron and not arguments.time_zone and arguments.max_concurrent_runs is None:
+        raise InputError("schedule update: nothing to change; give --cron, --time-zone or --max-concurrent-runs")
     if arguments.max_concurrent_runs is not None:
         _check_concurrency(arguments.max_concurrent_runs)
+    if arguments.endpoint and arguments.time_zone:
+        raise InputError(f"--time-zone {arguments.time_zone}: an endpoint's schedules fire in its own; leave it out")
+    existing = schedules.existing(arguments.name)
+    when = None
+    if arguments.cron or arguments.time_zone:
+        # What isn't given stays: another hour is no reason to move to another time zone.
+        expression, time_zone = cron.split(existing.cron)
+        when = cron.parse(arguments.cron or expression, arguments.time_zone or time_zone or cron.UTC_NAME)
     if arguments.dry_run:
-        print(f"dry run: would update {_line(schedules.existing(arguments.name))}")
+        print(f"dry run: would update {_line(existing)}")
         return 0
     view = schedules.update(arguments.name, cron=when, max_concurrent_runs=arguments.max_concurrent_runs)
     print(f"updated: {_line(view)}")
@@ -129,4 +107,6 @@ def _schedules(arguments: argparse.Namespace) -> Schedules:
         from pipeline.kfp_schedules import KubeflowSchedules
 
         return KubeflowSchedules(arguments.endpoint, arguments.namespace)
+    from pipeline.vertex_schedules import VertexSchedules
+
     return VertexSchedules(place)

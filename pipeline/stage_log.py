@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import TextIOBase
 from pathlib import Path
@@ -22,6 +22,7 @@ PROGRESS_SECONDS = 10.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([^']+)'")
 _FINISHED = re.compile(r"Task '([^']+)' finished with status (\w+)")
+_CACHED = re.compile(r"Task (\S+) cache hit \(key=(\w+)\)")
 _INPUT_ERROR = re.compile(r"^(?:\w+\.)*InputError: (.+)")
 _INDENT = "    "
 
@@ -40,16 +41,27 @@ class Failure:
 class StageLog(TextIOBase):
     """A text stream to redirect standard output to, while the pipeline runs."""
 
-    def __init__(self, path: Path, display_names: Mapping[str, str], *, verbose: bool, terminal: TextIO | None = None):
+    def __init__(
+        self,
+        path: Path,
+        display_names: Mapping[str, str],
+        *,
+        verbose: bool,
+        origin: Callable[[str], str] = lambda key: f"cache entry {key}",
+        terminal: TextIO | None = None,
+    ):
         """
         Args:
           path: the log file; it is appended to.
           display_names: kfp's task name to the one the user sees.
           verbose: copy the whole log to the terminal.
+          origin: the start of a cache entry's key to where its result lies.
           terminal: where the user looks; standard output when None.
         """
         self.seconds: dict[str, float] = {}
         """Wall seconds of every finished stage, by display name, in order."""
+        self.reused: dict[str, str] = {}
+        """Stages that took an earlier run's result, and where it lies."""
         self.stage = ""
         """The stage that runs now, or ran last."""
         self.failure: Failure | None = None
@@ -58,6 +70,7 @@ class StageLog(TextIOBase):
         self._input_error = ""
         self._display_names = display_names
         self._verbose = verbose
+        self._origin = origin
         self._terminal = terminal or sys.stdout
         self._file = path.open("a", encoding="utf-8")
         self._partial = ""
@@ -97,6 +110,11 @@ class StageLog(TextIOBase):
     def _read(self, line: str) -> None:
         if started := _STARTED.search(line):
             self._start(started[1])
+        elif cached := _CACHED.search(line):
+            self._start(cached[1])
+            self.reused[self.stage] = self._origin(cached[2])
+            self._result = f"reused from {self.reused[self.stage]}"
+            self._finish()
         elif finished := _FINISHED.search(line):
             self._finish() if finished[2] == "SUCCESS" else self._fail()
         elif line.startswith(_INDENT) and line.strip():

@@ -3,25 +3,25 @@
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, Protocol
 
 from beam_preprocess.errors import InputError
+from components.dataflow import DATAFLOW, Dataflow
 from pipeline import preflight
 from pipeline.cost import Prices, Step, steps
-from pipeline.parameters import check_values, signature, split_pairs
-from pipeline.targets import Target, find_target
+from pipeline.parameters import check_values, signature, split_pairs, with_dataflow
+from pipeline.targets import REPOSITORY, Target, find_target
 from trainer.config import find_config, parse_config
+from trainer.vertex_client import Place
 
 DATA_FLAGS = ("train_images", "train_annotations", "val_images", "val_annotations")
 DEFAULT_MODEL = "centernet"
 """Id of the model in Vertex AI Model Registry when --registry doesn't say."""
+DEFAULT_REPOSITORY = "centernet"
+"""Artifact Registry repository of the images when --image doesn't say: where docs/vertex.md has them pushed."""
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
@@ -53,6 +53,17 @@ class RunRequest:
     """Check the config's Model Garden sections too, which imports TensorFlow (about 5 s)."""
 
 
+class ActsAs(Protocol):
+    """Where a run keeps its files and as whom it acts: `RunsAs`, or `KubeflowRunsAs`."""
+
+    @property
+    def service_account(self) -> str: ...
+    @property
+    def network(self) -> str: ...
+    def context(self) -> dict[str, str]:
+        """What of it is part of a submission's identity."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
     """A run that is known to be well-formed."""
@@ -81,32 +92,27 @@ class Submission:
         return replace(self, parameters={**self.parameters, "run_id": run_id})
 
     def steps(self, prices: Prices) -> list[Step]:
-        return steps(
-            self.spec,
-            {name: resources.timeout_hours for name, resources in self.target.resources.items()},
-            prices.default_machine,
-        )
+        """What it runs on which machines."""
+        values = {name: parameter.default for name, parameter in signature(self.spec).items()} | self.parameters
+        dataflow = Dataflow.parse(values["dataflow"]) if values["preprocess_on"] == DATAFLOW else None
+        return steps(self.spec, prices.default_machine, dataflow)
 
 
-def prepare(request: RunRequest, *, default_registry: str, schedule: bool = False) -> Submission:
+def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedule: bool = False) -> Submission:
     """Compiles the graph for the target and checks every parameter.
 
     Args:
       request: what to run.
-      default_registry: where --registry isn't given.
+      place: project and region, whose registry and image repository are the defaults; None for a Kubeflow Pipelines
+        endpoint, which has neither.
+      runs_as: whose account and network a custom job and a Dataflow job take over.
       schedule: the run happens many times; nothing may then name one of them.
 
     Raises:
-      InputError: an unknown target, parameter or label, a wrong or missing value, a config that is wrong, a local path.
+      InputError: an unknown target, parameter or label, a wrong or missing value, a config that is wrong, a local path,
+        or something that an endpoint can't do.
     """
-    target = find_target(request.target)
-    if target.name == "local":
-        raise InputError("--target local: runs on this machine only; use python -m pipeline run")
-    target = replace(target, image=request.image or target.image)
-    if request.spot:
-        target = replace(target, spot=True)
-    if request.notify:
-        target = replace(target, notify=(request.notify,))
+    target = _target(request, place)
     labels = _labels(request.labels)
     texts = split_pairs("--param", request.param)
     if schedule and texts.get("run_id"):
@@ -117,16 +123,26 @@ def prepare(request: RunRequest, *, default_registry: str, schedule: bool = Fals
     config_check = preflight.ConfigCheck(config_path) if request.config_check else None
     try:
         spec = compiled(target, cached=request.cached)
-        if request.spot and not any(machine.spot for step in steps(spec, {}, "") for machine in step.machines):
+        if request.spot and not any(machine.spot for step in steps(spec, "") for machine in step.machines):
             raise InputError(
                 f"--spot: target {target.name} trains as a plain task, which can't ask for spot capacity; take a "
                 "target that trains as a custom job (vertex-multinode-gpu, vertex-tpu-v3, vertex-tpu-v5e)"
             )
         known = signature(spec)
-        values = _flag_values(request, texts, config, default_registry)
+        values = _flag_values(request, texts, config, place)
         if not schedule and "run_id" in known and "run_id" not in texts:
             values["run_id"] = ""  # the job's name, once it is known
-        parameters = check_values(known, texts, values)
+        account = {"service_account": runs_as.service_account, "network": runs_as.network} if place else {}
+        if target.custom_job:
+            values |= {name: value for name, value in account.items() if value and name not in texts}
+        parameters = with_dataflow(
+            known,
+            check_values(known, texts, values),
+            project=place.project if place else "",
+            region=place.region if place else "",
+            service_account=account.get("service_account", ""),
+            network=account.get("network", ""),
+        )
         _check_uris(parameters)
         if config_check is not None:
             config_check.wait()
@@ -144,13 +160,12 @@ def prepare(request: RunRequest, *, default_registry: str, schedule: bool = Fals
 
 def compiled(target: Target, *, cached: bool = True) -> dict[str, Any]:
     """The pipeline spec for a target; with `cached` False no task may take an earlier run's result."""
-    from pipeline.compile import compile_pipeline
+    from google.protobuf import json_format
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.yaml"
-        compile_pipeline(target, path)
-        # libyaml reads the spec five times faster than the Python parser.
-        spec: dict[str, Any] = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    from pipeline import training_pipeline
+
+    # What kfp's compiler writes as YAML, without writing and reading it.
+    spec: dict[str, Any] = json_format.MessageToDict(training_pipeline.make_pipeline(target).pipeline_spec)
     if not cached:
         for graph in (spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)):
             for task in graph["tasks"].values():
@@ -158,8 +173,8 @@ def compiled(target: Target, *, cached: bool = True) -> dict[str, Any]:
     return spec
 
 
-def check_data_exists(parameters: Mapping[str, Any]) -> list[str]:
-    """Looks whether annotation files and image folders are there.
+def check_buckets(parameters: Mapping[str, Any], pipeline_root: str) -> list[str]:
+    """Looks whether annotation files, image folders and the bucket of the pipeline root are there.
 
     Returns:
       What could not be looked at, and why (no permission, no credentials): the first step looks again.
@@ -167,29 +182,63 @@ def check_data_exists(parameters: Mapping[str, Any]) -> list[str]:
     Raises:
       InputError: one is not there.
     """
-    import fsspec
-
+    wanted = [(name, parameters.get(name, ""), "folder" if name.endswith("_images") else "file") for name in DATA_FLAGS]
+    wanted.append(("pipeline_root", pipeline_root, "bucket"))
     unseen = []
-    for name in DATA_FLAGS:
-        uri = parameters.get(name, "")
+    for name, uri, kind in wanted:
         if not uri.startswith("gs://"):
             continue
         flag = f"--{name.replace('_', '-')}"
         try:
-            filesystem, path = fsspec.core.url_to_fs(uri)
-            there = filesystem.isdir(path) if name.endswith("_images") else filesystem.isfile(path)
+            there = _exists(uri, kind)
         except Exception as error:  # gcsfs and google-auth raise many kinds, and none of them says the data is wrong
             unseen.append(
                 f"{flag} {uri}: could not look ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
             )
             continue
         if not there:
-            kind = "folder" if name.endswith("_images") else "file"
             raise InputError(f"{flag} {uri}: no such {kind}; give the URI of one that exists")
     return unseen
 
 
-def _flag_values(request: RunRequest, texts: Mapping[str, str], config: str, default_registry: str) -> dict[str, Any]:
+def _exists(uri: str, kind: str) -> bool:
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    try:
+        # Not isfile or isdir: those take what may not be looked at for absent.
+        found = filesystem.info(path.partition("/")[0] if kind == "bucket" else path)
+    except FileNotFoundError:
+        return False
+    return bool((found["type"] == "file") == (kind == "file"))
+
+
+def _target(request: RunRequest, place: Place | None) -> Target:
+    """The target with what the flags change of it."""
+    target = find_target(request.target)
+    if target.name == "local":
+        raise InputError("--target local: runs on this machine only; use python -m pipeline run")
+    if place is None and target.custom_job:
+        raise InputError(
+            f"--target {target.name}: trains as a custom job of Vertex AI, which an endpoint can't start; take one "
+            "that trains as a plain task (vertex-cpu, vertex-gpu)"
+        )
+    if place is None and request.notify:
+        raise InputError(f"--notify {request.notify}: only Vertex AI mails; leave it out with --endpoint")
+    if place is None and not request.image:
+        raise InputError("--image: not given; an endpoint has no default, give the URI that make images pushed")
+    image = request.image
+    if place is not None and not image:
+        image = target.image.replace(REPOSITORY, f"{place.region}-docker.pkg.dev/{place.project}/{DEFAULT_REPOSITORY}")
+    target = replace(target, image=image)
+    if request.spot:
+        target = replace(target, spot=True)
+    if request.notify:
+        target = replace(target, notify=(request.notify,))
+    return target
+
+
+def _flag_values(request: RunRequest, texts: Mapping[str, str], config: str, place: Place | None) -> dict[str, Any]:
     """What flags say; a value that `--param` gives replaces a flag's default, but not a flag that was given."""
     values: dict[str, Any] = {name: getattr(request, name) for name in DATA_FLAGS if getattr(request, name)}
     if request.coco_dir:
@@ -202,8 +251,10 @@ def _flag_values(request: RunRequest, texts: Mapping[str, str], config: str, def
             values[f"{split}_annotations"] = f"{folder}/annotations/instances_{split}2017.json"
     if "config" not in texts:
         values["config"] = config
-    if request.registry or (default_registry and "registry" not in texts):
-        values["registry"] = request.registry or default_registry
+    if request.registry:
+        values["registry"] = request.registry
+    elif place is not None and "registry" not in texts:
+        values["registry"] = f"vertex://{place.project}/{place.region}/{DEFAULT_MODEL}"
     if request.seed:
         values["seed"] = request.seed
     if request.only_if_changed:

@@ -1,6 +1,7 @@
 """Where the pipeline runs: one row a target. The graph is the same for all of them."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -58,6 +59,8 @@ class Target:
     """Further attempts to train; each goes on from the newest checkpoint."""
     resources: Mapping[str, Resources] = field(default_factory=dict)
     """Of the plain tasks, by component name; one that isn't named takes the backend's default machine."""
+    preprocess_on: Literal["step", "dataflow"] = "step"
+    """Default of the pipeline's parameter: Beam in the step's own machine, or a Dataflow job."""
     notify: tuple[str, ...] = ()
     """Who is mailed when the run ends; Vertex AI only."""
 
@@ -73,6 +76,18 @@ class Target:
         for valid, message in rules:
             if not valid:
                 raise InputError(f"target {self.name}: {message}")
+
+    @property
+    def beam_image(self) -> str:
+        """Of Dataflow's workers: the image of the same build; "" when `image` isn't named as `make images` names it."""
+        repository, slash, name = self.image.rpartition("/")
+        built = re.fullmatch(r"python-(cpu|gpu|tpu)(:[\w.-]+)", name)
+        return f"{repository}{slash}python-beam{built[2]}" if built else ""
+
+    @property
+    def dataflow(self) -> str:
+        """Default of the pipeline's parameter of that name: JSON of `components.dataflow.Dataflow`'s keys."""
+        return json.dumps({"sdk_container_image": self.beam_image})
 
     @property
     def runtime(self) -> str:

@@ -62,7 +62,11 @@ def make_pipeline(target: Target) -> Any:
         work_dir: str = "",
         seed: int = 0,
         runtime: str = target.runtime,
+        preprocess_on: str = target.preprocess_on,
+        dataflow: str = target.dataflow,
         beam_args: str = "",
+        service_account: str = "",
+        network: str = "",
         only_if_changed: bool = False,
     ) -> str:
         # What reads the outside world is never cached. What computes is cached by content: the digests are inputs.
@@ -97,6 +101,8 @@ def make_pipeline(target: Target) -> Any:
                     data_digest=checked.outputs[f"{split}_digest"],
                     config=config,
                     seed=seed,
+                    preprocess_on=preprocess_on,
+                    dataflow=dataflow,
                     beam_args=beam_args,
                     work_dir=work_dir,
                 )
@@ -115,6 +121,8 @@ def make_pipeline(target: Target) -> Any:
                 seed=seed,
                 runtime=runtime,
                 work_dir=work_dir,
+                # A custom job takes them from nobody else; a plain task has the run's own.
+                **({"service_account": service_account, "network": network} if target.custom_job else {}),
             )
             validation = {
                 "images": val_images,
@@ -131,9 +139,10 @@ def make_pipeline(target: Target) -> Any:
             champion = find_champion(
                 "find champion", cached=False, registry=registry, alias="champion", known=""
             ).after(candidate)
+            # Not cached: a champion that could not be scored once would stay so.
             champion_scored = score(
                 "evaluate champion",
-                cached=True,
+                cached=False,
                 model=champion.outputs["champion"],
                 name="evaluate-champion",
                 **validation,
@@ -143,7 +152,7 @@ def make_pipeline(target: Target) -> Any:
                 "find best", cached=False, registry=registry, alias="best", known=champion.outputs["Output"]
             )
             best_scored = score(
-                "evaluate best", cached=True, model=best.outputs["champion"], name="evaluate-best", **validation
+                "evaluate best", cached=False, model=best.outputs["champion"], name="evaluate-best", **validation
             )
             decision = decide(
                 "gate",

@@ -16,6 +16,7 @@ BEAM = {f"beam_preprocess.{name}" for name in ("options", "pipeline", "transform
 TENSORFLOW = {
     f"trainer.{name}"
     for name in (
+        "aot_step",
         "augmentation",
         "checkpoints",
         "convert",
@@ -34,6 +35,7 @@ TENSORFLOW = {
         "parity",
         "predict",
         "preemption",
+        "preview_augmentation",
         "serving",
         "task",
         "train",

@@ -19,6 +19,8 @@ from trainer.initial_weights import WEIGHTS
 
 SUMMARY = "train.json"
 DIGEST = "train_digest"
+LIST = "checkpoint"
+"""TensorFlow's list of a folder's checkpoints."""
 
 
 def read_summary(folder: str) -> dict[str, Any] | None:
@@ -30,13 +32,12 @@ def read_summary(folder: str) -> dict[str, Any] | None:
         return dict(json.loads(file.read()))
 
 
-def start(folder: str, digest: str) -> None:
-    """Makes the folder ready for a training of this digest.
+def refuse_other(folder: str, digest: str) -> None:
+    """Looks, and writes nothing.
 
     Raises:
-      InputError: it holds another training: nothing of anybody's is overwritten.
+      InputError: the folder holds another training: nothing of anybody's is overwritten.
     """
-    tf.io.gfile.makedirs(folder)
     path = os.path.join(folder, DIGEST)
     if tf.io.gfile.exists(path):
         with tf.io.gfile.GFile(path) as file:
@@ -46,9 +47,14 @@ def start(folder: str, digest: str) -> None:
                 f"{folder}: holds a training of other records, configuration or seed; remove it or use another folder"
             )
         return
-    if tf.train.latest_checkpoint(folder):
+    if _prefixes(folder)[0]:
         raise InputError(f"{folder}: holds checkpoints of unknown origin; remove them or use another folder")
-    _write(path, digest)
+
+
+def start(folder: str, digest: str) -> None:
+    """Makes the folder ready for a training of this digest, after `refuse_other`."""
+    tf.io.gfile.makedirs(folder)
+    _write(os.path.join(folder, DIGEST), digest)
 
 
 def newest_whole(folder: str, *, repair: bool) -> str | None:
@@ -60,21 +66,36 @@ def newest_whole(folder: str, *, repair: bool) -> str | None:
       folder: the model folder.
       repair: remove torn ones, so that nothing else finds them; only the process that writes there may.
     """
-    state = tf.train.get_checkpoint_state(folder)
-    prefixes = list(state.all_model_checkpoint_paths) if state else []
+    prefixes, listed = _prefixes(folder)
     whole = list(prefixes)
     while whole and (reason := _unreadable(whole[-1])):
         print(f"warning: {whole.pop()} is torn and skipped: {reason}", flush=True)
-    if repair and len(whole) < len(prefixes):
+    if repair and (len(whole) < len(prefixes) or not listed):
         # The list first: a crash between leaves files that nothing names.
         if whole:
             tf.compat.v1.train.update_checkpoint_state(folder, whole[-1], all_model_checkpoint_paths=whole)
         else:
-            tf.io.gfile.remove(os.path.join(folder, "checkpoint"))
+            tf.io.gfile.remove(os.path.join(folder, LIST))
         for torn in prefixes[len(whole) :]:
             for file in tf.io.gfile.glob(f"{torn}.*"):
                 tf.io.gfile.remove(file)
     return whole[-1] if whole else None
+
+
+def _prefixes(folder: str) -> tuple[list[str], bool]:
+    """(checkpoints, oldest first; whether TensorFlow's list of them is whole: else those whose files are there)."""
+    path = os.path.join(folder, LIST)
+    if not tf.io.gfile.exists(path):
+        return [], True
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except ValueError:  # an empty file; of one that is cut elsewhere TensorFlow returns None
+        state = None
+    if state:
+        return list(state.all_model_checkpoint_paths), True
+    print(f"warning: {path} is torn: looked for the checkpoints themselves", flush=True)
+    names = tf.io.gfile.glob(os.path.join(folder, "ckpt-*.index"))
+    return sorted((name.removesuffix(".index") for name in names), key=step_of), False
 
 
 def step_of(prefix: str | None) -> int:

@@ -61,7 +61,8 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def check_batch(batch: int, strategy: tf.distribute.Strategy, key: str) -> None:
-    """
+    """Refuses a batch of which replicas would get unequal parts: their gradients would count images unequally.
+
     Raises:
       InputError: the replicas can't share the batch equally.
     """

@@ -37,13 +37,15 @@ def validate(
     newest = checkpoints.newest_whole(model_dir, repair=False)
     if newest is None and not continuous:
         raise InputError(f"{model_dir}: no checkpoint there; train first, or give the right --model_dir")
+    manifest = input_pipeline.load_manifest(val_records)
+    input_pipeline.check_shards(val_records, manifest)
     strategy = distribution.make_strategy(experiment.runtime)
     distribution.check_batch(
         experiment.task.validation_data.global_batch_size, strategy, "task.validation_data.global_batch_size"
     )
     distribution.set_precision(experiment.runtime)
     with strategy.scope():
-        task = Task(experiment.task, input_pipeline.load_manifest(val_records))
+        task = Task(experiment.task, manifest)
         model: tf_keras.Model = task.build_model()
         # Its moving averages, where they are on, are what is evaluated.
         optimizer = task.create_optimizer(experiment.trainer.optimizer_config, experiment.runtime)

@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from typing import Any
@@ -31,7 +32,7 @@ from official.modeling import hyperparams, optimization
 
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
-from trainer import checkpoints, distribution, input_pipeline, loop, preemption
+from trainer import checkpoints, distribution, initial_weights, input_pipeline, loop, preemption
 from trainer.config import find_config, parse_config
 from trainer.eval_modes import validate
 from trainer.experiment import as_dict, build_experiment, check, fit_to_records
@@ -77,21 +78,26 @@ def train(
     if done is not None and done["train_digest"] == digest:
         print(f"result: reused {output}: trained before with the same records, configuration and seed", flush=True)
         return done
+    # Whatever is wrong with the input is said before anything is written.
+    input_pipeline.check_shards(records, manifest)
+    if val_records:
+        input_pipeline.check_shards(val_records, input_pipeline.load_manifest(val_records))
     strategy = distribution.make_strategy(experiment.runtime)
-    distribution.check_batch(
-        experiment.task.train_data.global_batch_size, strategy, "task.train_data.global_batch_size"
-    )
+    for section in ("train_data", "validation_data")[: 1 + bool(val_records)]:
+        batch = getattr(experiment.task, section).global_batch_size
+        distribution.check_batch(batch, strategy, f"task.{section}.global_batch_size")
+    distribution.set_precision(experiment.runtime)
     # Every worker must save, since reading synchronised variables takes all of them, but one folder takes one writer.
     folder = output if distribution.is_chief(strategy) else tempfile.mkdtemp()
-    checkpoints.start(folder, digest)
+    checkpoints.refuse_other(folder, digest)
 
     # Resume policy: (1) the newest whole checkpoint of this folder, (2) task.init_checkpoint, (3) from scratch.
     newest = checkpoints.newest_whole(output, repair=distribution.is_chief(strategy))
     first_step = checkpoints.step_of(newest)
+    if newest is None and experiment.task.init_checkpoint:
+        initial_weights.find_checkpoint(experiment.task.init_checkpoint)
     # Not 0: tf.data compares a global seed of 0 with our tensor seeds as Python values, which fails in a graph.
     tf_keras.utils.set_random_seed(seed + 1)
-    distribution.set_precision(experiment.runtime)
-    train_utils.serialize_config(experiment, folder)
     # Outside the scope: a host's number, not one a replica.
     data_wait = tf.Variable(0.0, trainable=False, dtype=tf.float64)
     with strategy.scope():
@@ -103,6 +109,10 @@ def train(
         trainer = loop.Trainer(experiment, task, model=model, optimizer=optimizer, evaluate=bool(val_records))
         trainer.data_wait = data_wait
         task.step = trainer.global_step
+        if newest is None:
+            trainer.initialize()
+    checkpoints.start(folder, digest)
+    train_utils.serialize_config(experiment, folder)
     history = loop.History(folder, first_step, loop.read_history(output))
     manager = tf.train.CheckpointManager(
         trainer.checkpoint,
@@ -111,7 +121,7 @@ def train(
         step_counter=trainer.global_step,
         checkpoint_interval=experiment.trainer.checkpoint_interval,
         # Also for the workers whose own folder is empty while the chief's has a checkpoint.
-        init_fn=lambda: trainer.checkpoint.restore(newest) if newest else trainer.initialize(),
+        init_fn=lambda: trainer.checkpoint.restore(newest) if newest else None,
     )
     print(
         f"training {sum(v.shape.num_elements() for v in model.trainable_variables) / 1e6:.2f} M parameters on "
@@ -120,7 +130,15 @@ def train(
         f"steps {first_step} to {experiment.trainer.train_steps}" + (f", resumed from {output}" if first_step else ""),
         flush=True,
     )
-    _run(experiment, strategy, trainer, manager, history, manifest)
+    try:
+        _run(experiment, strategy, trainer, manager, history, manifest)
+    except tf.errors.DataLossError as error:
+        # Of the graph's long report, where in a shard.
+        place = re.search(r"\w+ record at \d+", str(error))
+        raise InputError(
+            f"--records {records}: damaged inside a shard ({place[0] if place else error.message[:200]}); copy or make "
+            "it again, then the same command goes on from the newest checkpoint"
+        ) from error
     if isinstance(optimizer, optimization.ExponentialMovingAverage):
         with strategy.scope():
             optimizer.swap_weights()

@@ -46,6 +46,11 @@ class CloudError(RuntimeError):
         super().__init__(message)
         self.status = status
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same call may succeed a little later: the service is busy, broken, or did not answer."""
+        return self.status in (0, 429, 500, 502, 503, 504)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
@@ -131,19 +136,47 @@ def call(
     from google.auth.exceptions import GoogleAuthError
     from requests.exceptions import RequestException
 
+    return with_back_off(
+        action,
+        request,
+        errors=(GoogleAPICallError, GoogleAuthError, RequestException),
+        explain=lambda what, error, attempts: explain(
+            what, error, permission=permission, place=place, attempts=attempts
+        ),
+        after_doubt=after_doubt,
+    )
+
+
+def with_back_off(
+    action: str,
+    request: Callable[[], T],
+    *,
+    errors: tuple[type[Exception], ...],
+    explain: Callable[[str, Exception, int], InputError | CloudError],
+    after_doubt: Callable[[], T | None] | None = None,
+) -> T:
+    """The attempts of `call`, for any client.
+
+    Args:
+      action: as in `call`, like `request` and `after_doubt`.
+      request: see there.
+      errors: what the client raises for a failed call.
+      explain: the error to raise, from the action, the client's error and the number of attempts.
+      after_doubt: see there.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return request()
-        except (GoogleAPICallError, GoogleAuthError, RequestException) as error:
-            status = _status(error)
-            again = status in (429, 500, 502, 503, 504) or isinstance(error, RequestException)
-            if not again or attempt == ATTEMPTS:
-                raise explain(action, error, permission=permission, place=place, attempts=attempt) from error
+        except errors as error:
+            told = explain(action, error, attempt)
+            if attempt == ATTEMPTS or not isinstance(told, CloudError) or not told.may_pass:
+                raise told from error
             wait = FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random() / 2)
-            print(f"  {action}: {_brief(error)}; again in {wait:.0f} s", flush=True)
+            print(f"  {action}: {brief(error)}; again in {wait:.0f} s", flush=True)
             time.sleep(wait)
-            if after_doubt is not None and status != 429:
-                done = call(f"look whether it was carried out ({action})", after_doubt, permission="", place=place)
+            if after_doubt is not None and told.status != 429:
+                looking = f"look whether it was carried out ({action})"
+                done = with_back_off(looking, after_doubt, errors=errors, explain=explain)
                 if done is not None:
                     return done
     raise AssertionError("the last attempt returns or raises")
@@ -153,7 +186,7 @@ def explain(
     action: str, error: Exception, *, permission: str, place: Place, attempts: int = 1
 ) -> InputError | CloudError:
     """The error to raise for a failed call: one line that says what to do."""
-    status, said = _status(error), _brief(error)
+    status, said = _status(error), brief(error)
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     failed = f"could not {action}{tries}"
     if status == 400:
@@ -193,7 +226,7 @@ def _is_auth(error: Exception) -> bool:
 
 def _not_signed_in(action: str, error: Exception) -> CloudError:
     return CloudError(
-        f"{action}: not signed in ({_brief(error)}); run: gcloud auth application-default login "
+        f"{action}: not signed in ({brief(error)}); run: gcloud auth application-default login "
         "(or set GOOGLE_APPLICATION_CREDENTIALS to a key file)",
         status=401,
     )
@@ -209,7 +242,8 @@ def _denied(error: Exception, said: str, permission: str, project: str) -> str:
     return f"permission {needed} is missing; grant {role} ({said})"
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
+    """What an error says, on one line of at most 300 characters."""
     text = getattr(error, "message", None) or str(error) or type(error).__name__
     line = " ".join(str(text).split())
     return line if len(line) <= 300 else f"{line[:297]}..."

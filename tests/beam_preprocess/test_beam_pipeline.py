@@ -93,6 +93,34 @@ def test_the_manifest_describes_the_files(data_set: Any, tmp_path: Path) -> None
     assert sorted(contents(out)) == sorted([manifests.NAME, *(shard.name for shard in manifest.shards)])
 
 
+@pytest.mark.parametrize("count", [1, 1200])
+def test_any_number_of_classes_a_shape_and_a_stride(data_set: Any, tmp_path: Path, count: int) -> None:
+    """Sparse ids, an input that isn't square, 8 pixels a cell, 150 objects in an image."""
+    ids = [7 * i + 3 for i in range(count)]
+    data_set.content["categories"] = [{"id": i, "name": f"class {i}"} for i in reversed(ids)]
+    image = data_set.content["images"][2]
+    x, y = np.random.default_rng(0).uniform(0, 25, (2, 150)).round(3)
+    boxes = np.stack([x, y, 1 + x / 3, 1 + y / 3], axis=1).tolist()
+    data_set.content["annotations"] = [
+        {"id": i, "image_id": image["id"], "category_id": ids[(i * 8) % count], "bbox": box, "iscrowd": 0}
+        for i, box in enumerate(boxes)
+    ]
+    data_set.save()
+    config = PreprocessConfig(image_size=(64, 160), stride=8, train_views=1)
+    manifest = run(data_set, tmp_path / "out", config=config, num_shards=1)
+    assert (manifest.num_classes, manifest.max_objects) == (count, 150)
+    (shard,) = manifest.shards
+    codes = len(code_table(config.map_size, config.heatmap_cutoff).values)
+    with (tmp_path / "out" / shard.name).open("rb") as file:
+        found = {r.image_id: r for r in (decode(data, config.map_size, codes) for data in read_records(file))}
+    targets = found[image["id"]].targets
+    assert targets.object_class.tolist() == [(i * 8) % count for i in range(150)]
+    assert targets.object_cell.max() < 8 * 20 and targets.cell_index.max() < 8 * 20
+    height, width = image["height"], image["width"]
+    zoom = min(64 / height, 160 / width)
+    np.testing.assert_allclose(targets.object_size * 8, np.array(boxes)[:, [3, 2]] * zoom, rtol=0.02)
+
+
 def test_validation_has_one_plain_view(data_set: Any, tmp_path: Path) -> None:
     manifest = run(data_set, tmp_path / "out", split="val", num_shards=2)
     assert manifest.views == 1
@@ -252,7 +280,11 @@ def test_bad_boxes_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) ->
         ({"pipeline_args": ["--no-such-flag=1"]}, "unknown arguments: --no-such-flag=1"),
         ({"pipeline_args": ["stray"]}, "unknown arguments: stray"),
         ({"pipeline_args": ["--runner=DirectRunner"]}, "refused"),
-        ({"pipeline_args": ["--runner=apache_beam.runners.dask.dask_runner.DaskRunner"]}, "refused"),
+        (
+            {"pipeline_args": ["--runner=apache_beam.runners.dask.dask_runner.DaskRunner"]},
+            "refused, because it loses side outputs and finish_bundle results without an error",
+        ),
+        ({"pipeline_args": ["--runner=PrismRunner"]}, "refused, because it downloads a binary"),
     ],
 )
 def test_bad_options_are_input_errors(data_set: Any, tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -276,7 +308,18 @@ def test_a_folder_of_another_split_is_not_touched(data_set: Any, tmp_path: Path)
 
 def test_every_module_that_shapes_records_is_in_their_digest() -> None:
     """A new module belongs in `CODE` unless it is one of these, which don't touch a record's bytes."""
-    driver = {"__init__", "__main__", "check", "config", "errors", "manifest", "options", "output", "pipeline"}
+    driver = {
+        "__init__",
+        "__main__",
+        "check",
+        "config",
+        "dataflow",
+        "errors",
+        "manifest",
+        "options",
+        "output",
+        "pipeline",
+    }
     driver |= {"check_cli", "flags", "inspection", "preview"}
     modules = {path.stem for path in (Path(__file__).parents[2] / "beam_preprocess").glob("*.py")}
     assert {Path(name).stem for name in CODE} == modules - driver - {"progress", "sources"}

@@ -48,6 +48,7 @@ GOOD = (1, "a.jpg", 20, 30)
     [
         ((1, "b.jpg", 20, 30), Reason.DUPLICATE_IMAGE_ID),
         ((2, "a.jpg", 20, 30), Reason.DUPLICATE_FILE_NAME),
+        ((2, "./sub/../a.jpg", 20, 30), Reason.DUPLICATE_FILE_NAME),
         ((2, "../b.jpg", 20, 30), Reason.PATH_OUTSIDE_FOLDER),
         ((2, "/etc/passwd", 20, 30), Reason.PATH_OUTSIDE_FOLDER),
         ((2, "b.jpg", 0, 30), Reason.ZERO_SIZE),

@@ -1,13 +1,21 @@
 """Loopback servers for the real clients, and the flags that every submission needs."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from kfp_server import KubeflowServer
 from vertex_server import VertexServer
 
+from pipeline import training_pipeline
 from pipeline.cli import main
+from pipeline.submission import compiled
+from pipeline.targets import find_target
+from tests.gcs_emulator import GcsEmulator, gcs_emulator
 from trainer import vertex_client
 
 PLACE = ["--project", "my-project", "--region", "us-central1"]
@@ -17,47 +25,66 @@ DATA = [
     *("--train-images", "gs://my-data/train", "--train-annotations", "gs://my-data/train.json"),
     *("--val-images", "gs://my-data/val", "--val-annotations", "gs://my-data/val.json"),
 ]
+IMAGES = "us-central1-docker.pkg.dev/my-project/centernet"
+"""Where images are looked for when --image isn't given."""
 # The full check of a config imports TensorFlow; one test has it on.
 WHAT = ["--target", "vertex-gpu", "--no-config-check", *DATA]
+
+ENDPOINT_WHAT = [
+    *WHAT,
+    *("--image", f"{IMAGES}/python-gpu:0.1.0", "--registry", "vertex://my-project/us-central1/centernet"),
+]
+"""An endpoint has no default image, and no default registry."""
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(autouse=True)
-def nothing_outside_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No credentials of this machine, and no waiting of seconds between attempts."""
-    monkeypatch.setattr(vertex_client, "FIRST_WAIT_SECONDS", 0.01)
-    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
-        monkeypatch.delenv(name, raising=False)
+def spec_of(target: str, **changes: Any) -> dict[str, Any]:
+    """The compiled pipeline of a target with changes; its image is where submissions look for it."""
+    row = find_target(target)
+    image = f"{IMAGES}/{row.image.rpartition('/')[2]}"
+    return compiled(replace(row, **{"image": image, **changes}))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def gcs() -> Iterator[str]:
-    """A storage emulator that holds the data of `DATA`: gs:// of fsspec and of Google's clients go there."""
-    from gcp_storage_emulator.server import create_server
+@pytest.fixture(scope="package", autouse=True)
+def one_compilation_a_target() -> Iterator[None]:
+    """Keeps what `make_pipeline` returned, which is read only, and lets kfp's client read YAML by libyaml.
 
-    server = create_server("127.0.0.1", 0, in_memory=True)
-    server.start()
-    # gcsfs closes idle connections, which the emulator would tell on standard error in the middle of our output.
-    server._api._httpd.handle_error = lambda *_: None
-    address = f"http://127.0.0.1:{server._api._httpd.server_port}"
+    Each compilation is in a thread of its own: kfp looks through the whole stack at each setting of a task, and
+    pytest's is deep.
+    """
+    made: dict[str, Any] = {}
+    make = training_pipeline.make_pipeline
+
+    def kept(target: Any) -> Any:
+        if repr(target) not in made:
+            with ThreadPoolExecutor(1) as thread:
+                made[repr(target)] = thread.submit(make, target).result()
+        return made[repr(target)]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", address)
-        # Otherwise gcsfs asks a gRPC service for the kind of every bucket, which no emulator has: 60 s a bucket.
-        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-        # Nor may anything look for a metadata server, which is outside loopback.
-        patch.setenv("NO_GCE_CHECK", "true")
-        import fsspec
+        patch.setattr(training_pipeline, "make_pipeline", kept)
+        patch.setattr(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        yield
 
-        bucket = fsspec.filesystem("gs", skip_instance_cache=True)
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting of seconds between attempts."""
+    monkeypatch.setattr(vertex_client, "FIRST_WAIT_SECONDS", 0.01)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsEmulator]:
+    """A storage emulator that holds the data of `DATA`; gs:// of fsspec and of Google's clients goes there, with the
+    credentials of an account that only it knows."""
+    with gcs_emulator(tmp_path_factory.mktemp("gcs")) as emulator, emulator.in_this_process() as bucket:
         for name in ("my-data", "my-bucket"):
             bucket.mkdir(name)
         for split in ("train", "val"):
             bucket.pipe_file(f"my-data/{split}.json", b"{}")
             bucket.pipe_file(f"my-data/{split}/1.jpg", b"")
-        yield address
-        fsspec.filesystem("gs").clear_instance_cache()
-    server.stop()
+        yield emulator
 
 
 @pytest.fixture
@@ -66,6 +93,15 @@ def vertex(monkeypatch: pytest.MonkeyPatch) -> Iterator[VertexServer]:
     server = VertexServer()
     monkeypatch.setenv(vertex_client.ENDPOINT_VARIABLE, server.url)
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", server.url)
+    yield server
+    server.stop()
+    assert server.violations == []
+
+
+@pytest.fixture
+def kubeflow() -> Iterator[KubeflowServer]:
+    """A Kubeflow Pipelines API; a request that it would not take fails the test."""
+    server = KubeflowServer()
     yield server
     server.stop()
     assert server.violations == []

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,7 +58,7 @@ STATUS_NAMES = {
 }
 
 
-class LoopbackServer:
+class LoopbackServer(ABC):
     """A server on a free port of 127.0.0.1; subclasses answer in `answer`."""
 
     def __init__(self) -> None:
@@ -71,13 +72,13 @@ class LoopbackServer:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
+    @abstractmethod
     def answer(self, request: Request) -> Any:
         """The JSON-able answer.
 
         Raises:
           Rejected: the service does not accept the request.
         """
-        raise NotImplementedError
 
     def next_fault(self, method: str, path: str, fault: Fault, times: int = 1) -> None:
         """The next requests of this method whose path holds `path` go wrong."""

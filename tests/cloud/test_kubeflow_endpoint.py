@@ -1,29 +1,16 @@
 """submit, schedule, status, list, cancel, logs on an open-source endpoint: kfp's own client against a loopback API."""
 
-from collections.abc import Iterator
+import json
 from typing import Any
 
 import pytest
 from kfp_server import KubeflowServer
-from loopback import Fault
 
-from conftest import WHAT, Run
-from pipeline.submission import compiled
-from pipeline.targets import find_target
-
-REGISTRY = ["--registry", "vertex://my-project/us-central1/centernet"]
-
-
-@pytest.fixture
-def kubeflow() -> Iterator[KubeflowServer]:
-    server = KubeflowServer()
-    yield server
-    server.stop()
-    assert server.violations == []
+from conftest import ENDPOINT_WHAT, Run, spec_of
 
 
 def flags(server: KubeflowServer) -> list[str]:
-    return ["--endpoint", server.url, *WHAT, *REGISTRY]
+    return ["--endpoint", server.url, *ENDPOINT_WHAT]
 
 
 def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
@@ -32,7 +19,12 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
     assert code == 0
     (request,) = kubeflow.sent("POST", "/runs")
     body = request.body
-    assert body["pipeline_spec"] == compiled(find_target("vertex-gpu"))
+    wanted = spec_of("vertex-gpu")
+    for executor in wanted["deploymentSpec"]["executors"].values():
+        for key in ("type", "resourceType"):
+            if "accelerator" in executor["container"].get("resources", {}):
+                executor["container"]["resources"]["accelerator"][key] = "nvidia.com/gpu"
+    assert body["pipeline_spec"] == wanted
     assert body["service_account"] == "trainer"
     assert body["runtime_config"]["pipeline_root"] == "gs://my-bucket/runs"
     values = body["runtime_config"]["parameters"]
@@ -41,13 +33,6 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
     assert values["run_id"] == body["display_name"]
     (run_id,) = kubeflow.runs
     assert f"{kubeflow.url}/#/runs/details/{run_id}" in out
-
-
-@pytest.mark.parametrize("fault", [Fault(status=503), Fault(cut="after"), Fault(cut="before"), Fault(status=429)])
-def test_one_run_whatever_happens(fault: Fault, kubeflow: KubeflowServer, run: Run) -> None:
-    kubeflow.next_fault("POST", "/runs", fault)
-    assert run("submit", *flags(kubeflow))[0] == 0
-    assert len(kubeflow.runs) == 1
 
 
 def detail(name: str, state: str) -> dict[str, Any]:
@@ -59,6 +44,8 @@ def detail(name: str, state: str) -> dict[str, Any]:
     [
         ("SUCCEEDED", [detail("promote", "SUCCEEDED"), detail("hold", "SKIPPED")], 0),
         ("SUCCEEDED", [detail("promote", "SKIPPED"), detail("hold", "SUCCEEDED")], 3),
+        ("SUCCEEDED", [detail("nothing new", "SUCCEEDED"), detail("promote", "SKIPPED")], 0),
+        ("SUCCEEDED", [detail("unchanged", "SKIPPED"), detail("promote", "SKIPPED")], 1),
         ("FAILED", [detail("train", "FAILED")], 1),
         ("CANCELED", [], 1),
     ],
@@ -102,9 +89,31 @@ def test_schedule(kubeflow: KubeflowServer, run: Run) -> None:
     assert run("schedule", "resume", "weekly", *at)[0] == 0
     assert kubeflow.recurring[second]["status"] == "ENABLED"
     assert "weekly  ACTIVE  0 0 3 * * 0" in run("schedule", "list", *at)[1]
-    assert run("schedule", "update", "weekly", "--cron", "0 4 * * 1", *at)[0] == 2
+    assert json.loads(run("schedule", "show", "weekly", *at)[1])["schedule_id"] == second
     assert run("schedule", "delete", "weekly", *at)[0] == 0
     assert kubeflow.recurring == {}
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_an_update_is_a_new_recurring_run_of_the_same(paused: bool, kubeflow: KubeflowServer, run: Run) -> None:
+    run("schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", *flags(kubeflow), "--seed", "4")
+    at = ["--endpoint", kubeflow.url]
+    if paused:
+        run("schedule", "pause", "weekly", *at)
+    ((first, before),) = kubeflow.recurring.items()
+    assert "would update" in run("schedule", "update", "weekly", "--cron", "0 4 * * 1", *at, "--dry-run")[1]
+    assert set(kubeflow.recurring) == {first}
+    assert run("schedule", "update", "weekly", "--cron", "0 4 * * 1", "--max-concurrent-runs", "2", *at)[0] == 0
+    ((second, after),) = kubeflow.recurring.items()
+    assert second != first
+    assert after["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * 1"
+    assert after["max_concurrency"] == 2
+    assert after["mode"] == ("DISABLE" if paused else "ENABLE")
+    for same in ("pipeline_spec", "runtime_config", "description", "experiment_id", "display_name"):
+        assert after[same] == before[same]
+    # And `create` with the new cron finds that there is nothing left to do.
+    create = ["schedule", "create", "--name", "weekly", "--cron", "0 4 * * 1", *flags(kubeflow), "--seed", "4"]
+    assert "unchanged" in run(*create, "--max-concurrent-runs", "2")[1]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +122,10 @@ def test_schedule(kubeflow: KubeflowServer, run: Run) -> None:
         (["--project", "my-project"], "--endpoint"),
         (["--network", "projects/1/global/networks/x"], "--network"),
         (["--registry", ""], "--registry"),
+        (["--image", ""], "--image"),
+        (["--labels", "team=vision"], "--labels"),
+        (["--notify", "owner@example.org"], "--notify"),
+        (["--target", "vertex-tpu-v5e"], "custom job"),
         (["--endpoint", "localhost"], "http://localhost"),
     ],
 )

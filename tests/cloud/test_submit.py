@@ -9,9 +9,7 @@ import pytest
 from loopback import Fault
 from vertex_server import PARENT, VertexServer
 
-from conftest import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, task
-from pipeline.submission import compiled
-from pipeline.targets import find_target
+from conftest import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
 
 SUBMIT = ["submit", *WHERE, *WHAT]
 
@@ -31,7 +29,7 @@ def test_what_arrives(vertex: VertexServer, run: Run) -> None:
     job_id = request.query["pipelineJobId"]
     assert re.fullmatch(r"centernet-training-[0-9a-f]{8}-\d{8}-\d{6}", job_id)
     body = request.body
-    assert body["pipelineSpec"] == compiled(find_target("vertex-gpu"))
+    assert body["pipelineSpec"] == spec_of("vertex-gpu")
     assert body["serviceAccount"] == ACCOUNT
     assert body["network"] == network
     assert body["labels"].pop("content").startswith(job_id.split("-")[2])
@@ -85,7 +83,7 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--target", "vertex-abacus"], ["vertex-abacus", "vertex-gpu"]),
         (["--target", "local"], ["--target local", "pipeline run"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
-        (["--pipeline-root", "/tmp/x"], ["--pipeline-root", "gs://"]),
+        (["--pipeline-root", "runs"], ["--pipeline-root", "gs://"]),
         (["--pipeline-root", ""], ["--pipeline-root", "gs://"]),
         (["--train-images", "/data/train"], ["--train-images /data/train", "gs://"]),
         (["--train-images", "gs://my-data/tarin"], ["--train-images gs://my-data/tarin", "no such folder"]),
@@ -113,6 +111,7 @@ def test_bad_input_sends_nothing(flags: list[str], says: list[str], vertex: Vert
     assert vertex.requests == []
 
 
+@pytest.mark.slow  # imports TensorFlow; tests/pipeline/test_cli.py has the same check of `run`
 def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, vertex: VertexServer, run: Run) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("task: {model: {backbon: {}}}")
@@ -142,8 +141,11 @@ FAILED = [task("train", "FAILED", error={"code": 3, "message": "out of memory"})
     [
         ("SUCCEEDED", PROMOTED, 0, "promoted: v0002 (was v0001)"),
         ("SUCCEEDED", HELD, 3, "held: min_ap 0.4100 < 0.5000"),
-        ("SUCCEEDED", DONE, 0, "nothing new"),
+        ("SUCCEEDED", [task("data-check", "SUCCEEDED"), task("unchanged", "SUCCEEDED")], 0, "nothing new"),
+        ("SUCCEEDED", DONE, 1, "neither promoted nor held"),  # no gate: no decision, which is no success
+        ("SUCCEEDED", [*DONE, task("promote", "SKIPPED")], 1, "neither promoted nor held"),  # an old decision
         ("FAILED", FAILED, 1, "failed in train: out of memory"),
+        ("FAILED", [*DONE, task("gate", "FAILED", error={"message": "lost"})], 1, "failed in gate: lost"),
         ("CANCELLED", [], 1, "cancelled"),
     ],
 )
@@ -162,31 +164,6 @@ def test_wait_ends_with_the_gates_decision(
     assert re.search(r"check the data +RUNNING", out), "task states are streamed"
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault(status=429),
-        Fault(status=503),
-        Fault(status=500),
-        Fault(cut="before"),
-        Fault(cut="after"),
-        Fault(seconds=1.0),  # a time-out on our side; the service did it
-    ],
-    ids=["429", "503", "500", "cut before", "cut after", "time-out"],
-)
-def test_one_job_whatever_happens(
-    fault: Fault, vertex: VertexServer, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if fault.seconds:
-        monkeypatch.setattr("trainer.vertex_client.CALL_SECONDS", 0.3)
-    vertex.next_fault("POST", "pipelineJobs", fault, times=2)
-    code, out, _ = run(*SUBMIT)
-    assert code == 0
-    assert len(vertex.jobs) == 1
-    assert len({request.query["pipelineJobId"] for request in vertex.sent("POST")}) == 1, "every retry has the same id"
-    assert next(iter(vertex.jobs)).rpartition("/")[2] in out
-
-
 def test_the_answer_is_lost_and_so_is_the_look(vertex: VertexServer, run: Run) -> None:
     """Created, connection cut, the look cut too: the second attempt meets its own job (409) and takes it."""
     vertex.next_fault("POST", "pipelineJobs", Fault(cut="after"))
@@ -195,73 +172,6 @@ def test_the_answer_is_lost_and_so_is_the_look(vertex: VertexServer, run: Run) -
     assert code == 0
     assert len(vertex.jobs) == 1
     assert len(vertex.sent("POST")) == 2
-
-
-DISABLED = {
-    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-    "reason": "SERVICE_DISABLED",
-    "domain": "googleapis.com",
-    "metadata": {"service": "aiplatform.googleapis.com"},
-}
-DENIED = (
-    "Permission 'aiplatform.pipelineJobs.create' denied on resource '//aiplatform.googleapis.com/projects/my-project'"
-)
-
-
-@pytest.mark.parametrize(
-    ("fault", "code", "says"),
-    [
-        (Fault(status=401), 1, ["not signed in", "gcloud auth application-default login"]),
-        (Fault(status=403, message=DENIED), 1, ["aiplatform.pipelineJobs.create", "roles/aiplatform.user"]),
-        (Fault(status=403, message="no"), 1, ["aiplatform.pipelineJobs.create", "roles/aiplatform.user"]),
-        (
-            Fault(status=403, message="You do not have permission iam.serviceAccounts.actAs on trainer@"),
-            1,
-            ["iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser"],
-        ),
-        (
-            Fault(status=403, message="off", details=(DISABLED,)),
-            1,
-            ["gcloud services enable aiplatform.googleapis.com --project my-project"],
-        ),
-        (Fault(status=404), 1, ["us-central1", "my-project", "not found"]),
-        (Fault(status=400, message="bad machine type"), 2, ["rejects it", "bad machine type"]),
-    ],
-)
-def test_errors_that_no_retry_helps(fault: Fault, code: int, says: list[str], vertex: VertexServer, run: Run) -> None:
-    vertex.next_fault("POST", "pipelineJobs", fault)
-    got, _, err = run(*SUBMIT)
-    assert got == code
-    assert err.count("\n") == 1
-    for part in says:
-        assert part in err
-    assert len(vertex.sent("POST")) == 1
-    assert vertex.jobs == {}
-
-
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [
-        (Fault(status=429, message="Quota exceeded for custom_model_training_nvidia_a100_gpus"), "a100_gpus"),
-        (Fault(status=503), "503"),
-        (Fault(cut="before"), "no answer"),
-    ],
-    ids=["429", "503", "cut"],
-)
-def test_gives_up_after_six_attempts(fault: Fault, says: str, vertex: VertexServer, run: Run) -> None:
-    vertex.next_fault("POST", "pipelineJobs", fault, times=6)
-    code, _, err = run(*SUBMIT)
-    assert code == 1
-    assert "after 6 attempts" in err
-    assert says in err
-    assert len(vertex.sent("POST")) == 6
-
-
-def test_no_server_at_all(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM", "http://127.0.0.1:1")
-    code, _, err = run(*SUBMIT)
-    assert code == 1
-    assert "no answer from http://127.0.0.1:1" in err
 
 
 def test_another_region_is_another_place(vertex: VertexServer, run: Run) -> None:

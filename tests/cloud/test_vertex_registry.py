@@ -9,6 +9,7 @@ from loopback import Fault
 from vertex_server import PARENT, VertexServer
 
 from beam_preprocess.errors import InputError
+from tests.gcs_emulator import GcsEmulator
 from trainer.registry import ChampionMoved, Registry, RegistryError, open_registry
 from trainer.vertex_registry import SERVING_IMAGE
 
@@ -17,7 +18,7 @@ FACTS = {"ap": 0.54681, "data_digest": "ab" * 32, "model_digest": "cd" * 32, "ru
 
 
 @pytest.fixture
-def model(gcs: str) -> str:
+def model(gcs: GcsEmulator) -> str:
     bucket = fsspec.filesystem("gs")
     bucket.pipe_file("my-bucket/runs/1/saved_model/saved_model.pb", b"model")
     return "gs://my-bucket/runs/1/saved_model"
@@ -126,7 +127,7 @@ def test_versions_of_others(vertex: VertexServer, registry: Registry, model: str
         registry.version("9")
 
 
-@pytest.mark.parametrize(("folder", "says"), [("/tmp/model", "gs://"), ("gs://my-bucket/nothing", "saved_model.pb")])
+@pytest.mark.parametrize(("folder", "says"), [("saved_model", "gs://"), ("gs://my-bucket/nothing", "saved_model.pb")])
 def test_models_that_cannot_be_published(folder: str, says: str, vertex: VertexServer, registry: Registry) -> None:
     with pytest.raises(InputError, match=says):
         registry.publish(folder, FACTS, key="a")

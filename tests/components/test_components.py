@@ -3,6 +3,10 @@
 import ast
 import hashlib
 import json
+import os
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from components.gate import gate
 from components.hold import hold
 from components.promote import promote
 from components.resolve_champion import resolve_champion
-from components.stage import stage
+from components.stage import CORES, TIMEOUT, cores, stage
 from trainer.coco_metrics import METRIC_NAMES
 from trainer.decision import read_decision
 from trainer.evaluation import Evaluation, NoEvaluation, read_evaluation
@@ -50,6 +54,56 @@ def test_stage_leaves_the_backends_place_without_a_work_dir() -> None:
     artifact = dsl.Artifact(uri="backend/x")
     with stage("train", artifact, "") as output:
         assert output == "backend/x"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("time.sleep(60)", ["error: stage slow took longer than its limit of 0.3 s", "timeout_hours", "line 6"]),
+        # PyDLL keeps the interpreter's lock: no Python code can say anything.
+        ("ctypes.PyDLL(None).sleep(60)", ["Timeout (0:00:00.6", "line 6"]),
+    ],
+    ids=["in Python", "in native code that keeps the lock"],
+)
+def test_a_stage_over_its_limit_ends_the_process(body: str, says: list[str]) -> None:
+    program = f"""
+import ctypes, time
+from types import SimpleNamespace
+from components import stage
+stage.GRACE_SECONDS = 0.3
+with stage.stage("slow", SimpleNamespace(uri="x", metadata=dict()), ""): {body}
+print("came to its end")
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, TIMEOUT: "0.3"},
+        cwd=FOLDER.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert process.returncode == 1
+    assert process.stdout == ""
+    for text in says:
+        assert text in process.stderr
+
+
+def test_a_stage_within_its_limit_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TIMEOUT, "30")
+    artifact = dsl.Artifact(uri="backend/x")
+    with stage("train", artifact, ""):
+        assert any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+    assert artifact.metadata["seconds"] < 30
+    assert not any(isinstance(t, threading.Timer) and not t.finished.is_set() for t in threading.enumerate())
+
+
+@pytest.mark.parametrize(("asked", "found"), [(None, 1), ("1", 1), ("100000", os.cpu_count())])
+def test_cores(asked: str | None, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CORES, raising=False)
+    if asked:
+        monkeypatch.setenv(CORES, asked)
+    assert cores() == found
 
 
 def saved_model(folder: Path, content: bytes = b"model") -> str:

@@ -6,6 +6,7 @@ run finds. The tests share one first run, so xdist keeps them in one process.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,29 @@ def test_a_run_on_the_same_ends_after_the_data_check(first: Ran) -> None:
     assert stage_lines(process.stdout) == ["check the data", "anything new", "nothing new"]
     assert "nothing new: data, configuration and image" in process.stdout
     assert "notify    me@example.org: nothing new" in process.stdout
+
+
+@pytest.mark.slow
+def test_a_second_run_on_the_same_takes_the_results_of_the_first(first: Ran) -> None:
+    """Records, weights, model and evaluation; but data, champion and decision are looked at again."""
+    made = first.latest
+    flags = ["run", "--coco-dir", "coco", "--config", "tiny.yaml", "--registry", "registry-again"]
+    process = pipeline(first.folder, *flags)
+    assert process.returncode == 0, process.stdout + process.stderr
+    lines = {line[:20].strip(): line for line in process.stdout.splitlines() if re.search(r" \d+\.\d s\b", line)}
+    stages = {"preprocess train": "preprocess-train", "preprocess val": "preprocess-val", "train": "train"}
+    stages |= {"export": "export", "evaluate candidate": "evaluate-candidate"}
+    for stage in in_order(stage_lines(process.stdout)):
+        where = f"reused from {(made / 'stages').relative_to(first.folder)}/{stages.get(stage)}"
+        assert lines[stage].endswith(where) is (stage in stages), lines[stage]
+    assert "decision  promoted: v0001" in process.stdout
+    assert first.latest != made
+    assert (first.latest / "saved_model").resolve() == made / "stages" / "export"
+    assert (first.latest / "predictions.json").read_bytes() == (made / "predictions.json").read_bytes()
+    process = pipeline(first.folder, *flags, "--no-cache")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "reused" not in process.stdout
+    assert (first.latest / "saved_model").resolve() == first.latest / "stages" / "export"
 
 
 @pytest.mark.slow

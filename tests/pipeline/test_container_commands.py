@@ -4,85 +4,17 @@ No container engine is needed: the image holds this repository and this environm
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from containers import execute
 from golden import compiled
-
-from pipeline.targets import TARGETS
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def specs() -> dict[str, dict[str, Any]]:
-    return {name: compiled(TARGETS[name]) for name in ("vertex-gpu", "vertex-multinode-gpu")}
-
-
-def execute(
-    spec: dict[str, Any],
-    component: str,
-    folder: Path,
-    parameters: dict[str, Any],
-    artifacts: dict[str, dict[str, Any]] | None = None,
-    **environment: str,
-) -> tuple[subprocess.CompletedProcess[str], dict[str, Any] | None]:
-    """The finished process, and the content of its executor_output.json, None if it wrote none."""
-    declared = spec["components"][f"comp-{component}"]
-    container = spec["deploymentSpec"]["executors"][declared["executorLabel"]]["container"]
-    env = {entry["name"]: entry["value"] for entry in container.get("env", [])}
-    command, args = container["command"], container["args"]
-    pools = (
-        declared["inputDefinitions"]["parameters"].get("worker_pool_specs") if "inputDefinitions" in declared else {}
-    )
-    if pools:  # a custom job: every replica of a pool runs the pool's command
-        pool = pools["defaultValue"][
-            1 if '"workerpool1"' in environment.get("CLUSTER_SPEC", "").split("task")[-1] else 0
-        ]
-        command, args = pool["container_spec"]["command"], pool["container_spec"]["args"]
-        env = {entry["name"]: entry["value"] for entry in pool["container_spec"].get("env", [])}
-    output = folder / "executor_output.json"
-    outputs = declared.get("outputDefinitions", {})
-    content = {
-        "inputs": {
-            "parameterValues": parameters,
-            "artifacts": {name: {"artifacts": [a]} for name, a in (artifacts or {}).items()},
-        },
-        "outputs": {
-            "parameters": {name: {"outputFile": str(folder / name)} for name in outputs.get("parameters", {})},
-            "artifacts": {
-                name: {
-                    "artifacts": [
-                        {"name": name, "type": facts["artifactType"], "uri": str(folder / name), "metadata": {}}
-                    ]
-                }
-                for name, facts in outputs.get("artifacts", {}).items()
-                if name != "gcp_resources"
-            },
-            "outputFile": str(output),
-        },
-    }
-    text = json.dumps(content)
-    argv = [part.replace("{{$.json_escape[1]}}", text).replace("{{$}}", text) for part in [*command, *args]]
-    process = subprocess.run(
-        argv,
-        cwd=folder,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            **env,
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return process, json.loads(output.read_text()) if output.exists() else None
+    return {name: compiled(name) for name in ("vertex-gpu", "vertex-multinode-gpu")}
 
 
 RUN = {

@@ -15,7 +15,7 @@ from pipeline.targets import TARGETS
 @pytest.mark.parametrize("case", CASES)
 def test_specs_are_the_golden_ones(case: str) -> None:
     path = FOLDER / f"{case}.json"
-    found = text(CASES[case])
+    found = text(case)
     difference = difflib.unified_diff(
         path.read_text().splitlines(keepends=True), found.splitlines(keepends=True), str(path), "compiled"
     )
@@ -27,7 +27,7 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 def pools(case: str) -> list[dict[str, Any]]:
-    declared = compiled(CASES[case])["components"]["comp-train"]["inputDefinitions"]["parameters"]
+    declared = compiled(case)["components"]["comp-train"]["inputDefinitions"]["parameters"]
     found: list[dict[str, Any]] = declared["worker_pool_specs"]["defaultValue"]
     return found
 

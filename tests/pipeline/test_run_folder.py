@@ -9,6 +9,8 @@ import pytest
 from beam_preprocess.errors import InputError
 from pipeline import run_folder
 
+EARLIER = Path("../earlier/stages")
+"""Of the run whose checkpoint is reused."""
 ARGUMENTS = {"train_images": "/data/train", "config": "gate: {}\n", "seed": 3}
 
 
@@ -16,10 +18,16 @@ def finished(folder: run_folder.RunFolder) -> None:
     report = folder.stages / "report"
     report.mkdir()
     (report / "report.html").write_text("<html>")
-    (report / "summary.json").write_text(json.dumps({"ap": 0.5, "seconds": {"train": 1.0}}))
-    for stage in ("export", "train", "evaluate-candidate"):
-        (folder.stages / stage).mkdir()
-    (folder.stages / "evaluate-candidate" / "predictions.json").write_text("[]")
+    for stage in (folder.stages / "export", folder.stages / "evaluate-candidate", EARLIER / "train"):
+        (folder.path / stage).mkdir(parents=True)
+    predictions = folder.stages / "evaluate-candidate" / "predictions.json"
+    predictions.write_text("[]")
+    paths = {
+        "model": str(folder.stages / "export"),
+        "checkpoint": str(folder.path / EARLIER / "train"),
+        "predictions": str(predictions),
+    }
+    (report / "summary.json").write_text(json.dumps({"ap": 0.5, "seconds": {"train": 1.0}, "paths": paths}))
 
 
 def test_create_and_resume_give_the_same_arguments(tmp_path: Path) -> None:
@@ -47,10 +55,12 @@ def test_finish_puts_the_result_on_top(tmp_path: Path) -> None:
     finished(folder)
     for _ in range(2):  # a resumed run finishes again
         summary = folder.finish({"train": 2.0, "total": 3.0})
-    assert summary == json.loads(folder.summary.read_text()) == {"ap": 0.5, "seconds": {"train": 2.0, "total": 3.0}}
+    assert summary == json.loads(folder.summary.read_text())
+    assert (summary["ap"], summary["seconds"]) == (0.5, {"train": 2.0, "total": 3.0})
     assert folder.report.read_text() == "<html>"
     assert (folder.path / "saved_model").resolve() == folder.stages / "export"
-    assert (folder.path / "checkpoint").resolve() == folder.stages / "train"
+    assert (folder.path / "checkpoint").resolve() == tmp_path / "earlier" / "stages" / "train"
+    assert os.readlink(folder.path / "saved_model") == "stages/export", "relative: the parent folder can be moved"
     assert json.loads((folder.path / "predictions.json").read_text()) == []
     assert not [path for path in folder.path.iterdir() if path.name.startswith(".")]
 

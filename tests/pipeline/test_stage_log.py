@@ -50,6 +50,18 @@ def test_one_line_a_stage_with_its_last_result(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == TEXT
 
 
+def test_a_stage_that_kfp_took_from_its_cache(tmp_path: Path) -> None:
+    hit = "21:00:00.100 - INFO - Task train cache hit (key=0123456789ab); skipping execution.\n"
+    terminal = io.StringIO()
+    with StageLog(tmp_path / "log", NAMES, verbose=False, origin=lambda key: f"runs/1/{key}", terminal=terminal) as log:
+        log.write(stage("preprocess-2", ["result: 6 images"]) + hit + stage("gate", []))
+    lines = terminal.getvalue().splitlines()
+    assert lines[1].split() == ["train", "0.0", "s", "reused", "from", "runs/1/0123456789ab"]
+    assert lines[2].endswith(" s"), "the next stage isn't"
+    assert log.reused == {"train": "runs/1/0123456789ab"}
+    assert list(log.seconds) == ["preprocess val", "train", "gate"]
+
+
 def test_verbose_shows_everything(tmp_path: Path) -> None:
     _, shown = read(tmp_path, [TEXT], verbose=True)
     assert "noise" in shown

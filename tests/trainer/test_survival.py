@@ -106,6 +106,20 @@ def test_only_torn_checkpoints_are_no_checkpoint(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out.count("torn and skipped") == 2
 
 
+@pytest.mark.parametrize("kept", [0, 20, 60])
+def test_a_torn_list_of_checkpoints_is_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: int) -> None:
+    """TensorFlow takes such a folder for empty, or stops with a ValueError: hours of training would be lost."""
+    saved = tf.train.CheckpointManager(tf.train.Checkpoint(x=tf.Variable(1.0)), str(tmp_path), max_to_keep=3)
+    prefixes = [saved.save(step) for step in (8, 10, 12)]
+    torn = tmp_path / "checkpoint"
+    torn.write_bytes(torn.read_bytes()[:kept])
+    assert checkpoints.newest_whole(str(tmp_path), repair=False) == prefixes[-1]
+    assert torn.stat().st_size == kept, "who only looks writes nothing"
+    assert checkpoints.newest_whole(str(tmp_path), repair=True) == prefixes[-1]
+    assert "checkpoint is torn: looked for the checkpoints themselves" in capsys.readouterr().out
+    assert tf.train.get_checkpoint_state(str(tmp_path)).all_model_checkpoint_paths == prefixes
+
+
 @pytest.mark.slow
 def test_one_seed_gives_one_result_and_another_another(records_folder: Path, tmp_path: Path) -> None:
     made = {}
@@ -118,6 +132,7 @@ def test_one_seed_gives_one_result_and_another_another(records_folder: Path, tmp
     assert all((made["a"][name] != made["c"][name]).any() for name in kernels)
 
 
+@pytest.mark.slow
 def test_the_wait_for_data_is_measured(records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against an input that takes half a second a batch: most of the time is waiting."""
     from trainer import input_pipeline

@@ -1,6 +1,7 @@
 """The loss and the step, held against Model Garden's own task on the same boxes."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from official.projects.centernet.tasks.centernet import CenterNetTask as Shipped
 
 from trainer import input_pipeline
 from trainer.config import parse_config
-from trainer.experiment import build_experiment
+from trainer.experiment import CenterNetTask, build_experiment
 from trainer.task import Task, with_clipping
 
 BATCH, MOST = 4, 6
@@ -22,6 +23,14 @@ BATCH, MOST = 4, 6
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+def case_task(records: Path) -> CenterNetTask:
+    """The `task:` section of the tiny configuration for these records."""
+    experiment = build_experiment(parse_config(TINY_CONFIG))
+    experiment.task.model.num_classes = CLASSES
+    experiment.task.train_data.input_path = str(records)
+    return experiment.task
 
 
 @pytest.fixture(scope="module")
@@ -56,20 +65,37 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-def _shipped_losses(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+def _shipped(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> tuple[ShippedTask, dict[str, Any]]:
     config = shipped_config.CenterNetTask()
     config.model.num_classes, config.model.input_size = CLASSES, [*SIZE, 3]
     config.model.max_num_instances, config.losses.class_offset = MOST, 0
     task = ShippedTask(config)
     task._net_down_scale = 4
-    labels = {
+    return task, {
         "boxes": tf.constant(boxes),
         "classes": tf.constant(case["classes"], tf.int32),
         "groundtruths": {"num_detections": tf.constant(counts)},
         "unpad_image_shapes": tf.constant([[*SIZE, 3]] * BATCH),
     }
+
+
+def _shipped_losses(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+    task, labels = _shipped(case, boxes, counts)
     found = tf.function(lambda: task.build_losses(case["heads"], labels))()
     return {name: float(value) for name, value in found.items()}
+
+
+def _shipped_gradients(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> dict[str, list[tf.Tensor]]:
+    task, labels = _shipped(case, boxes, counts)
+
+    @tf.function
+    def gradients(heads: dict[str, list[tf.Tensor]]) -> dict[str, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            tape.watch(heads)
+            loss = task.build_losses(heads, labels)["total_loss"]
+        return tape.gradient(loss, heads)
+
+    return gradients(case["heads"])
 
 
 def test_losses_are_model_gardens_where_it_is_right(case: dict[str, Any]) -> None:
@@ -81,6 +107,20 @@ def test_losses_are_model_gardens_where_it_is_right(case: dict[str, Any]) -> Non
     # Cells below the cut-off are not stored: 1e-3 at most.
     np.testing.assert_allclose(ours["ct_loss"], shipped["ct_loss"], rtol=1e-3)
     np.testing.assert_allclose(ours["total_loss"], shipped["total_loss"], rtol=1e-3)
+
+
+def test_gradients_are_model_gardens_where_it_is_right(case: dict[str, Any]) -> None:
+    """With respect to every output of the network."""
+    with tf.GradientTape() as tape:
+        tape.watch(case["heads"])
+        loss = case["task"].build_losses(case["heads"], case["labels"])["total_loss"]
+    ours = tape.gradient(loss, case["heads"])
+    shipped = _shipped_gradients(case, np.maximum(case["boxes"], 0), case["counts"])
+    for name in ("ct_offset", "ct_size"):
+        np.testing.assert_allclose(ours[name][0], shipped[name][0], rtol=1e-5, atol=1e-8)
+        assert np.abs(shipped[name][0]).max() > 0
+    # A cell that isn't stored has (1 - value)^4 between 1 and 1 - 4e-3.
+    np.testing.assert_allclose(ours["ct_heatmaps"][0], shipped["ct_heatmaps"][0], rtol=5e-3, atol=1e-7)
 
 
 def test_padding_is_harmless_where_model_garden_fails(case: dict[str, Any]) -> None:
@@ -146,7 +186,8 @@ def test_two_replicas_have_the_loss_of_the_global_batch(case: dict[str, Any]) ->
     assert float(strategy.reduce("SUM", parts, axis=None)) == pytest.approx(whole, rel=1e-5)
 
 
-def test_the_step_compiles_under_xla(case: dict[str, Any]) -> None:
+@pytest.mark.slow
+def test_the_compiled_step_has_the_same_loss(case: dict[str, Any]) -> None:
     """Model Garden's fails: nearest upsampling has no gradient kernel there."""
     task = copy.copy(case["task"])
     # XLA draws other random numbers than TensorFlow's kernels.
@@ -162,6 +203,78 @@ def test_the_step_compiles_under_xla(case: dict[str, Any]) -> None:
         step = tf.function(lambda x, m=model, o=optimizer: task.train_step(x, m, o)[task.loss], jit_compile=compiled)
         losses.append(float(step((case["image"], case["labels"]))))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_whole_step_compiles_without_a_dynamic_shape(case: dict[str, Any]) -> None:
+    """Augmentation, targets, losses, gradient, clipping and Adam: one program, whatever is in a batch."""
+    experiment, task = case["experiment"], copy.copy(case["task"])
+    tf_keras.utils.set_random_seed(7)
+    model = task.build_model()
+    config = with_clipping(experiment.trainer.optimizer_config, experiment.task.gradient_clip_norm)
+    optimizer = task.create_optimizer(config, experiment.runtime)
+    optimizer._create_all_weights(model.trainable_variables)
+    task.step = tf.Variable(3, dtype=tf.int64)
+    step = tf.function(lambda x: task.train_step(x, model, optimizer)[task.loss], jit_compile=True)
+    before = [v.numpy() for v in model.trainable_variables]
+    inputs = (case["image"], case["labels"])
+    assert all(np.isfinite([float(step(inputs)) for _ in range(3)]))  # the warm-up's first rate is 0
+    assert any((a != v.numpy()).any() for a, v in zip(before, model.trainable_variables, strict=True))
+    assert step.experimental_get_tracing_count() == 1
+    program = step.experimental_get_compiler_ir(inputs)(stage="hlo")
+    assert "convolution(" in program
+    assert "[<=" not in program, "a dimension that is only bounded"
+    assert "custom-call" not in program
+
+
+def test_two_replicas_are_shown_what_one_device_is(case: dict[str, Any]) -> None:
+    """A draw belongs to its image: no two on different replicas share one, and their number changes none."""
+    from trainer.augmentation import augment
+
+    config, step = case["experiment"].task.augmentation, tf.constant(5, tf.int64)
+    picture = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
+    labels = case["labels"]._replace(valid=tf.constant([[0, 0, *SIZE]] * BATCH))
+    same = tf.repeat(picture, BATCH, axis=0), labels
+    alone = augment(*same, config, 0, step, SIZE[1] // 4)[0].numpy()
+    for one in range(BATCH):
+        for other in range(one):
+            assert np.abs(alone[one] - alone[other]).max() > 1, "one picture, two ids: two draws"
+    strategy = tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices("CPU")][:2])
+
+    def share(context: Any) -> Any:
+        start = context.replica_id_in_sync_group * 2
+        return tf.nest.map_structure(lambda t: t[start : start + 2], same)
+
+    inputs = strategy.experimental_distribute_values_from_function(share)
+    shown = tf.function(lambda x: strategy.run(lambda y: augment(*y, config, 0, step, SIZE[1] // 4)[0], args=(x,)))(
+        inputs
+    )
+    np.testing.assert_allclose(np.concatenate([v.numpy() for v in shown.values]), alone, atol=1e-3)
+
+
+def test_a_resumed_run_is_shown_what_an_undisturbed_one_is_and_nothing_again(records_folder: Path) -> None:
+    """Model Garden's input starts over, with the same draws."""
+    from trainer.augmentation import augment
+
+    task, manifest = case_task(records_folder), input_pipeline.load_manifest(str(records_folder))
+
+    def shown(first_step: int, steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        reader = Task(task, manifest, first_step)
+        pictures = []
+        for number, (image, labels) in enumerate(reader.build_inputs(task.train_data).take(steps), first_step):
+            seen, labels = augment(image, labels, task.augmentation, 0, tf.constant(number, tf.int64), SIZE[1] // 4)
+            pictures.append((labels.image_id.numpy(), seen.numpy()))
+        return pictures
+
+    whole, resumed = shown(0, 10), shown(6, 4)
+    for (ids, pictures), (again, others) in zip(whole[6:], resumed, strict=True):
+        np.testing.assert_array_equal(ids, again)
+        np.testing.assert_array_equal(pictures, others)
+    # Views 0 and 1 take turns: steps 0 to 2 and 5 to 7 hold the same pictures.
+    earlier = [(i, p) for ids, pictures in whole[:6] for i, p in zip(ids, pictures, strict=True)]
+    later = [(i, p) for ids, pictures in resumed for i, p in zip(ids, pictures, strict=True)]
+    pairs = [(p, q) for i, p in later for j, q in earlier if i == j]
+    assert pairs
+    assert not any((p == q).all() for p, q in pairs)
 
 
 def test_augmentation_repeats_after_a_resume_and_varies_by_step(case: dict[str, Any]) -> None:

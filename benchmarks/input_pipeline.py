@@ -1,0 +1,211 @@
+"""Images/s a core of the training input: ours, Model Garden's parser with the reference recipe, and bare JPEG decoding.
+
+    python benchmarks/input_pipeline.py
+    python benchmarks/input_pipeline.py --image-folder photos --images 64 --repeats 9
+
+One core (the process is pinned to it), CPU seconds and not the clock, the sides in turn in one run. Ours reads records
+of 512 x 512 views and gives uint8 images with padded targets; Model Garden's reads the original images and does crop,
+flip, colours, scaling and normalisation; its centre targets come later, in its step, and are not counted here. What
+ours left to the device, flip, colours and normalisation, is timed on this core too.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+VIEWS = 8
+CLASSES = 80
+
+
+def write_examples(path: Path, images: Path, annotations: Path) -> None:
+    """The original images as Model Garden's decoder reads them: tf.train.Example, boxes normalised."""
+    import tensorflow as tf
+
+    def feature(**values: list[Any]) -> tf.train.Feature:
+        ((kind, value),) = values.items()
+        message = {"bytes": tf.train.BytesList, "int64": tf.train.Int64List, "float": tf.train.FloatList}[kind]
+        return tf.train.Feature(**{f"{kind}_list": message(value=value)})
+
+    data = json.loads(annotations.read_text())
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for image in data["images"]:
+            height, width = image["height"], image["width"]
+            found = [a for a in data["annotations"] if a["image_id"] == image["id"]]
+            boxes = [a["bbox"] for a in found]
+            features = {
+                "image/encoded": feature(bytes=[(images / image["file_name"]).read_bytes()]),
+                "image/height": feature(int64=[height]),
+                "image/width": feature(int64=[width]),
+                "image/source_id": feature(bytes=[str(image["id"]).encode()]),
+                "image/object/bbox/xmin": feature(float=[x / width for x, _, _, _ in boxes]),
+                "image/object/bbox/xmax": feature(float=[min((x + w) / width, 1.0) for x, _, w, _ in boxes]),
+                "image/object/bbox/ymin": feature(float=[y / height for _, y, _, _ in boxes]),
+                "image/object/bbox/ymax": feature(float=[min((y + h) / height, 1.0) for _, y, _, h in boxes]),
+                "image/object/class/label": feature(int64=[a["category_id"] for a in found]),
+                "image/object/area": feature(float=[w * h for _, _, w, h in boxes]),
+                "image/object/is_crowd": feature(int64=[0] * len(boxes)),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+
+def model_garden(examples: Path, images: int, batch: int) -> Any:
+    """Its own task's input, with the keys of the published GPU file."""
+    from official.projects.centernet.configs import centernet
+    from official.projects.centernet.tasks.centernet import CenterNetTask
+
+    config = centernet.CenterNetTask()
+    config.model.input_size = [512, 512, 3]
+    data = config.train_data
+    data.input_path, data.global_batch_size, data.dtype = str(examples), batch, "float16"
+    # Its default of 10,000 would only take memory: all images are in the buffer on both sides.
+    data.shuffle_buffer_size = images
+    parser = data.parser
+    parser.aug_rand_hflip = parser.aug_rand_hue = parser.aug_rand_brightness = True
+    parser.aug_rand_contrast = parser.aug_rand_saturation = parser.odapi_augmentation = True
+    parser.aug_scale_min, parser.aug_scale_max = 0.6, 1.3
+    return CenterNetTask(config).build_inputs(data)
+
+
+def settled() -> float:
+    """CPU seconds of this process, once nothing runs ahead any more: all prefetch buffers are full.
+
+    Read before and after taking some images, it gives what just as many images cost.
+    """
+    quiet, before = 0, time.process_time()
+    while quiet < 3:
+        time.sleep(0.15)
+        now = time.process_time()
+        quiet, before = (quiet + 1 if now - before < 0.003 else 0), now
+    return before
+
+
+def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int]]:
+    """By name: a call that takes some images through, and returns how many."""
+    import tensorflow as tf
+
+    from beam_preprocess import records, targets
+    from beam_preprocess.config import PreprocessConfig
+    from beam_preprocess.pipeline import preprocess
+    from beam_preprocess.tfrecord import read_records
+    from benchmarks.preprocess import annotate, make_data
+    from trainer import augmentation, input_pipeline
+    from trainer.experiment import Augmentation, RecordsConfig
+
+    if flags.image_folder:
+        from PIL import Image
+
+        images, found = Path(flags.image_folder), []
+        for path in sorted(images.glob("*.[jJ][pP]*"))[: flags.images]:
+            with Image.open(path) as picture:
+                found.append((path.name, picture.height, picture.width))
+        annotations, count = annotate(folder, found, flags.boxes), len(found)
+    else:
+        images, count = folder / "images", flags.images
+        annotations = make_data(folder, count, (480, 640), count, flags.boxes)
+    config = PreprocessConfig(train_views=VIEWS)
+    print(f"preparing {count} images x {VIEWS} views", file=sys.stderr, flush=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        preprocess(
+            images=str(images),
+            annotations=str(annotations),
+            split="train",
+            output=str(folder / "records"),
+            config=config,
+        )
+    write_examples(folder / "examples.tfrecord", images, annotations)
+
+    manifest = input_pipeline.load_manifest(str(folder / "records"))
+    reading = RecordsConfig(input_path=str(folder / "records"), global_batch_size=flags.batch)
+    ours = iter(input_pipeline.train_dataset(reading, manifest))
+    shipped = iter(model_garden(folder / "examples.tfrecord", count, flags.batch))
+    codes = len(targets.code_table(config.map_size, config.heatmap_cutoff).values)
+    jpegs = []
+    for path in sorted((folder / "records").glob("*.tfrecord")):
+        with path.open("rb") as file:
+            jpegs += [records.decode(data, config.map_size, codes).image for data in read_records(file)]
+    decoded = tf.data.Dataset.from_tensor_slices(jpegs).map(
+        lambda data: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+    )
+    # An epoch over all views on our side, so that the same bytes are decoded; Model Garden has the originals only.
+    own_batches, shipped_batches = count * VIEWS // flags.batch, max(4 * count // flags.batch, 1)
+    settings = Augmentation()
+
+    @tf.function
+    def on_device(image: tf.Tensor, labels: Any) -> tf.Tensor:
+        image, _ = augmentation.augment(image, labels, settings, 0, tf.constant(1, tf.int64), 128)
+        return input_pipeline.normalize(image)
+
+    kept = next(ours)
+
+    def take(iterator: Any, batches: int) -> int:
+        for _ in range(batches):
+            next(iterator)
+        return batches * flags.batch
+
+    def decode_all() -> int:
+        return int(decoded.reduce(0, lambda seen, image: seen + tf.minimum(tf.shape(image)[0], 1)))
+
+    def augment_some() -> int:
+        for _ in range(8):
+            on_device(*kept)
+        return 8 * flags.batch
+
+    size = sum(map(len, jpegs)) / len(jpegs) / 1e3
+    print(
+        f"{count} images, {count * VIEWS} views of 512 x 512 ({size:.0f} kB of JPEG each), "
+        f"{flags.boxes} boxes an image, {CLASSES} classes, batch {flags.batch}"
+    )
+    return {
+        "ours": lambda: take(ours, own_batches),
+        "bare decoding of the same bytes": decode_all,
+        "Model Garden's parser": lambda: take(shipped, shipped_batches),
+        "flip, colours, normalisation (ours, on the device)": augment_some,
+    }
+
+
+def main() -> None:
+    """Prints images a CPU second of each side, and the two ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=64, help="how many (default %(default)s)")
+    parser.add_argument("--image-folder", help="JPEGs to use instead of generated ones of 640 x 480")
+    parser.add_argument("--boxes", type=int, default=7, help="an image (default %(default)s, as COCO has)")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=7)
+    flags = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        calls = sides(Path(folder), flags)
+        rates: dict[str, list[float]] = {name: [] for name in calls}
+        for repeat in range(-1, flags.repeats):
+            print(f"repeat {repeat + 1} of {flags.repeats} (0: warm-up)", file=sys.stderr, flush=True)
+            for name, call in calls.items():
+                start = settled()
+                images = call()
+                if repeat >= 0:
+                    rates[name].append(images / (settled() - start))
+    print(f"images a CPU second on one core, median of {flags.repeats} (lowest, highest)")
+    for name, values in rates.items():
+        print(f"{name:<52}{statistics.median(values):>8.0f}  ({min(values):.0f}, {max(values):.0f})")
+    own, decode, shipped, _ = rates.values()
+
+    def ratio(others: list[float]) -> float:
+        return statistics.median(a / b for a, b in zip(own, others, strict=True))
+
+    print(f"ours to Model Garden's parser {ratio(shipped):8.1f} x   (goal 10)")
+    print(f"ours to bare decoding         {ratio(decode):8.0%}     (goal 60 %)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""What `submit` and `schedule create` do when the service is busy, refuses, or cannot be heard: exit code, message, and
+never two of what was asked for once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from kfp_server import KubeflowServer
+from loopback import Fault
+from vertex_server import VertexServer
+
+from conftest import ENDPOINT_WHAT, WHAT, WHERE, Run
+
+CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One verb at one service."""
+
+    server: VertexServer | KubeflowServer
+    arguments: list[str]
+    path: str
+    """Of the request that makes something."""
+    made: dict[str, Any]
+    permission: str
+
+
+@pytest.fixture(params=["vertex submit", "vertex schedule", "kubeflow submit", "kubeflow schedule"])
+def way(request: pytest.FixtureRequest, vertex: VertexServer, kubeflow: KubeflowServer) -> Way:
+    at_kubeflow = ["--endpoint", kubeflow.url, *ENDPOINT_WHAT]
+    ways = {
+        "vertex submit": Way(
+            vertex, ["submit", *WHERE, *WHAT], "/pipelineJobs", vertex.jobs, "aiplatform.pipelineJobs.create"
+        ),
+        "vertex schedule": Way(
+            vertex, [*CREATE, *WHERE, *WHAT], "/schedules", vertex.schedules, "aiplatform.schedules.create"
+        ),
+        "kubeflow submit": Way(
+            kubeflow, ["submit", *at_kubeflow], "/runs", kubeflow.runs, "create runs.pipelines.kubeflow.org"
+        ),
+        "kubeflow schedule": Way(
+            kubeflow,
+            [*CREATE, *at_kubeflow],
+            "/recurringruns",
+            kubeflow.recurring,
+            "create jobs.pipelines.kubeflow.org",
+        ),
+    }
+    found: Way = ways[request.param]
+    return found
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=429),
+        Fault(status=503),
+        Fault(status=500),
+        Fault(cut="before"),
+        Fault(cut="after"),
+        Fault(seconds=0.6),  # a time-out on our side; the service did it
+    ],
+    ids=["429", "503", "500", "cut before", "cut after", "time-out"],
+)
+def test_one_whatever_happens(fault: Fault, way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fault.seconds:
+        monkeypatch.setattr("trainer.vertex_client.CALL_SECONDS", 0.3)
+    way.server.next_fault("POST", way.path, fault)
+    code, out, err = run(*way.arguments)
+    assert (code, err) == (0, "")
+    assert len(way.made) == 1
+    assert next(iter(way.made)).rpartition("/")[2] in out
+    assert "again in" in out, "who waits is told why"
+    ids = {request.query.get("pipelineJobId") for request in way.server.sent("POST", way.path)}
+    assert len(ids) == 1, "every retry has the same id"
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault(status=429, message="Quota exceeded for custom_model_training_nvidia_a100_gpus"), "a100_gpus"),
+        (Fault(status=503), "503"),
+        (Fault(cut="before"), "no answer"),
+    ],
+    ids=["429", "503", "cut"],
+)
+def test_gives_up(fault: Fault, says: str, way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.vertex_client.ATTEMPTS", 2)
+    way.server.next_fault("POST", way.path, fault, times=2)
+    code, _, err = run(*way.arguments)
+    assert code == 1
+    assert "after 2 attempts" in err
+    assert says in err
+    assert len(way.server.sent("POST", way.path)) == 2
+    assert way.made == {}
+
+
+def test_gives_up_after_six_attempts(vertex: VertexServer, run: Run) -> None:
+    vertex.next_fault("POST", "pipelineJobs", Fault(status=503), times=6)
+    code, out, err = run("submit", *WHERE, *WHAT)
+    assert code == 1
+    assert "after 6 attempts" in err
+    assert out.count("again in") == 5
+    assert vertex.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "says"),
+    [(401, 1, "not signed in"), (403, 1, ""), (404, 1, "not found"), (400, 2, "rejected")],
+)
+def test_errors_that_no_retry_helps(status: int, code: int, says: str, way: Way, run: Run) -> None:
+    way.server.next_fault("POST", way.path, Fault(status=status, message="said by the service: rejected"))
+    got, _, err = run(*way.arguments)
+    assert got == code
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert (says or way.permission) in err
+    if status != 401:  # then Google's client tries to sign in again, and that is what fails
+        assert "said by the service" in err
+    assert len(way.server.sent("POST", way.path)) == 1
+    assert way.made == {}
+
+
+DISABLED = {
+    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+    "reason": "SERVICE_DISABLED",
+    "domain": "googleapis.com",
+    "metadata": {"service": "aiplatform.googleapis.com"},
+}
+DENIED = (
+    "Permission 'aiplatform.pipelineJobs.create' denied on resource '//aiplatform.googleapis.com/projects/my-project'"
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault(status=401), ["gcloud auth application-default login"]),
+        (Fault(status=403, message=DENIED), ["aiplatform.pipelineJobs.create", "roles/aiplatform.user"]),
+        (Fault(status=403, message="no"), ["aiplatform.pipelineJobs.create", "roles/aiplatform.user"]),
+        (
+            Fault(status=403, message="You do not have permission iam.serviceAccounts.actAs on trainer@"),
+            ["iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser"],
+        ),
+        (
+            Fault(status=403, message="off", details=(DISABLED,)),
+            ["gcloud services enable aiplatform.googleapis.com --project my-project"],
+        ),
+        (Fault(status=404), ["us-central1", "my-project"]),
+    ],
+)
+def test_what_vertex_ai_wants_is_named(fault: Fault, says: list[str], vertex: VertexServer, run: Run) -> None:
+    vertex.next_fault("POST", "pipelineJobs", fault)
+    code, _, err = run("submit", *WHERE, *WHAT)
+    assert code == 1
+    for part in says:
+        assert part in err
+
+
+def test_no_server_at_all(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = "http://127.0.0.1:1"
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM", nowhere)
+    for arguments in ([*WHERE, *WHAT], ["--endpoint", nowhere, *ENDPOINT_WHAT]):
+        code, _, err = run("submit", *arguments)
+        assert code == 1
+        assert "no answer" in err
+        assert nowhere in err
+
+
+def test_an_endpoint_that_refuses_the_first_look(kubeflow: KubeflowServer, run: Run) -> None:
+    """kfp's own client would log five tracebacks in 25 seconds and end with another error."""
+    kubeflow.next_fault("GET", "healthz", Fault(status=401))
+    code, _, err = run("list", "--endpoint", kubeflow.url)
+    assert code == 1
+    assert "not signed in" in err
+
+
+@pytest.mark.parametrize("service", ["vertex", "kubeflow"])
+def test_a_replacement_that_fails_leaves_the_old_one_at_work(
+    service: str, vertex: VertexServer, kubeflow: KubeflowServer, run: Run
+) -> None:
+    server: VertexServer | KubeflowServer
+    if service == "vertex":
+        server, place, path, states = vertex, [*WHERE, *WHAT], "schedules", vertex.schedules
+    else:
+        server, place, path = kubeflow, ["--endpoint", kubeflow.url, *ENDPOINT_WHAT], "recurringruns"
+        states = kubeflow.recurring
+    run(*CREATE, *place)
+    server.next_fault("POST", path, Fault(), times=1)  # the pause goes through
+    server.next_fault("POST", path, Fault(status=403))
+    code, _, err = run(*CREATE, *place, "--seed", "5")
+    assert code == 1
+    assert "create" in err
+    (schedule,) = states.values()
+    assert schedule.get("state", schedule.get("status")) in ("ACTIVE", "ENABLED")
+
+
+@pytest.mark.parametrize("service", ["vertex", "kubeflow"])
+def test_a_replacement_that_was_interrupted_is_finished(
+    service: str, vertex: VertexServer, kubeflow: KubeflowServer, run: Run
+) -> None:
+    """The new schedule was made, the old one could not be deleted: the same command again brings it to an end."""
+    if service == "vertex":
+        place, server, states = [*WHERE, *WHAT], vertex, vertex.schedules
+    else:
+        place, server, states = ["--endpoint", kubeflow.url, *ENDPOINT_WHAT], kubeflow, kubeflow.recurring
+    run(*CREATE, *place)
+    (old,) = states
+    server.next_fault("DELETE", "", Fault(status=403))
+    assert run(*CREATE, *place, "--seed", "5")[0] == 1
+    assert len(states) == 2
+    code, out, _ = run(*CREATE, *place, "--seed", "5")
+    assert code == 0
+    assert "unchanged" in out
+    assert len(states) == 1
+    assert old not in states
