@@ -51,7 +51,11 @@ format: $(STAMP)  ## format the code and fix what can be fixed
 pipeline.yaml: $(STAMP)  ## compile the graph
 	$(BIN)/python -m pipeline compile
 
-golden: $(STAMP)  ## write the compiled specs that tests/golden holds anew
+.PHONY: aot
+aot: $(STAMP)  ## compile the reference training step for a TPU v5e that isn't here (20 minutes); AOT=FLAGS adds to it
+	$(BIN)/python -m trainer.aot compile $(AOT)
+
+golden: $(STAMP)  ## write tests/golden's compiled specs and the table of docs/targets.md anew
 	PYTHONPATH=. $(BIN)/python tests/pipeline/golden.py
 
 IMAGE_REPOSITORY ?=
@@ -67,10 +71,11 @@ lock: | $(UV)  ## resolve the dependencies of pyproject.toml anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml \
 		-o requirements-dev.lock
+	$(UV) pip compile --quiet --universal --python-version 3.12 trainer/requirements-aot.in -o trainer/requirements-aot.lock
 	{ echo "# What tensorflow[and-cuda] adds to requirements.lock. Written by make lock."; \
 		echo "tensorflow[and-cuda]" | $(UV) pip compile --quiet --no-header --no-annotate --python-version 3.11 \
 		--python-platform x86_64-manylinux_2_28 -c requirements.lock - | grep "^nvidia-"; } > trainer/requirements-gpu.lock
 
 clean:  ## remove caches and the environment; runs, registry and demo data stay
-	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-aot .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import fsspec
 import google_crc32c
@@ -40,11 +41,11 @@ def list_images(images: str, file_names: Sequence[str], annotations: str) -> dic
       InputError: no such folder, or not one of the files is in it.
     """
     fs, root = fsspec.core.url_to_fs(images)
-    if not fs.isdir(root):
+    listing = None if isinstance(fs, LocalFileSystem) else _listing(fs, root, images)
+    if not (fs.isdir(root) if listing is None else listing):
         raise InputError(f"{images}: no such image folder; check the path")
     progress = Progress(f"reading {images}", total=len(file_names), unit="files")
     found: dict[str, SourceFile] = {}
-    listing = None if isinstance(fs, LocalFileSystem) else fs.find(root, detail=True)
     for done, name in enumerate(file_names, start=1):
         path = f"{root.rstrip('/')}/{name}"
         if listing is None:
@@ -62,6 +63,15 @@ def list_images(images: str, file_names: Sequence[str], annotations: str) -> dic
             "name the folder that holds them"
         )
     return found
+
+
+def _listing(fs: Any, root: str, images: str) -> dict[str, dict[str, Any]]:
+    """What a bucket's folder holds, by path: one request for a thousand objects."""
+    print(f"progress: listing {images}", flush=True)
+    try:
+        return dict(fs.find(root, detail=True))
+    except FileNotFoundError:
+        return {}
 
 
 def _file_crc32c(path: str) -> int:

@@ -11,6 +11,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import asdict
 from typing import BinaryIO, Final, Literal, TypeAlias
 
@@ -23,6 +24,7 @@ from google.api_core.exceptions import NotFound
 
 from beam_preprocess.images import Decoded, ImageProblem, decode
 from beam_preprocess.manifest import Shard
+from beam_preprocess.read_ahead import read_ahead
 from beam_preprocess.reasons import Reason, Reject, count_by_reason
 from beam_preprocess.records import encode
 from beam_preprocess.shards import ImageEntry, ShardJob, ShardResult, area_range, read_plan
@@ -40,6 +42,9 @@ _TaggedReject: TypeAlias = beam.pvalue.TaggedOutput[Literal["rejects"], tuple[in
 
 NAMESPACE = "beam_preprocess"
 """Of the metrics."""
+
+READS_AT_ONCE = 4
+"""Images read ahead: in a bucket one takes about as long to arrive as to be worked on."""
 
 
 class WriteRecords(beam.PTransform):
@@ -105,11 +110,12 @@ def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list
         streams = [files.enter_context(atomic_file(FileSystems.join(job.output, name))) for name in names]
         writers = [RecordWriter(stream) for stream in streams]
         with FileSystems.open(plan, compression_type=CompressionTypes.UNCOMPRESSED) as lines:
-            for entry in read_plan(io.TextIOWrapper(lines, "utf-8")):
+            plan_entries = read_plan(io.TextIOWrapper(lines, "utf-8"))
+            for entry, data in read_ahead(plan_entries, lambda entry: _read(entry, job), READS_AT_ONCE):
                 if isinstance(entry, Reject):
                     rejects.append(entry)
                     continue
-                decoded = _load(entry, job, rejects)
+                decoded = _load(entry, data, job, rejects)
                 if decoded is None:
                     continue
                 labels = entry.labels
@@ -145,26 +151,31 @@ def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list
     return result, rejects
 
 
-def _load(entry: ImageEntry, job: ShardJob, rejects: list[Reject]) -> Decoded | None:
-    """Reads and decodes an image; what is wrong with it goes to `rejects`."""
+def _read(entry: ImageEntry | Reject, job: ShardJob) -> bytes:
+    """The image's file; nothing for a reject."""
+    if isinstance(entry, Reject):
+        return b""
+    path = FileSystems.join(job.images, entry.file_name)
+    # Without the explicit compression type Beam would unpack a file by its name's ending.
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return bytes(file.read())
+
+
+def _load(entry: ImageEntry, data: Future[bytes], job: ShardJob, rejects: list[Reject]) -> Decoded | None:
+    """Decodes an image; what is wrong with it goes to `rejects`."""
 
     def reject(reason: Reason, detail: str) -> None:
         rejects.append(Reject(reason=reason, image_id=entry.id, file_name=entry.file_name, detail=detail))
 
-    path = FileSystems.join(job.images, entry.file_name)
     lost = lost_boxes(len(entry.boxes))
     try:
-        # Without the explicit compression type Beam would unpack a file by its name's ending.
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            data = file.read()
+        decoded = decode(data.result(), (entry.height, entry.width))
     except (FileNotFoundError, IsADirectoryError, NotFound):  # the last is what Beam lets through from a bucket
         reject(Reason.MISSING_IMAGE, f"not in {job.images}{lost}")
         return None
     except PermissionError as error:
         reject(Reason.UNREADABLE_IMAGE, f"{error.strerror}{lost}")
         return None
-    try:
-        decoded = decode(data, (entry.height, entry.width))
     except ImageProblem as problem:
         reject(problem.reason, f"{problem.detail}{lost}")
         return None

@@ -51,7 +51,7 @@ def focal_loss(heatmap: np.ndarray, predicted: np.ndarray) -> float:
     return float(positive.sum() + negative.sum())
 
 
-def error(boxes: int, images: int, side: int, classes: int) -> None:
+def cut_off_error(boxes: int, images: int, side: int, classes: int) -> None:
     """The largest relative change of the focal loss by the cut-off, by prediction state, and the targets' bytes."""
     config = PreprocessConfig(image_size=(side, side))
     map_size, cutoff = config.map_size, config.heatmap_cutoff
@@ -106,7 +106,7 @@ def main() -> None:
     flags = parser.parse_args()
     if flags.error:
         for count in flags.boxes:
-            error(count, flags.error_images, flags.image_size, flags.classes)
+            cut_off_error(count, flags.error_images, flags.image_size, flags.classes)
         return
 
     import tensorflow as tf

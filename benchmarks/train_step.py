@@ -7,9 +7,9 @@
                                                                        on a GPU; start with --batch 16 alone
 
 Same backbone, batch, images and boxes; a process for each side, told in turn to work, so that times are of one run and
-the peak of memory is a side's own. `rise` is what one call takes beyond what was held before it (model, optimizer and
-batch); `peak` is the whole process's, or the GPU's. Ours also flips, jitters and normalises the images in its step;
-Model Garden does that in its input pipeline (benchmarks/input_pipeline.py).
+the peak of memory is a side's own. `rise` is what two calls, with tracing and compiling, take beyond what was held
+before them (model, optimizer and batch); `peak` is the whole process's, or the GPU's. Ours also flips, jitters and
+normalises the images in its step; Model Garden does that in its input pipeline (benchmarks/input_pipeline.py).
 """
 
 import argparse

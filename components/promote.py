@@ -10,14 +10,16 @@ def promote(
 
     A run without `run_id` (a schedule's) goes by `job`, the service's own id of it.
     """
+    from components.stage import limited
     from trainer.promote import promote
 
-    outcome = promote(
-        decision=f"{decision.uri}/decision.json",
-        model=model.uri,
-        registry=registry,
-        key=run_id or job,
-        metadata={"run_id": run_id or job},
-    )
+    with limited("promote"):
+        outcome = promote(
+            decision=f"{decision.uri}/decision.json",
+            model=model.uri,
+            registry=registry,
+            key=run_id or job,
+            metadata={"run_id": run_id or job},
+        )
     print(f"result: {outcome}", flush=True)
     return outcome

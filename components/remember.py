@@ -12,8 +12,10 @@ def remember(
     pipeline_root: str,
 ) -> str:
     """Writes what `should_run` of the next run compares with; returns the outcome, for the pipeline's output."""
+    from components.stage import limited
     from trainer.last_run import identity, write_last
 
-    uri = write_last(identity(train_digest, val_digest, config, seed, image), outcome, registry, pipeline_root)
+    with limited("remember the run"):
+        uri = write_last(identity(train_digest, val_digest, config, seed, image), outcome, registry, pipeline_root)
     print(f"result: {uri}", flush=True)
     return outcome

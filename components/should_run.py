@@ -12,11 +12,11 @@ def should_run(
     pipeline_root: str,
 ) -> bool:
     """True unless only changes count, and data, configuration, seed and image are the last completed run's."""
+    from components.stage import limited
     from trainer.last_run import identity, is_last
 
     run = identity(train_digest, val_digest, config, seed, image)
-    if only_if_changed and is_last(run, registry, pipeline_root):
-        print("result: nothing changed since the last completed run", flush=True)
-        return False
-    print("result: run", flush=True)
-    return True
+    with limited("anything new"):
+        new = not (only_if_changed and is_last(run, registry, pipeline_root))
+    print(f"result: {'run' if new else 'nothing changed since the last completed run'}", flush=True)
+    return new

@@ -30,7 +30,7 @@ class Artifact(Protocol):
 def stage(name: str, artifact: Artifact, work_dir: str) -> Iterator[str]:
     """Points the output artifact at its place and notes the seconds of the body in its metadata.
 
-    Past the time limit the process says so, prints where it is, and ends with exit code 1, also out of native code.
+    The body has the task's time limit, see `limited`.
 
     Args:
       name: of the stage, a folder name.
@@ -45,14 +45,18 @@ def stage(name: str, artifact: Artifact, work_dir: str) -> Iterator[str]:
     if work_dir := work_dir or os.environ.get(WORK_DIR, ""):
         artifact.uri = f"{work_dir.rstrip('/')}/{name}"
     started = time.monotonic()
-    with _limited(name, float(os.environ.get(TIMEOUT, "0"))):
+    with limited(name):
         yield artifact.uri
     artifact.metadata["seconds"] = round(time.monotonic() - started, 2)
 
 
 @contextmanager
-def _limited(name: str, limit: float) -> Iterator[None]:
-    """Ends the process if the body takes more seconds than `limit`; 0 is no limit."""
+def limited(name: str) -> Iterator[None]:
+    """Ends the process if the body takes longer than the compiled pipeline allows; on this machine there is no limit.
+
+    Past it the process says so, prints where it is, and ends with exit code 1, also out of native code.
+    """
+    limit = float(os.environ.get(TIMEOUT, "0"))
     if not limit:
         yield
         return

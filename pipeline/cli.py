@@ -9,6 +9,7 @@ from pathlib import Path
 from beam_preprocess.errors import InputError
 from pipeline import cloud_flags
 from pipeline.run_local import RunOptions, run
+from pipeline.targets import TARGETS
 
 EXAMPLES = """examples:
   python -m pipeline run                                  the demo, on generated data (4 minutes on 2 cores)
@@ -118,9 +119,16 @@ def make_parser() -> argparse.ArgumentParser:
     runner.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line a stage")
 
     compiler = verbs.add_parser(
-        "compile", help="write pipeline.yaml", description="Compile the graph.", epilog=EXAMPLES, formatter_class=raw
+        "compile",
+        help="write pipeline.yaml",
+        description="Compile the graph for one target: a Kubeflow Pipelines spec that Vertex AI takes, too. Targets\n"
+        "that train as a custom job (multinode, TPU) need Vertex AI. docs/targets.md has the table.",
+        epilog=EXAMPLES,
+        formatter_class=raw,
     )
-    compiler.add_argument("--target", default="vertex-gpu", help="where it will run; default: %(default)s")
+    compiler.add_argument(
+        "--target", default="vertex-gpu", metavar="NAME", help=f"one of {', '.join(TARGETS)}; default: %(default)s"
+    )
     compiler.add_argument("--output", default="pipeline.yaml", metavar="FILE", help="or gs://…; default: %(default)s")
     compiler.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
     cloud_flags.add_verbs(verbs)

@@ -13,10 +13,11 @@ SUBMIT_EXAMPLES = """examples:
   the same with --wait for --dry-run starts it, and ends with the gate's decision
 
   python -m pipeline submit --target vertex-multinode-gpu --spot --project my-project --region us-central1 \\
-      --pipeline-root gs://my-bucket/runs --coco-dir gs://my-bucket/coco --notify me@example.org \\
-      --param preprocess_on=dataflow --param 'dataflow={"max_workers": 20}'
+      --pipeline-root gs://my-bucket/runs --coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu \\
+      --notify me@example.org --param preprocess_on=dataflow --param 'dataflow={"max_workers": 20}'
 
   python -m pipeline submit --endpoint http://localhost:8080 --target vertex-gpu --coco-dir gs://my-bucket/coco \\
+      --config coco-centernet-hourglass-gpu \\
       --image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:0.1.0 \\
       --registry vertex://my-project/us-central1/centernet
   an open-source Kubeflow Pipelines installation
@@ -27,7 +28,7 @@ exit codes: 0 submitted (with --wait: promoted, or nothing new), 1 failed, 2 bad
 SCHEDULE_EXAMPLES = """examples (each verb takes --project and --region, or --endpoint):
   python -m pipeline schedule create --name weekly --cron "0 3 * * 1" --time-zone Europe/Berlin --only-if-changed \\
       --target vertex-gpu --project my-project --region us-central1 --pipeline-root gs://my-bucket/runs \\
-      --coco-dir gs://my-bucket/coco --dry-run
+      --coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu --dry-run
   python -m pipeline schedule list --project my-project --region us-central1
   python -m pipeline schedule show weekly --project my-project --region us-central1
   python -m pipeline schedule update weekly --cron "0 4 * * 1" --project my-project --region us-central1
@@ -153,9 +154,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--coco-dir", default="", metavar="URI", help="instead of the four: a folder laid out as COCO's")
     run.add_argument(
         "--config",
-        default="custom-small",
+        default="",
         metavar="YAML",
-        help="a file, or the name of one in trainer/configs; its text travels. default: %(default)s",
+        help="a file, or the name of one in trainer/configs; its text travels. default, on CPUs: custom-small",
     )
     run.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     run.add_argument(

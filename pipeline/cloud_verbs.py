@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from beam_preprocess.errors import InputError
-from pipeline import cost
+from pipeline import cost, preflight
 from pipeline.run_view import RunView, table
-from pipeline.submission import RunRequest, Submission, check_buckets, prepare
+from pipeline.submission import DEFAULT_CONFIG, RunRequest, Submission, prepare
 from pipeline.waiting import wait
 from trainer.vertex_client import CloudError, Place
 
@@ -109,7 +109,7 @@ def print_plan(submission: Submission, arguments: argparse.Namespace) -> None:
     for name, value in sorted(submission.parameters.items()):
         if name == "run_id" and not value:
             continue  # the name of the job, which is printed when there is one
-        shown = f"{len(value)} characters of {arguments.config}" if name == "config" else value
+        shown = f"{len(value)} characters of {arguments.config or DEFAULT_CONFIG}" if name == "config" else value
         print(f"  {name:<20} {shown}")
     print(f"\n{cost.table(submission.steps(prices), prices)}")
     if arguments.region != prices.region:
@@ -120,7 +120,7 @@ def print_plan(submission: Submission, arguments: argparse.Namespace) -> None:
 
 def look_at_data(submission: Submission, pipeline_root: str) -> None:
     """Refuses data and a pipeline root that aren't there; says what could not be looked at."""
-    for note in check_buckets(submission.parameters, pipeline_root):
+    for note in preflight.check_buckets(submission.parameters, pipeline_root):
         print(f"note: {note}", file=sys.stderr)
 
 

@@ -174,10 +174,7 @@ def steps(spec: Mapping[str, Any], default_machine: str, dataflow: Dataflow | No
     """
     executors = spec["deploymentSpec"]["executors"]
     found = []
-    for task in _tasks(spec):
-        component = spec["components"][task["componentRef"]["name"]]
-        if "executorLabel" not in component:
-            continue  # a branch: its tasks come by themselves
+    for task, component in _tasks(spec, spec["root"]["dag"]):
         container = executors[component["executorLabel"]].get("container")
         if container is None:
             continue  # an importer: takes no machine
@@ -235,10 +232,18 @@ def _most(step: Step, prices: Prices) -> float:
     return sum(prices.hourly(machine) for machine in step.machines) * step.hours * step.attempts
 
 
-def _tasks(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Tasks of all graphs, in the order of a reader: the main graph first."""
-    for graph in (spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)):
-        yield from graph["tasks"].values()
+def _tasks(spec: Mapping[str, Any], graph: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Tasks that run something, with their components, in an order in which they can run; those of a condition in its
+    place."""
+    waiting: dict[str, dict[str, Any]] = dict(sorted(graph["tasks"].items()))
+    while waiting:
+        name = next(name for name, task in waiting.items() if not set(task.get("dependentTasks", ())) & set(waiting))
+        task = waiting.pop(name)
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            yield from _tasks(spec, component["dag"])
+        else:
+            yield task, component
 
 
 def _parameter(task: Mapping[str, Any], component: Mapping[str, Any], name: str) -> Any:

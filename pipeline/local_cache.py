@@ -32,7 +32,7 @@ def open_cache(runs: Path) -> Path:
     Args:
       runs: parent of all runs.
     """
-    folder = runs / ".cache" / _code_digest()
+    folder = runs / ".cache" / code_digest()
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.glob("*.json"):
         if not all((Path(uri) / READY.get(name, "")).exists() for name, uri in _results(entry)):
@@ -61,8 +61,8 @@ def _results(entry: Path) -> Iterator[tuple[str, str]]:
         yield "unreadable", f"{entry}.unreadable"
 
 
-def _code_digest() -> str:
-    """Of our code, and of the libraries that shape results."""
+def code_digest() -> str:
+    """Of our code, and of the libraries that shape results: what an image's tag stands for elsewhere."""
     digest = hashlib.sha256(json.dumps([installed_versions(), platform.machine()], sort_keys=True).encode())
     for package in PACKAGES:
         for path in sorted((REPOSITORY / package).rglob("*.py")):

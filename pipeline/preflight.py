@@ -12,6 +12,8 @@ from beam_preprocess.annotations import load_annotations
 from beam_preprocess.errors import InputError
 
 SPLITS = ("train", "val")
+DATA = ("train_images", "train_annotations", "val_images", "val_annotations")
+"""The pipeline's parameters that name data."""
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -79,6 +81,46 @@ def check_data(arguments: Mapping[str, Any]) -> None:
                 f"--{split}-images {images}: holds none of the {len(names)} images of {annotations} "
                 f"(such as {names[0]!r}); give the folder that holds them"
             )
+
+
+def check_buckets(parameters: Mapping[str, Any], pipeline_root: str) -> list[str]:
+    """Looks whether annotation files, image folders and the bucket of the pipeline root are there.
+
+    Returns:
+      What could not be looked at, and why (no permission, no credentials): the first step looks again.
+
+    Raises:
+      InputError: one is not there.
+    """
+    wanted = [(name, parameters.get(name, ""), "folder" if name.endswith("_images") else "file") for name in DATA]
+    wanted.append(("pipeline_root", pipeline_root, "bucket"))
+    unseen = []
+    for name, uri, kind in wanted:
+        if not uri.startswith("gs://"):
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        try:
+            there = _exists(uri, kind)
+        except Exception as error:  # gcsfs and google-auth raise many kinds, and none of them says the data is wrong
+            unseen.append(
+                f"{flag} {uri}: could not look ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            )
+            continue
+        if not there:
+            raise InputError(f"{flag} {uri}: no such {kind}; give the URI of one that exists")
+    return unseen
+
+
+def _exists(uri: str, kind: str) -> bool:
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    try:
+        # Not isfile or isdir: those take what may not be looked at for absent.
+        found = filesystem.info(path.partition("/")[0] if kind == "bucket" else path)
+    except FileNotFoundError:
+        return False
+    return bool((found["type"] == "file") == (kind == "file"))
 
 
 def check_writable(folder: Path, flag: str) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,9 @@ def _execute(folder: RunFolder, options: RunOptions, started: float) -> tuple[in
     from pipeline.targets import TARGETS
     from pipeline.training_pipeline import make_pipeline
 
-    pipeline = make_pipeline(TARGETS["local"])
+    # No image is started. Its name tells runs of one code from those of another, as a built image's does.
+    target = TARGETS["local"]
+    pipeline = make_pipeline(replace(target, image=f"{target.image}-{local_cache.code_digest()}"))
     # By the environment: as an argument it would make every run's cache keys its own.
     arguments = {**folder.arguments(), "work_dir": ""}
     os.environ.update(preflight.child_environment())

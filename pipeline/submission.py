@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,12 @@ from pipeline import preflight
 from pipeline.cost import Prices, Step, steps
 from pipeline.parameters import check_values, signature, split_pairs, with_dataflow
 from pipeline.targets import REPOSITORY, Target, find_target
-from trainer.config import find_config, parse_config
+from trainer.config import RunConfig, find_config, parse_config
 from trainer.vertex_client import Place
 
-DATA_FLAGS = ("train_images", "train_annotations", "val_images", "val_annotations")
 DEFAULT_MODEL = "centernet"
 """Id of the model in Vertex AI Model Registry when --registry doesn't say."""
+DEFAULT_CONFIG = "custom-small"
 DEFAULT_REPOSITORY = "centernet"
 """Artifact Registry repository of the images when --image doesn't say: where docs/vertex.md has them pushed."""
 
@@ -37,8 +38,8 @@ class RunRequest:
     val_images: str = ""
     val_annotations: str = ""
     coco_dir: str = ""
-    config: str = "custom-small"
-    """A YAML file or a shipped config's name; its text travels."""
+    config: str = ""
+    """A YAML file or a shipped config's name; its text travels. "" is custom-small, which is for CPUs."""
     seed: int = 0
     registry: str = ""
     param: tuple[str, ...] = ()
@@ -117,9 +118,11 @@ def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedu
     texts = split_pairs("--param", request.param)
     if schedule and texts.get("run_id"):
         raise InputError("--param run_id: a schedule's runs need one each; leave it out")
-    config_path = find_config(request.config)
+    config_path = find_config(request.config or _default_config(target))
     config = config_path.read_text()
-    parse_config(config, str(config_path))
+    parsed = parse_config(config, str(config_path))
+    if "runtime" not in texts:  # which changes how many devices there are
+        _check_batches(parsed, str(config_path), target)
     config_check = preflight.ConfigCheck(config_path) if request.config_check else None
     try:
         spec = compiled(target, cached=request.cached)
@@ -145,6 +148,7 @@ def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedu
         )
         _check_uris(parameters)
         if config_check is not None:
+            print("checking the configuration, Model Garden's sections too", flush=True)
             config_check.wait()
     finally:
         if config_check is not None:
@@ -173,46 +177,6 @@ def compiled(target: Target, *, cached: bool = True) -> dict[str, Any]:
     return spec
 
 
-def check_buckets(parameters: Mapping[str, Any], pipeline_root: str) -> list[str]:
-    """Looks whether annotation files, image folders and the bucket of the pipeline root are there.
-
-    Returns:
-      What could not be looked at, and why (no permission, no credentials): the first step looks again.
-
-    Raises:
-      InputError: one is not there.
-    """
-    wanted = [(name, parameters.get(name, ""), "folder" if name.endswith("_images") else "file") for name in DATA_FLAGS]
-    wanted.append(("pipeline_root", pipeline_root, "bucket"))
-    unseen = []
-    for name, uri, kind in wanted:
-        if not uri.startswith("gs://"):
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        try:
-            there = _exists(uri, kind)
-        except Exception as error:  # gcsfs and google-auth raise many kinds, and none of them says the data is wrong
-            unseen.append(
-                f"{flag} {uri}: could not look ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-            )
-            continue
-        if not there:
-            raise InputError(f"{flag} {uri}: no such {kind}; give the URI of one that exists")
-    return unseen
-
-
-def _exists(uri: str, kind: str) -> bool:
-    import fsspec
-
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    try:
-        # Not isfile or isdir: those take what may not be looked at for absent.
-        found = filesystem.info(path.partition("/")[0] if kind == "bucket" else path)
-    except FileNotFoundError:
-        return False
-    return bool((found["type"] == "file") == (kind == "file"))
-
-
 def _target(request: RunRequest, place: Place | None) -> Target:
     """The target with what the flags change of it."""
     target = find_target(request.target)
@@ -234,13 +198,38 @@ def _target(request: RunRequest, place: Place | None) -> Target:
     if request.spot:
         target = replace(target, spot=True)
     if request.notify:
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+", request.notify):
+            raise InputError(f"--notify {request.notify}: is no mail address; give one such as owner@example.org")
         target = replace(target, notify=(request.notify,))
     return target
 
 
+def _default_config(target: Target) -> str:
+    if target.device != "cpu":
+        raise InputError(
+            f"--config: not given, and custom-small is for CPUs, not for {target.name}; give custom-gpu, a reference "
+            "config, or your own file"
+        )
+    return DEFAULT_CONFIG
+
+
+def _check_batches(config: RunConfig, where: str, target: Target) -> None:
+    """Training refuses a batch that its devices can't share, but only after the preprocessing."""
+    devices = target.accelerator_count * target.replicas
+    if target.tpu_topology:
+        devices = math.prod(map(int, target.tpu_topology.split("x")))
+    for section in ("train_data", "validation_data"):
+        batch = (config.experiment["task"].get(section) or {}).get("global_batch_size", 0)
+        if devices and isinstance(batch, int) and batch % devices:
+            raise InputError(
+                f"--config {where}: task.{section}.global_batch_size: {batch} is not a multiple of the {devices} "
+                f"devices of {target.name}; change it, or take another target"
+            )
+
+
 def _flag_values(request: RunRequest, texts: Mapping[str, str], config: str, place: Place | None) -> dict[str, Any]:
     """What flags say; a value that `--param` gives replaces a flag's default, but not a flag that was given."""
-    values: dict[str, Any] = {name: getattr(request, name) for name in DATA_FLAGS if getattr(request, name)}
+    values: dict[str, Any] = {name: getattr(request, name) for name in preflight.DATA if getattr(request, name)}
     if request.coco_dir:
         if values:
             given = f"--{next(iter(values)).replace('_', '-')}"
@@ -263,7 +252,7 @@ def _flag_values(request: RunRequest, texts: Mapping[str, str], config: str, pla
 
 
 def _check_uris(parameters: Mapping[str, Any]) -> None:
-    for name in (*DATA_FLAGS, "registry", "work_dir"):
+    for name in (*preflight.DATA, "registry", "work_dir"):
         value = parameters.get(name, "")
         if value and "://" not in value:
             raise InputError(

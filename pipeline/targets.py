@@ -21,8 +21,9 @@ IMAGE = GPU_IMAGE
 class Resources:
     """What one plain task asks for. Static, so that the same compiled file runs on Vertex AI and on this machine."""
 
-    cpu: str
-    memory: str
+    cpu: str = ""
+    """Of a task without: the backend's default machine."""
+    memory: str = ""
     accelerator: str = ""
     accelerators: int = 0
     timeout_hours: float = 4.0
@@ -58,7 +59,7 @@ class Target:
     retries: int = 0
     """Further attempts to train; each goes on from the newest checkpoint."""
     resources: Mapping[str, Resources] = field(default_factory=dict)
-    """Of the plain tasks, by component name; one that isn't named takes the backend's default machine."""
+    """Of the plain tasks, by component name; one that isn't named takes the backend's default machine and limit."""
     preprocess_on: Literal["step", "dataflow"] = "step"
     """Default of the pipeline's parameter: Beam in the step's own machine, or a Dataflow job."""
     notify: tuple[str, ...] = ()
@@ -104,20 +105,26 @@ class Target:
 
 
 _SMALL = Resources(cpu="4", memory="16G")
+_TINY = Resources(timeout_hours=1)
+_PUBLISHES = Resources(timeout_hours=4)
 _WORKER = Resources(cpu="16", memory="64G", timeout_hours=24)
 _CPU_SCORES = Resources(cpu="16", memory="64G", timeout_hours=12)
 _GPU_SCORES = Resources(cpu="12", memory="85G", accelerator="NVIDIA_TESLA_A100", accelerators=1)
 _GPU_TRAINS = Resources(cpu="96", memory="680G", accelerator="NVIDIA_TESLA_A100", accelerators=8, timeout_hours=48)
+_H100_SCORES = Resources(cpu="26", memory="234G", accelerator="NVIDIA_H100_80GB", accelerators=1)
+_H100_TRAINS = Resources(cpu="208", memory="1872G", accelerator="NVIDIA_H100_80GB", accelerators=8, timeout_hours=48)
 
 
 def _plain(**special: Resources) -> Mapping[str, Resources]:
-    """Every plain task's resources; the branches' small tasks take Vertex AI's default machine."""
+    """Every plain task's resources; the small tasks' are the default machine and a time limit."""
     usual = {
         "data_check": _SMALL,
         "preprocess": _WORKER,
         "export_model": _SMALL,
         "evaluate": _CPU_SCORES,
         "report": _SMALL,
+        "promote": _PUBLISHES,
+        **dict.fromkeys(("should_run", "resolve_champion", "gate", "hold", "remember", "unchanged"), _TINY),
     }
     return MappingProxyType({**usual, **special})
 
@@ -140,6 +147,17 @@ _ALL = (
         accelerator_count=8,
         retries=2,
         resources=_plain(train=_GPU_TRAINS, evaluate=_GPU_SCORES),
+    ),
+    Target(
+        name="vertex-gpu-h100",
+        image=GPU_IMAGE,
+        device="gpu",
+        precision="float16",
+        strategy="mirrored",
+        accelerator="NVIDIA_H100_80GB",
+        accelerator_count=8,
+        retries=2,
+        resources=_plain(train=_H100_TRAINS, evaluate=_H100_SCORES),
     ),
     Target(
         name="vertex-multinode-gpu",

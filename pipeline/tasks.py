@@ -40,8 +40,9 @@ def _beside_training(target: Target) -> dict[str, str]:
 
 
 def _give(task: dsl.PipelineTask, resources: Resources) -> None:
-    task.set_cpu_limit(resources.cpu).set_memory_limit(resources.memory)
+    if resources.cpu:
+        task.set_cpu_limit(resources.cpu).set_memory_limit(resources.memory)
+        task.set_env_variable(CORES, resources.cpu)
     if resources.accelerators:
         task.set_accelerator_type(resources.accelerator).set_accelerator_limit(resources.accelerators)
-    task.set_env_variable(CORES, resources.cpu)
     task.set_env_variable(TIMEOUT, str(round(resources.timeout_hours * 3600)))

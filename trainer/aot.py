@@ -99,7 +99,7 @@ def compile_step(
             result = folder / f"{topology.replace(':', '-')}.json"
             key = [description["digest"], aot_environment.LOCK.read_text()]
             found = _read(result)
-            if found is None or found["key"] != key:
+            if found is None or found.get("key") != key:
                 _jax(
                     interpreter,
                     ["compile", str(folder), "--topology", topology, "--result", str(result)],

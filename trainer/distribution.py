@@ -1,5 +1,7 @@
 """Which devices train, in which precision: the `runtime:` section; and who of several workers writes."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from official.common import distribute_utils
 from official.core import config_definitions as cfg
@@ -58,6 +60,21 @@ def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes to the model folder; of several workers one does."""
     return bool(strategy.extended.should_checkpoint)
+
+
+def anywhere(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
+    """Whether something is so in any worker, told to all of them; every worker must ask at the same step."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return bool
+
+    @tf.function
+    def count(mine: tf.Tensor) -> tf.Tensor:
+        def sum_of_workers() -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+        return strategy.run(sum_of_workers)
+
+    return lambda mine: bool(strategy.experimental_local_results(count(tf.constant(float(mine))))[0] > 0)
 
 
 def check_batch(batch: int, strategy: tf.distribute.Strategy, key: str) -> None:

@@ -20,10 +20,14 @@ class Preemption:
 
     A loop of `trainer.steps_per_loop` steps runs inside TensorFlow and can't be interrupted: keep it shorter than the
     grace time (30 seconds on Google's spot machines).
+
+    Args:
+      anywhere: whether any worker was asked, from whether this one was: saving takes all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, anywhere: Callable[[bool], bool] = bool) -> None:
         self.requested = False
+        self._anywhere = anywhere
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -45,11 +49,11 @@ class Preemption:
         """The train action.
 
         Args:
-          save: writes a checkpoint where it can, and says what was done.
+          save: writes a checkpoint, and says what was done.
         """
 
         def stop_when_asked(_output: orbit.runner.Output) -> None:
-            if self.requested:
+            if self._anywhere(self.requested):
                 raise Preempted(f"asked to stop by SIGTERM: {save()}; the same command goes on from there")
 
         return stop_when_asked

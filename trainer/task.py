@@ -77,8 +77,19 @@ class Task(base_task.Task):
           aux_losses: unused; the recipe has no weight decay.
         """
         classes = self.task_config.model.num_classes
-        target = heatmap.dense_heatmap(labels, self._map_size, classes)
         charged = heatmap.charged(labels, self._map_size, classes)
+        if self.task_config.losses.crowd_is_object:
+            # A crowd's cell may be an object's too; their maximum is wanted.
+            target = heatmap.dense_heatmap(labels, self._map_size, classes)
+
+            def focal_loss_sum(logits: tf.Tensor) -> tf.Tensor:
+                return losses.focal_loss_sum(logits, target, charged)
+        else:
+            index = tf.stack([labels.cell_index, labels.cell_class], axis=-1)
+
+            def focal_loss_sum(logits: tf.Tensor) -> tf.Tensor:
+                return losses.sparse_focal_loss_sum(logits, index, labels.cell_value, charged)
+
         objects = tf.maximum(_all_reduce_sum(tf.reduce_sum(labels.object_mask)), 1.0)
 
         def flat(prediction: tf.Tensor) -> tf.Tensor:
@@ -90,9 +101,7 @@ class Task(base_task.Task):
 
         cell, mask = labels.object_cell, labels.object_mask
         parts = {
-            "ct_loss": mean_over_stacks(
-                [losses.focal_loss_sum(flat(p), target, charged) for p in outputs["ct_heatmaps"]]
-            ),
+            "ct_loss": mean_over_stacks([focal_loss_sum(flat(p)) for p in outputs["ct_heatmaps"]]),
             "scale_loss": mean_over_stacks(
                 [losses.l1_loss_sum(flat(p), labels.object_size, cell, mask) for p in outputs["ct_size"]]
             ),

@@ -173,13 +173,10 @@ def _run(
     """Orbit's loop, to the last step or to SIGTERM."""
 
     def save() -> str:
-        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            # Saving takes all workers, and the others may not have been asked to stop.
-            return f"several workers can't save now; the newest checkpoint is {manager.latest_checkpoint}"
         manager.save(int(trainer.global_step.numpy()), check_interval=False)
         return f"saved {manager.latest_checkpoint}"
 
-    stop = Preemption()
+    stop = Preemption(distribution.anywhere(strategy))
     controller = orbit.Controller(
         strategy=strategy,
         trainer=trainer,

@@ -25,9 +25,10 @@ from tests.gcs_emulator import gcs_emulator
 IMAGE = "us-docker.pkg.dev/my-project/images/centernet:1"
 
 
-@pytest.fixture
-def job_description(tmp_path: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def job_description(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The job of a template run: nothing is contacted."""
+    tmp_path = tmp_path_factory.mktemp("template")
     (tmp_path / "temp").mkdir()
     (tmp_path / "staging").mkdir()  # the client retries for minutes when it can't stage
     flags = [
@@ -137,7 +138,7 @@ def test_the_staged_pipeline_gives_the_bytes_of_a_local_run(bucket: Any, tmp_pat
     output = ["--output", "gs://my-records/train"]
     with service(bucket.fs, "JOB_STATE_PENDING", "JOB_STATE_RUNNING", "JOB_STATE_DONE") as dataflow:
         assert main([*DATA, *SHAPE, *output, *JOB, f"--dataflow_endpoint={dataflow.url}"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("progress: ")]
     link = f"https://console.cloud.google.com/dataflow/jobs/us-central1/{JOB_ID}?project=my-project"
     assert lines[0] == f"job: {link}"
     assert lines[1] == "counters: crowds 1, cut_off 0, images 4, objects 3, rejects/missing_image 1"

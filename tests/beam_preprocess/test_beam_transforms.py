@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from beam_preprocess.config import PreprocessConfig
 from beam_preprocess.reasons import Reason, Reject
 from beam_preprocess.shards import ImageEntry, ShardJob, ShardResult
 from beam_preprocess.tfrecord import read_records
-from beam_preprocess.transforms import NAMESPACE, WriteRecords, _load, atomic_file
+from beam_preprocess.transforms import NAMESPACE, WriteRecords, _load, _read, atomic_file
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 60, 3), np.uint8)
 CONFIG = PreprocessConfig(image_size=(64, 64), train_views=2)
@@ -130,7 +131,9 @@ def test_an_object_that_a_bucket_lacks_is_a_missing_image(job: ShardJob, monkeyp
     monkeypatch.setattr(auth._Credentials, "_credentials", None)
     rejects: list[Reject] = []
     try:
-        assert _load(entry(1, "gone.jpg"), dataclasses.replace(job, images="gs://bucket/images"), rejects) is None
+        gone, bucket = entry(1, "gone.jpg"), dataclasses.replace(job, images="gs://bucket/images")
+        with ThreadPoolExecutor(1) as thread:
+            assert _load(gone, thread.submit(_read, gone, bucket), bucket, rejects) is None
     finally:
         server.shutdown()
         server.server_close()

@@ -175,6 +175,7 @@ def test_the_digest_of_a_bucket_comes_from_its_listing(bucket: Bucket, capsys: A
     ("arguments", "message"),
     [
         (["--images", "gs://my-data/nothing"], "no such image folder"),
+        (["--images", "gs://no-such-bucket/images"], "no such image folder"),
         (["--annotations", "gs://my-data/coco/val.json"], "no such annotation file"),
         (["--output", "gs://no-such-bucket/train"], "can't be written"),
     ],

@@ -28,7 +28,8 @@ DATA = [
 IMAGES = "us-central1-docker.pkg.dev/my-project/centernet"
 """Where images are looked for when --image isn't given."""
 # The full check of a config imports TensorFlow; one test has it on.
-WHAT = ["--target", "vertex-gpu", "--no-config-check", *DATA]
+CONFIG = ["--config", "coco-centernet-hourglass-gpu", "--no-config-check"]
+WHAT = ["--target", "vertex-gpu", *CONFIG, *DATA]
 
 ENDPOINT_WHAT = [
     *WHAT,
@@ -71,7 +72,7 @@ def one_compilation_a_target() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting of seconds between attempts."""
-    monkeypatch.setattr(vertex_client, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(vertex_client, "FIRST_WAIT_SECONDS", 0.001)
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -5,10 +5,8 @@ import uuid
 from typing import Any
 
 import kfp_server_api
-from google.protobuf import json_format
-from kfp.pipeline_spec import pipeline_spec_pb2
 from loopback import LoopbackServer, Rejected, Request
-from vertex_server import _FITS
+from vertex_server import FITS, check_spec
 
 Json = dict[str, Any]
 BASE = "/apis/v2beta1"
@@ -104,12 +102,9 @@ def _fields(body: Json, model: Any) -> None:
 
 
 def _check_run(body: Json) -> None:
-    spec = body["pipeline_spec"]
-    try:
-        json_format.ParseDict(spec.get("pipeline_spec", spec), pipeline_spec_pb2.PipelineSpec())
-    except json_format.ParseError as error:
-        raise Rejected(400, f"pipeline_spec: {error}") from error
-    declared = spec.get("pipeline_spec", spec)["root"]["inputDefinitions"]["parameters"]
+    spec = body["pipeline_spec"].get("pipeline_spec", body["pipeline_spec"])
+    check_spec(spec)
+    declared = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in body["runtime_config"]["parameters"].items():
-        if name not in declared or not _FITS[declared[name]["parameterType"]](value):
+        if name not in declared or not FITS[declared[name]["parameterType"]](value):
             raise Rejected(400, f"parameter {name}: {value!r}")

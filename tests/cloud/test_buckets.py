@@ -13,7 +13,8 @@ from loopback import LoopbackServer, Rejected, Request
 from vertex_server import PARENT, VertexServer
 
 from conftest import ACCOUNT, WHAT, WHERE, Run
-from pipeline.submission import DATA_FLAGS, compiled
+from pipeline import preflight
+from pipeline.submission import compiled
 from pipeline.targets import find_target
 from tests.gcs_emulator import TOKEN, GcsEmulator
 
@@ -51,7 +52,7 @@ def test_the_sdk_submits_our_template_from_the_bucket(
         api_endpoint=vertex.url,
         api_transport="rest",
     )
-    data = {name: f"gs://my-data/{name}" for name in DATA_FLAGS}
+    data = {name: f"gs://my-data/{name}" for name in preflight.DATA}
     job = aiplatform.PipelineJob(
         display_name="by hand",
         template_path=TEMPLATE,

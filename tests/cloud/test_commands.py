@@ -46,10 +46,11 @@ def commands(text: str) -> list[list[str]]:
     """The arguments of every `python -m pipeline …` in a text: continued lines joined, remarks left out."""
     joined = re.sub(r"\\\n\s*", " ", text)
     found = re.findall(r"python -m pipeline (.*)", joined)
-    # A remark follows after wide space or "#"; a command within a sentence ends with its backtick.
+    # A remark follows after wide space or "#"; a command within a sentence ends with its backtick, and may leave out
+    # flags as "…".
     plain = [re.split(r"`|\s#|\s{3,}(?=[a-z])", line)[0] for line in found]
     filled = [re.sub(r"\$\{?(\w+)\}?", lambda name: ENVIRONMENT[name[1]], line) for line in plain]
-    return [shlex.split(line) for line in filled]
+    return [[word for word in shlex.split(line) if word != "…"] for line in filled]
 
 
 def check(words: list[str]) -> None:

@@ -83,7 +83,8 @@ def test_a_stage_counts_until_its_time_limit() -> None:
     assert found["train"].hours == 2.5
     assert found["train"].machines == (Machine(cpu=8, memory_gb=32),)
     assert found["preprocess val"].hours == TARGETS["vertex-gpu"].resources["preprocess"].timeout_hours
-    assert found["gate"].hours == VERTEX_HOURS, "what sets no limit ends when the service ends it"
+    mail = planned("vertex-gpu", notify=("owner@example.org",))["mail the outcome"]
+    assert mail.hours == VERTEX_HOURS, "what sets no limit ends when the service ends it"
     assert found["gate"].machines == (Machine(type="e2-standard-4"),)
     assert {"promote", "hold", "evaluate champion", "nothing new"} <= set(found), "both branches of a condition"
 
@@ -97,6 +98,14 @@ def test_dataflow_workers_count_beside_the_step_that_waits_for_them() -> None:
         assert (step.dataflow, step.cpu) == (False, 16.0)
         assert workers == Machine(count=20, type="n2-standard-16", dataflow=True)
     assert not any(machine.dataflow for machine in found["train"].machines)
+
+
+def test_steps_come_in_an_order_in_which_they_can_run() -> None:
+    names = list(planned("vertex-gpu", notify=("owner@example.org",)))
+    assert names[:2] == ["check the data", "anything new"]
+    assert names[-1] == "mail the outcome"
+    order = ["preprocess train", "train", "export", "evaluate candidate", "find champion", "gate", "promote", "report"]
+    assert sorted(order, key=names.index) == order
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if name != "local"])

@@ -59,13 +59,13 @@ def way(request: pytest.FixtureRequest, vertex: VertexServer, kubeflow: Kubeflow
         Fault(status=500),
         Fault(cut="before"),
         Fault(cut="after"),
-        Fault(seconds=0.6),  # a time-out on our side; the service did it
+        Fault(seconds=1.2),  # a time-out on our side; the service did it
     ],
     ids=["429", "503", "500", "cut before", "cut after", "time-out"],
 )
 def test_one_whatever_happens(fault: Fault, way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     if fault.seconds:
-        monkeypatch.setattr("trainer.vertex_client.CALL_SECONDS", 0.3)
+        monkeypatch.setattr("trainer.vertex_client.CALL_SECONDS", 0.6)
     way.server.next_fault("POST", way.path, fault)
     code, out, err = run(*way.arguments)
     assert (code, err) == (0, "")

@@ -35,6 +35,13 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
     assert f"{kubeflow.url}/#/runs/details/{run_id}" in out
 
 
+def test_a_namespace_of_an_installation_with_several_users(kubeflow: KubeflowServer, run: Run) -> None:
+    assert run("submit", *flags(kubeflow), "--namespace", "team")[0] == 0
+    assert [experiment["namespace"] for experiment in kubeflow.experiments.values()] == ["team"]
+    assert run("list", "--endpoint", kubeflow.url, "--namespace", "team")[0] == 0
+    assert kubeflow.sent("GET", "/runs")[-1].query["namespace"] == "team"
+
+
 def detail(name: str, state: str) -> dict[str, Any]:
     return {"display_name": name, "state": state}
 

@@ -99,6 +99,14 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--prices", "nowhere.yaml"], ["--prices nowhere.yaml"]),
         (["--spot"], ["--spot", "custom job"]),
         (["--registry", "registry"], ["--registry registry", "gs://"]),
+        (["--notify", "me"], ["--notify me", "owner@example.org"]),
+        (["--config", ""], ["--config", "custom-gpu"]),
+        (["--config", "custom-small"], ["global_batch_size: 4", "8 devices of vertex-gpu"]),
+        (["--config", "custom-gpu", "--target", "vertex-multinode-gpu"], ["global_batch_size: 8", "16 devices"]),
+        (["--config", "demo", "--target", "vertex-tpu-v5e"], ["global_batch_size: 4", "8 devices"]),
+        (["--config", "demo", "--target", "vertex-tpu-v3"], ["global_batch_size: 4", "8 devices"]),
+        (["--param", "preprocess_on=moon"], ["preprocess_on", "dataflow"]),
+        (["--param", "preprocess_on=dataflow", "--param", "dataflow={"], ["dataflow", "JSON"]),
     ],
 )
 def test_bad_input_sends_nothing(flags: list[str], says: list[str], vertex: VertexServer, run: Run) -> None:
@@ -119,6 +127,12 @@ def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, verte
     assert code == 2
     assert "backbon" in err
     assert vertex.requests == []
+
+
+def test_a_cpu_has_a_default_config(vertex: VertexServer, run: Run) -> None:
+    code, out, _ = run(*SUBMIT, "--target", "vertex-cpu", "--config", "")
+    assert code == 0
+    assert "of custom-small" in out
 
 
 def test_dry_run_contacts_nothing(vertex: VertexServer, run: Run) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from vertex_server import VertexServer
 
-from conftest import ACCOUNT, DATA, IMAGES, WHERE, Run, spec_of
+from conftest import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
 from pipeline.targets import TARGETS
 
 NETWORK = "projects/123/global/networks/mine"
@@ -20,6 +20,7 @@ A100S = {"machine_type": "a2-highgpu-8g", "accelerator_type": "NVIDIA_TESLA_A100
 TRAINS: dict[str, tuple[str, Any]] = {
     "vertex-cpu": ("python-cpu:0.1.0", {"cpu": 32.0, "accelerator": {}}),
     "vertex-gpu": ("python-gpu:0.1.0", {"cpu": 96.0, "accelerator": {"type": "NVIDIA_TESLA_A100", "count": "8"}}),
+    "vertex-gpu-h100": ("python-gpu:0.1.0", {"cpu": 208.0, "accelerator": {"type": "NVIDIA_H100_80GB", "count": "8"}}),
     "vertex-multinode-gpu": ("python-gpu:0.1.0", [(1.0, A100S), (1.0, A100S)]),
     "vertex-tpu-v3": (
         "python-tpu:0.1.0",
@@ -32,7 +33,7 @@ Json = dict[str, Any]
 
 def received(vertex: VertexServer, run: Run, how: str, *flags: str) -> Json:
     """The one PipelineJob that came, as canonical JSON of its message."""
-    code, _, err = run(*HOW[how], *WHERE, "--no-config-check", *DATA, *flags)
+    code, _, err = run(*HOW[how], *WHERE, *CONFIG, *DATA, *flags)
     assert (code, err) == (0, "")
     (request,) = vertex.sent("POST")
     job: Json = request.body if how == "submit" else request.body["createPipelineJobRequest"]["pipelineJob"]

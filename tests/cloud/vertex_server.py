@@ -1,7 +1,8 @@
 """A Vertex AI endpoint on loopback: keeps state, and takes only requests that the service's own messages can hold.
 
 Every body is parsed into its `aiplatform_v1` message, so an unknown or misplaced field is an error 400 and a violation;
-so is an unknown query parameter. A pipeline spec is parsed into kfp's `PipelineSpec`. What the service documents beyond
+so is an unknown query parameter. A pipeline spec is parsed into kfp's `PipelineSpec`, its executors into kfp's
+`PipelineDeploymentConfig`, worker pools into `aiplatform_v1.WorkerPoolSpec`. What the service documents beyond
 types (name patterns, required fields, pipeline parameters against the spec) is checked as well. What only Google's own
 servers know (quotas, machine availability, permissions) is not here.
 """
@@ -238,10 +239,7 @@ def check_job(job: Json) -> None:
       Rejected: it would not.
     """
     _needs(job, "displayName", "pipelineSpec", "runtimeConfig")
-    try:
-        json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
-    except json_format.ParseError as error:
-        raise Rejected(400, f"pipelineSpec: {error}") from error
+    check_spec(job["pipelineSpec"])
     runtime = job["runtimeConfig"]
     _needs(runtime, "gcsOutputDirectory")
     _matches("gcsOutputDirectory", runtime["gcsOutputDirectory"], r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/.*)?")
@@ -250,7 +248,7 @@ def check_job(job: Json) -> None:
     for name, value in given.items():
         if name not in declared:
             raise Rejected(400, f"parameter {name} is not in the pipeline")
-        if not _FITS[declared[name]["parameterType"]](value):
+        if not FITS[declared[name]["parameterType"]](value):
             raise Rejected(400, f"parameter {name}: {value!r} is no {declared[name]['parameterType']}")
     missing = [n for n, p in declared.items() if n not in given and "defaultValue" not in p and not p.get("isOptional")]
     if missing:
@@ -262,7 +260,28 @@ def check_job(job: Json) -> None:
         _matches("network", job["network"], r"projects/[^/]+/global/networks/[^/]+")
 
 
-_FITS: dict[str, Any] = {
+def check_spec(spec: Json) -> None:
+    """A compiled pipeline of known fields only, its executors and the worker pools of its custom jobs included.
+
+    Raises:
+      Rejected: it is none.
+    """
+    _parse("pipelineSpec", spec, pipeline_spec_pb2.PipelineSpec())
+    _parse("deploymentSpec", spec["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig())
+    for component in spec["components"].values():
+        declared = component.get("inputDefinitions", {}).get("parameters", {})
+        for pool in declared.get("worker_pool_specs", {}).get("defaultValue", ()):
+            _parse("worker_pool_specs", pool, v1.WorkerPoolSpec.pb(v1.WorkerPoolSpec()))
+
+
+def _parse(name: str, content: Json, message: Any) -> None:
+    try:
+        json_format.ParseDict(content, message)
+    except json_format.ParseError as error:
+        raise Rejected(400, f"{name}: {error}") from error
+
+
+FITS: dict[str, Any] = {
     "STRING": lambda v: isinstance(v, str),
     "BOOLEAN": lambda v: isinstance(v, bool),
     "NUMBER_INTEGER": lambda v: not isinstance(v, bool) and isinstance(v, int | float) and v == int(v),

@@ -43,6 +43,16 @@ def test_thin_and_self_contained(path: Path) -> None:
     assert f"def {path.stem}(" in text
 
 
+def test_every_component_has_its_time_limit() -> None:
+    texts = {path.stem: path.read_text() for path in FOLDER.glob("*.py")}
+    bodies = {
+        name: text for name, text in texts.items() if f"\ndef {name}(" in text and name not in ("stage", "unchanged")
+    }
+    assert len(bodies) == 12
+    for name, text in bodies.items():
+        assert " with stage(" in text or " with limited(" in text, name
+
+
 def test_stage_points_the_artifact_into_the_work_dir_and_takes_the_time() -> None:
     artifact = dsl.Artifact(uri="backend/x")
     with stage("train", artifact, "gs://bucket/run/") as output:

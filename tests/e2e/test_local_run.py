@@ -16,6 +16,8 @@ import pytest
 import yaml
 from tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
 
+from pipeline import local_cache
+
 pytestmark = pytest.mark.xdist_group("local_run")
 
 STAGES = [
@@ -78,6 +80,8 @@ def test_what_a_run_leaves(first: Ran) -> None:
     assert (first.latest / "checkpoint" / "train.json").is_file()
     assert "Executing task" in (first.latest / "logs" / "pipeline.log").read_text()
     assert (first.folder / "registry" / "aliases.json").is_file()
+    completed = json.loads((first.folder / "registry" / "last_completed.json").read_text())
+    assert completed["run"]["image"].endswith(local_cache.code_digest()), "other code is something new"
 
 
 def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran) -> None:

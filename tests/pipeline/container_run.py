@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from containers import Container, Spec, container
+from containers import Container, Spec, artifact, container
 
 CHANNEL = "pipelinechannel--"
 BRANCHES = re.compile(r"condition-branches-\d+$")
@@ -63,6 +63,15 @@ class ContainerRun:
         output = made.output()
         assert output is not None
         self._outputs[task] = output
+
+    def put(self, task: str, name: str, uri: Path, **metadata: Any) -> None:
+        """Gives a task an output artifact that the test made."""
+        artifacts = self._outputs.setdefault(task, {"artifacts": {}, "parameterValues": {}})["artifacts"]
+        artifacts[name] = {"artifacts": [artifact(uri, **metadata)]}
+
+    def go_on_from(self, other: "ContainerRun") -> None:
+        """Takes over what the tasks of another run put out."""
+        self._outputs = dict(other._outputs)
 
     def result(self, task: str) -> Any:
         """The task's unnamed output."""

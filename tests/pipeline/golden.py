@@ -1,4 +1,5 @@
-"""What of a compiled spec a reviewer wants to see, as the files of tests/golden hold it. `make golden` writes them."""
+"""What of a compiled spec a reviewer wants to see, as the files of tests/golden hold it. `make golden` writes them,
+and the table of docs/targets.md."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +7,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import targets_table
 
 from pipeline import submission
 from pipeline.targets import TARGETS, Target
@@ -67,3 +70,4 @@ def text(case: str) -> str:
 if __name__ == "__main__":
     for name in CASES:
         (FOLDER / f"{name}.json").write_text(text(name))
+    targets_table.write()

@@ -76,7 +76,7 @@ def test_a_run_of_a_schedule_promotes_under_the_services_own_id_of_it(cpu: Conta
 
 def test_a_run_that_is_held(cpu: ContainerRun, values: dict[str, Any]) -> None:
     held = new_run("vertex-cpu", {**values, "config": CONFIG.replace("min_ap: 0.0", "min_ap: 0.99")}, cpu.folder)
-    held._outputs = dict(cpu._outputs)
+    held.go_on_from(cpu)
     held.run("gate")
     assert held.result("gate") is False
     held.run("hold")
@@ -96,7 +96,7 @@ def test_what_the_target_says_of_devices_reaches_training(
     """There is no such device here: the trainer's own refusal shows what it was asked for."""
     target = TARGETS[case]
     run = new_run(case, values, tmp_path)
-    run._outputs = cpu._outputs
+    run.go_on_from(cpu)
     made = run.container("train")
     process = made.run()
     assert process.returncode != 0
@@ -109,7 +109,7 @@ def test_what_the_target_says_of_devices_reaches_training(
 def test_the_targets_precision_trains(case: str, cpu: ContainerRun, values: dict[str, Any], tmp_path: Path) -> None:
     """On this machine's device, in the precision of the target's own `runtime`."""
     run = new_run(case, values, tmp_path)
-    run._outputs = dict(cpu._outputs)
+    run.go_on_from(cpu)
     runtime = json.loads(run.values["runtime"])["runtime"]
     here = {"distribution_strategy": "one_device", "num_gpus": 0, "tpu": None}
     runtime = {name: here.get(name, value) for name, value in runtime.items()}
@@ -124,7 +124,7 @@ def test_chief_and_worker_train_together_and_the_chief_alone_answers(
 ) -> None:
     """Both worker pools' commands at once, with CLUSTER_SPEC as Vertex AI sets it."""
     run = new_run("vertex-multinode-gpu", values, tmp_path)
-    run._outputs = dict(cpu._outputs)
+    run.go_on_from(cpu)
     runtime = json.loads(run.values["runtime"])["runtime"]
     assert runtime["distribution_strategy"] == "multi_worker_mirrored"
     changes = {"runtime": json.dumps({"runtime": {**runtime, "num_gpus": 0, "mixed_precision_dtype": "float32"}})}

@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,47 +15,57 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_records import TINY_CONFIG
+from made_records import TINY_CONFIG, write_records
 from official.core import config_definitions as cfg
 
 from beam_preprocess.errors import InputError
-from trainer import checkpoints, distribution, loop
+from trainer import checkpoints, distribution, loop, preemption
+from trainer.config import find_config
 
 LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
 
-# Two logical CPUs must exist before TensorFlow starts: a process of its own.
-TWO_DEVICES = """
+# Logical CPUs must exist before TensorFlow starts: a process of its own.
+LOGICAL_DEVICES = """
 import sys, tensorflow as tf
 from trainer.train import main
 cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(sys.argv.pop(1)))
 sys.exit(main())
 """
+TRAIN = [sys.executable, "-m", "trainer.train"]
+MIRRORED = [sys.executable, "-c", LOGICAL_DEVICES]
+STEPS = 6
 
 
-def flags(config: Path, records: Path, val_records: Path, folder: Path, strategy: str) -> list[str]:
-    override = f"runtime.distribution_strategy={strategy},trainer.train_steps=6,trainer.validation_interval=6"
+def flags(config: Path, records: Path, val_records: Path, folder: Path, strategy: str, more: str = "") -> list[str]:
+    override = f"runtime.distribution_strategy={strategy},trainer.train_steps={STEPS},trainer.validation_interval=6"
     return [
         "--mode=train_and_eval",
         f"--model_dir={folder}",
         f"--records={records}",
         f"--val_records={val_records}",
         f"--config_file={config}",
-        f"--params_override={override}",
+        f"--params_override={override}{more}",
     ]
 
 
-def run(commands: list[list[str]], environments: list[dict[str, str]]) -> list[str]:
-    """Output of processes that run at once and all succeed."""
-    processes = [
-        subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **e})
-        for c, e in zip(commands, environments, strict=True)
-    ]
+def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
+    )
+
+
+def run(commands: list[list[str]], environments: list[dict[str, str]], code: int = 0) -> list[str]:
+    """Output of processes that run at once and all end with one exit code."""
+    return finish([start(c, e) for c, e in zip(commands, environments, strict=True)], code)
+
+
+def finish(processes: list[subprocess.Popen[str]], code: int = 0) -> list[str]:
     outputs = []
     try:
         for process in processes:
-            outputs.append(process.communicate(timeout=400)[0])
-            assert process.returncode == 0, outputs[-1][-3000:]
+            outputs.append(process.communicate(timeout=500)[0])
+            assert process.returncode == code, outputs[-1][-3000:]
     finally:
         for process in processes:
             process.kill()
@@ -61,9 +74,12 @@ def run(commands: list[list[str]], environments: list[dict[str, str]]) -> list[s
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synchronised batch norm, as the reference has."""
-    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(TINY_CONFIG.replace("use_sync_bn: false", "use_sync_bn: true"))
+    """The demo's, at the size of the made records, and with synchronised batch norm, as the reference has."""
+    text = find_config("demo").read_text().replace("use_sync_bn: false", "use_sync_bn: true")
+    text = text.replace("image_size: [128, 128]", "image_size: [32, 64]").replace("train_views: 8", "train_views: 2")
+    text = text.replace("steps_per_loop: 46", "steps_per_loop: 2").replace("_interval: 230", "_interval: 2")
+    path = tmp_path_factory.mktemp("config") / "demo.yaml"
+    path.write_text(text)
     return path
 
 
@@ -72,8 +88,7 @@ def one_device(
     tmp_path_factory: pytest.TempPathFactory, config: Path, records_folder: Path, val_records_folder: Path
 ) -> Path:
     folder = tmp_path_factory.mktemp("one") / "model"
-    command = [sys.executable, "-m", "trainer.train"]
-    run([command + flags(config, records_folder, val_records_folder, folder, "one_device")], [{}])
+    run([TRAIN + flags(config, records_folder, val_records_folder, folder, "one_device")], [{}])
     return folder
 
 
@@ -97,35 +112,177 @@ def assert_same_training(found: Path, expected: Path) -> None:
         )
 
 
+def test_two_replicas_take_the_steps_of_one_device(tmp_path: Path, trained: Path, records_folder: Path) -> None:
+    """The cheap one: the smallest network, two steps; the loss of the second depends on the first's gradient."""
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY_CONFIG.replace("use_sync_bn: false", "use_sync_bn: true"))
+    folder, override = tmp_path / "mirrored", "trainer.train_steps=2,runtime.distribution_strategy=mirrored"
+    given = {"model_dir": folder, "records": records_folder, "config_file": config, "params_override": override}
+    (output,) = run([[*MIRRORED, "2", *(f"--{name}={value}" for name, value in given.items())]], [{}])
+    assert "2 replica(s)" in output
+    (row,), (expected, *_) = loop.read_history(str(folder)), loop.read_history(str(trained))
+    assert row["step"] == expected["step"] == 2
+    assert [row[name] for name in LOSSES] == pytest.approx([expected[name] for name in LOSSES], rel=1e-3)
+
+
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device(
     tmp_path: Path, config: Path, one_device: Path, records_folder: Path, val_records_folder: Path
 ) -> None:
     folder = tmp_path / "mirrored"
-    command = [sys.executable, "-c", TWO_DEVICES]
-    (output,) = run([command + flags(config, records_folder, val_records_folder, folder, "mirrored")], [{}])
+    (output,) = run([[*MIRRORED, "2", *flags(config, records_folder, val_records_folder, folder, "mirrored")]], [{}])
     assert "2 replica(s)" in output
     assert_same_training(folder, one_device)
 
 
+@pytest.fixture
+def two_workers(tmp_path: Path) -> list[dict[str, str]]:
+    """The environments of a chief and a worker: TF_CONFIG as Vertex sets it, and a scratch folder of its own each."""
+    cluster = {"chief": [f"localhost:{free_port()}"], "worker": [f"localhost:{free_port()}"]}
+    environments = []
+    for kind in cluster:
+        scratch = tmp_path / f"{kind}-scratch"
+        scratch.mkdir()
+        spec = {"cluster": cluster, "task": {"type": kind, "index": 0}}
+        environments.append({"TF_CONFIG": json.dumps(spec), "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"})
+    return environments
+
+
 @pytest.mark.slow
 def test_two_workers_train_as_one_device_and_only_the_chief_writes(
-    tmp_path: Path, config: Path, one_device: Path, records_folder: Path, val_records_folder: Path
+    tmp_path: Path,
+    config: Path,
+    one_device: Path,
+    two_workers: list[dict[str, str]],
+    records_folder: Path,
+    val_records_folder: Path,
 ) -> None:
-    """TF_CONFIG as Vertex sets it: a chief and workers."""
-    folder, worker_scratch = tmp_path / "workers", tmp_path / "scratch"
-    worker_scratch.mkdir()
-    cluster = {"chief": [f"localhost:{free_port()}"], "worker": [f"localhost:{free_port()}"]}
-    environments = [
-        {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": kind, "index": 0}}), "TMPDIR": str(scratch)}
-        for kind, scratch in (("chief", tmp_path), ("worker", worker_scratch))
-    ]
-    command = [sys.executable, "-m", "trainer.train"]
-    command += flags(config, records_folder, val_records_folder, folder, "multi_worker_mirrored")
-    for output in run([command] * 2, environments):
+    folder = tmp_path / "workers"
+    command = TRAIN + flags(config, records_folder, val_records_folder, folder, "multi_worker_mirrored")
+    for output in run([command] * 2, two_workers):
         assert "2 replica(s)" in output
     assert_same_training(folder, one_device)
-    assert list(worker_scratch.glob("*/weights")), "the worker wrote into a folder of its own"
+    assert list((tmp_path / "worker-scratch").glob("*/weights")), "the worker wrote into a folder of its own"
+    assert not list((tmp_path / "chief-scratch").glob("*/weights"))
     assert (folder / "train.json").exists()
+
+
+LONG = 60
+"""Steps of a run that is killed on the way."""
+TO_THE_END = f",trainer.train_steps={LONG},trainer.validation_interval={LONG}"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(TINY_CONFIG.replace("use_sync_bn: false", "use_sync_bn: true"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, tiny: Path, records_folder: Path, val_records_folder: Path
+) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed") / "model"
+    run([TRAIN + flags(tiny, records_folder, val_records_folder, folder, "one_device", TO_THE_END)], [{}])
+    return folder
+
+
+def steps_saved(folder: Path) -> int:
+    return checkpoints.step_of(tf.train.latest_checkpoint(str(folder)))
+
+
+def wait_for_checkpoint(folder: Path, processes: list[subprocess.Popen[str]]) -> None:
+    deadline = time.monotonic() + 400
+    while not steps_saved(folder):
+        assert all(process.poll() is None for process in processes), "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["both", "the worker"])
+def test_workers_that_were_killed_go_on_together(
+    tmp_path: Path,
+    tiny: Path,
+    undisturbed: Path,
+    two_workers: list[dict[str, str]],
+    records_folder: Path,
+    val_records_folder: Path,
+    killed: str,
+) -> None:
+    """kill -9 on the way, and whoever is left is ended as the service does that restarts a job as a whole."""
+    folder = tmp_path / "workers"
+    command = TRAIN + flags(tiny, records_folder, val_records_folder, folder, "multi_worker_mirrored", TO_THE_END)
+    processes = [start(command, environment) for environment in two_workers]
+    wait_for_checkpoint(folder, processes)
+    for process, name in zip(processes, ("the chief", "the worker"), strict=True):
+        if killed in (name, "both"):
+            process.kill()
+            process.wait()
+    for process in processes:
+        process.kill()
+        process.wait()
+    assert checkpoints.read_summary(str(folder)) is None
+    stopped_at = steps_saved(folder)
+    assert 0 < stopped_at < LONG
+
+    for output in run([command] * 2, two_workers):
+        assert f"steps {stopped_at} to {LONG}, resumed" in output
+    assert checkpoints.read_summary(str(folder))["steps"] == LONG
+    rows, expected = loop.read_history(str(folder)), loop.read_history(str(undisturbed))
+    assert [row["step"] for row in rows] == [row["step"] for row in expected] == list(range(2, LONG + 1, 2))
+    for row, other in zip(rows, expected, strict=True):
+        assert row["total_loss"] == pytest.approx(other["total_loss"], rel=0.05), row["step"]
+
+
+@pytest.mark.slow
+def test_workers_save_together_when_one_is_asked_to_stop(
+    tmp_path: Path,
+    tiny: Path,
+    two_workers: list[dict[str, str]],
+    records_folder: Path,
+    val_records_folder: Path,
+) -> None:
+    more = ",trainer.train_steps=4000,trainer.checkpoint_interval=4000,trainer.validation_interval=4000"
+    folder = tmp_path / "workers"
+    command = TRAIN + flags(tiny, records_folder, val_records_folder, folder, "multi_worker_mirrored", more)
+    processes = [start(command, environment) for environment in two_workers]
+    deadline = time.monotonic() + 400
+    while not loop.read_history(str(folder)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    processes[1].send_signal(signal.SIGTERM)
+    for output in finish(processes, preemption.EXIT_CODE):
+        assert "the same command goes on from there" in output
+    assert steps_saved(folder) == loop.read_history(str(folder))[-1]["step"]
+
+
+@pytest.mark.slow
+def test_every_validation_image_counts_once_on_any_number_of_replicas(
+    tmp_path: Path, config: Path, one_device: Path, records_folder: Path
+) -> None:
+    """Seven images in batches of six: the last batch leaves most replicas without any."""
+    write_records(tmp_path / "val", images=7, split="val", shards=1)
+    rows = []
+    for replicas in (1, 2, 3):
+        folder = tmp_path / f"model{replicas}"
+        shutil.copytree(one_device, folder)
+        command = [
+            *MIRRORED,
+            str(replicas),
+            "--mode=eval",
+            f"--model_dir={folder}",
+            f"--val_records={tmp_path / 'val'}",
+        ]
+        override = "task.validation_data.global_batch_size=6,runtime.distribution_strategy=mirrored"
+        (output,) = run([[*command, f"--params_override={override}"]], [{}])
+        (result,) = [line.removeprefix("result: ") for line in output.splitlines() if line.startswith("result: ")]
+        rows.append(json.loads(result))
+    assert rows[0]["validation_loss"] > 0
+    for row in rows[1:]:
+        assert row["validation_loss"] == pytest.approx(rows[0]["validation_loss"], rel=1e-4)
+        assert row["ap"] == pytest.approx(rows[0]["ap"], abs=1e-6)
 
 
 def free_port() -> int:

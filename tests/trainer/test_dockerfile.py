@@ -142,6 +142,28 @@ def test_cloud_build_builds_and_pushes_the_images_of_the_targets() -> None:
     assert {target.image.split("/")[-1].split(":")[0] for target in TARGETS.values()} <= names
 
 
+def test_make_images_builds_and_pushes_each_stage(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "docker $*"\n')
+    docker.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+
+    def make(*variables: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "--silent", "--no-print-directory", "images", *variables]
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+    refused = make()
+    assert refused.returncode == 2
+    assert "IMAGE_REPOSITORY: not given" in refused.stdout
+    done = make("IMAGE_REPOSITORY=example.com/mine", "IMAGE_VERSION=1.2.3")
+    assert done.returncode == 0, done.stderr
+    expected = []
+    for stage in FINAL:
+        tag = f"example.com/mine/python-{stage}:1.2.3"
+        expected += [f"docker build --file trainer/Dockerfile --target {stage} --tag {tag} .", f"docker push {tag}"]
+    assert done.stdout.splitlines() == expected
+
+
 def install_steps(name: str) -> list[list[str]]:
     """The `uv pip install` commands of a build stage."""
     return [shlex.split(rest) for word, rest in lineage(name) if word == "RUN" and "uv pip install" in rest]

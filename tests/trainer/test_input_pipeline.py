@@ -57,7 +57,37 @@ def test_a_resumed_run_reads_on_where_it_stopped(folder: Path, first_step: int) 
         assert np.array_equal(expected[1], found[1])
 
 
-@pytest.mark.parametrize(("replicas", "batch"), [(1, 4), (2, 4), (2, 16)])
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_share_every_global_batch(folder: Path, workers: int) -> None:
+    """Each worker reads by itself: together the batches of one, so an epoch has every image once in total."""
+    config = RecordsConfig(input_path=str(folder), global_batch_size=BATCH)
+    manifest = input_pipeline.load_manifest(str(folder))
+    alone = _train(folder, VIEWS * IMAGES // BATCH)
+    shares = []
+    for worker in range(workers):
+        context = tf.distribute.InputContext(workers, worker, num_replicas_in_sync=workers)
+        dataset = input_pipeline.train_dataset(config, manifest, context=context).take(len(alone))
+        shares.append([labels.image_id.numpy() for _, labels in dataset])
+    for (expected, _), *parts in zip(alone, *shares, strict=True):
+        assert [len(part) for part in parts] == [BATCH // workers] * workers
+        assert sorted(np.concatenate(parts)) == sorted(expected)
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(2, 4), (3, 6)])
+def test_workers_share_the_validation_images(folder: Path, workers: int, batch: int) -> None:
+    config = RecordsConfig(input_path=str(folder), global_batch_size=batch, is_training=False)
+    manifest = input_pipeline.load_manifest(str(folder))
+    ids, lengths = [], set()
+    for worker in range(workers):
+        context = tf.distribute.InputContext(workers, worker, num_replicas_in_sync=workers)
+        batches = list(input_pipeline.validation_dataset(config, manifest, context=context))
+        lengths.add(len(batches))
+        ids += [i for _, labels in batches for i in labels.image_id.numpy()[labels.image_weight.numpy() > 0]]
+    assert sorted(ids) == list(range(1000, 1000 + IMAGES))
+    assert len(lengths) == 1, "a worker with fewer batches would leave the others waiting for ever"
+
+
+@pytest.mark.parametrize(("replicas", "batch"), [(1, 4), (2, 4), (2, 16), (3, 6), (3, 12)])
 def test_validation_has_every_image_exactly_once_in_full_batches(folder: Path, replicas: int, batch: int) -> None:
     """Model Garden crashes on a last batch that leaves a replica without images."""
     config = RecordsConfig(input_path=str(folder), global_batch_size=batch, is_training=False)
