@@ -27,7 +27,8 @@ def beam_options(arguments: Sequence[str], num_workers: int) -> PipelineOptions:
       num_workers: local worker processes. More than 1 cost 4 to 8 seconds to start, so 1 stays in this process.
 
     Raises:
-      InputError: a flag that Beam doesn't know, a runner that is refused, or a flag that Dataflow needs and lacks.
+      InputError: a flag that Beam doesn't know, a runner that is refused or has no local processes, or a flag that
+        Dataflow needs and lacks.
     """
     arguments = list(arguments)
     unknown = _unknown(arguments)
@@ -40,6 +41,11 @@ def beam_options(arguments: Sequence[str], num_workers: int) -> PipelineOptions:
     if reason:
         raise InputError(f"--runner {runner}: refused, because {reason}; use {RUNNER} or leave --runner out")
     defaults = [f"--runner={runner}"]
+    if num_workers > 1 and runner.rsplit(".", 1)[-1].lower() != RUNNER.lower():
+        raise InputError(
+            f"--num-workers {num_workers}: local processes are {RUNNER}'s, not {runner}'s; use that runner's own "
+            "option, such as --max_num_workers of DataflowRunner"
+        )
     if num_workers > 1:
         defaults += ["--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}"]
     if is_dataflow(runner):

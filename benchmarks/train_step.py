@@ -59,12 +59,13 @@ class Side:
         )
         self.ready: dict[str, Any] = self._read()
 
-    def seconds(self, calls: int) -> float:
-        """Of one call, over so many."""
+    def seconds(self, calls: int) -> tuple[float, float]:
+        """(by the clock, of CPU time) of one call, over so many."""
         assert self._process.stdin
         self._process.stdin.write(f"{calls}\n")
         self._process.stdin.flush()
-        return float(self._read())
+        clock, cpu = self._read()
+        return clock, cpu
 
     def stop(self) -> None:
         """Ends the process."""
@@ -91,7 +92,9 @@ def building(case: dict[str, Any]) -> Iterator[Side]:
             side.stop()
 
 
-def measure(cases: list[dict[str, Any]], flags: argparse.Namespace) -> list[tuple[dict[str, Any], list[float]]]:
+def measure(
+    cases: list[dict[str, Any]], flags: argparse.Namespace
+) -> list[tuple[dict[str, Any], list[tuple[float, float]]]]:
     """For each case what its process said, and seconds a call, in turns; with --alone one process after the other."""
     if flags.alone:
         done = []
@@ -102,8 +105,8 @@ def measure(cases: list[dict[str, Any]], flags: argparse.Namespace) -> list[tupl
     with ExitStack() as stack:
         sides = [stack.enter_context(building(case)) for case in cases]
         # Enough calls that a turn takes a quarter of a second: shorter ones measure the waking up.
-        calls = [max(1, min(50, round(0.25 / side.seconds(1)))) for side in sides]
-        times: list[list[float]] = [[] for _ in sides]
+        calls = [max(1, min(50, round(0.25 / side.seconds(1)[0]))) for side in sides]
+        times: list[list[tuple[float, float]]] = [[] for _ in sides]
         for repeat in range(flags.repeats):
             print(f"repeat {repeat + 1} of {flags.repeats}", file=sys.stderr, flush=True)
             for side, count, taken in zip(sides, calls, times, strict=True):
@@ -111,22 +114,28 @@ def measure(cases: list[dict[str, Any]], flags: argparse.Namespace) -> list[tupl
         return [(side.ready, taken) for side, taken in zip(sides, times, strict=True)]
 
 
-def report(cases: list[dict[str, Any]], found: list[tuple[dict[str, Any], list[float]]]) -> None:
-    """A row a case; the ratio is of the times of one repeat, the median of them."""
+def report(cases: list[dict[str, Any]], found: list[tuple[dict[str, Any], list[tuple[float, float]]]]) -> None:
+    """A row a case; ratios are of the times of one repeat, the median of them.
+
+    On a shared machine the CPU time says more than the clock; on a GPU it says nothing.
+    """
     shipped = {case["xla"]: result for case, result in zip(cases, found, strict=True) if case["side"] != "ours"}
-    print(f"{'':<24}{'ms':>10}{'images/s':>10}{'rise MiB':>10}{'peak MiB':>10}{'build s':>9}{'loss':>12}   ratio")
+    titles = ("ms", "CPU ms", "images/s", "rise MiB", "peak MiB")
+    print(f"{'':<24}" + "".join(f"{title:>10}" for title in titles) + f"{'build s':>9}{'loss':>12}   ratio")
     for case, (ready, times) in zip(cases, found, strict=True):
-        middle = statistics.median(times)
+        middle, cpu = (statistics.median(values) for values in zip(*times, strict=True))
         ratio = ""
         if case["side"] == "ours" and case["xla"] in shipped:
             their_ready, their_times = shipped[case["xla"]]
-            faster = statistics.median(b / a for a, b in zip(times, their_times, strict=True))
-            ratio = f"{faster:.2f} x as fast, {ready['rise'] / their_ready['rise']:.3f} x the memory"
+            pairs = list(zip(times, their_times, strict=True))
+            faster, cheaper = (statistics.median(theirs[i] / own[i] for own, theirs in pairs) for i in (0, 1))
+            ratio = f"{faster:.2f} x as fast, {cheaper:.2f} x in CPU time; "
+            ratio += f"{ready['rise'] / their_ready['rise']:.3f} x the memory"
             if case["part"] == "losses" and abs(ready["loss"] / their_ready["loss"] - 1) > 2e-3:
                 raise RuntimeError(f"losses {ready['loss']} and {their_ready['loss']} differ: not the same work")
         name = f"{NAMES[case['side']]}, {'XLA' if case['xla'] else 'graph'}"
         print(
-            f"{name:<24}{middle * 1e3:>10.1f}{case['batch'] / middle:>10.2f}{ready['rise']:>10.0f}"
+            f"{name:<24}{middle * 1e3:>10.1f}{cpu * 1e3:>10.1f}{case['batch'] / middle:>10.2f}{ready['rise']:>10.0f}"
             f"{ready['peak']:>10.0f}{ready['prepared']:>9.1f}{ready['loss']:>12.4f}   {ratio}"
         )
         if ready["flops"]:

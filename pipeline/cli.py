@@ -3,7 +3,7 @@
 import argparse
 import sys
 import tempfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from beam_preprocess.errors import InputError
@@ -130,6 +130,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--target", default="vertex-gpu", metavar="NAME", help=f"one of {', '.join(TARGETS)}; default: %(default)s"
     )
     compiler.add_argument("--output", default="pipeline.yaml", metavar="FILE", help="or gs://…; default: %(default)s")
+    compiler.add_argument(
+        "--image", default="", metavar="URI", help="of every step; default: the target's, a placeholder"
+    )
     compiler.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
     cloud_flags.add_verbs(verbs)
     return parser
@@ -141,6 +144,8 @@ def _compile(arguments: argparse.Namespace) -> int:
     from trainer.files import write_text
 
     target, output = find_target(arguments.target), arguments.output
+    if arguments.image:
+        target = replace(target, image=arguments.image)
     if arguments.check:
         difference = staleness(target, Path(output))
         if difference:

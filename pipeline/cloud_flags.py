@@ -81,7 +81,7 @@ def add_verbs(verbs: Any) -> None:
     )
     create.add_argument("--name", required=True, help="display name; there is one schedule of it")
     _add_cron(create, required=True)
-    create.add_argument("--max-concurrent-runs", type=int, default=1, metavar="N", help="default: %(default)s")
+    create.add_argument("--max-concurrent-runs", type=_count, default=1, metavar="N", help="default: %(default)s")
     _add_place(create)
     _add_run(create)
     create.add_argument("--dry-run", action="store_true", help="check and print; contact nothing, send nothing")
@@ -98,7 +98,7 @@ def add_verbs(verbs: Any) -> None:
             verb.add_argument("name", help="display name")
         if name == "update":
             _add_cron(verb, required=False)
-            verb.add_argument("--max-concurrent-runs", type=int, metavar="N", help="default: as it is")
+            verb.add_argument("--max-concurrent-runs", type=_count, metavar="N", help="default: as it is")
         if name in ("update", "resume", "delete"):
             verb.add_argument("--dry-run", action="store_true", help="say what would be done")
         _add_place(verb)
@@ -108,7 +108,7 @@ def add_verbs(verbs: Any) -> None:
     status.add_argument("--wait", action="store_true", help="follow it to its end")
     _add_poll(status)
     lister = _verb(verbs, "list", "the newest runs", "List the newest runs.", JOB_EXAMPLES)
-    lister.add_argument("--limit", type=int, default=20, metavar="N", help="default: %(default)s")
+    lister.add_argument("--limit", type=_count, default=20, metavar="N", help="default: %(default)s")
     cancel = _verb(verbs, "cancel", "end a run", "Ask for the end of a run; its tasks take minutes.", JOB_EXAMPLES)
     cancel.add_argument("run", help="its id")
     logs = _verb(
@@ -121,7 +121,9 @@ def add_verbs(verbs: Any) -> None:
     )
     logs.add_argument("run", help="its id")
     logs.add_argument("--task", default="", help="of one task only, by the name that status shows")
-    logs.add_argument("--limit", type=int, default=100, metavar="N", help="newest lines a task; default: %(default)s")
+    logs.add_argument(
+        "--limit", type=_count, default=100, metavar="N", help="newest lines a task; default: %(default)s"
+    )
     for verb in (status, lister, cancel, logs):
         _add_place(verb)
 
@@ -201,4 +203,18 @@ def _add_cron(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _add_poll(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--poll", type=float, default=30.0, metavar="SECONDS", help="with --wait; default: %(default)s")
+    parser.add_argument(
+        "--poll", type=_seconds, default=30.0, metavar="SECONDS", help="with --wait; default: %(default)s"
+    )
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not 0 < float(text) < 86400:  # also refuses NaN
+        raise argparse.ArgumentTypeError(f"{text}: give more than 0 and less than a day")
+    return float(text)

@@ -46,7 +46,6 @@ def run_schedule_verb(arguments: argparse.Namespace) -> int:
 
 def _create(arguments: argparse.Namespace) -> int:
     when = cron.parse(arguments.cron, arguments.time_zone)
-    _check_concurrency(arguments.max_concurrent_runs)
     place = place_of(arguments)
     runs_as = runs_as_of(arguments, place)
     submission = prepare(request_of(arguments), place=place, runs_as=runs_as, schedule=True)
@@ -74,8 +73,6 @@ def _create(arguments: argparse.Namespace) -> int:
 def _update(schedules: Schedules, arguments: argparse.Namespace) -> int:
     if not arguments.cron and not arguments.time_zone and arguments.max_concurrent_runs is None:
         raise InputError("schedule update: nothing to change; give --cron, --time-zone or --max-concurrent-runs")
-    if arguments.max_concurrent_runs is not None:
-        _check_concurrency(arguments.max_concurrent_runs)
     if arguments.endpoint and arguments.time_zone:
         raise InputError(f"--time-zone {arguments.time_zone}: an endpoint's schedules fire in its own; leave it out")
     existing = schedules.existing(arguments.name)
@@ -90,11 +87,6 @@ def _update(schedules: Schedules, arguments: argparse.Namespace) -> int:
     view = schedules.update(arguments.name, cron=when, max_concurrent_runs=arguments.max_concurrent_runs)
     print(f"updated: {_line(view)}")
     return 0
-
-
-def _check_concurrency(count: int) -> None:
-    if count < 1:
-        raise InputError(f"--max-concurrent-runs {count}: give 1 or more")
 
 
 def _line(view: ScheduleView) -> str:

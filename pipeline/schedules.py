@@ -77,7 +77,7 @@ class Schedules(ABC):
           CloudError: a call failed.
         """
         content = content_of(submission, runs_as)
-        self._finish_replacement(name, content)
+        self._finish_replacement(name, content, cron, max_concurrent_runs)
         existing = self.find(name)
         if existing is None:
             return "created", self._create(name, cron, submission, runs_as, max_concurrent_runs, active=True)
@@ -99,7 +99,9 @@ class Schedules(ABC):
         found = self.list(name)
         if len(found) > 1:
             ids = ", ".join(view.schedule_id for view in found)
-            raise InputError(f"--name {name}: {len(found)} schedules have it ({ids}); delete all but one by their ids")
+            raise InputError(
+                f"--name {name}: {len(found)} schedules have it ({ids}); delete all but one in the console"
+            )
         return found[0] if found else None
 
     def existing(self, name: str) -> ScheduleView:
@@ -153,13 +155,21 @@ class Schedules(ABC):
         self._delete(existing)
         return created
 
-    def _finish_replacement(self, name: str, content: str) -> None:
-        """Deletes what a replacement left that was interrupted after the new schedule was made."""
+    def _finish_replacement(self, name: str, content: str, cron: Cron, max_concurrent_runs: int) -> None:
+        """Deletes what a replacement left that was interrupted after the new schedule was made, if it can be told from
+        the new one: by what it runs, or by when."""
         found = self.list(name)
-        if len(found) > 1 and sum(view.content == content for view in found) == 1:
-            for view in found:
-                if view.content != content:
-                    self._delete(view)
+        if len(found) < 2:
+            return
+        runs_this = [view for view in found if view.content == content]
+        when = (self.dialect(cron), max_concurrent_runs)
+        exactly = [view for view in runs_this if (view.cron, view.max_concurrent_runs) == when]
+        for wanted in (exactly, runs_this):
+            if len(wanted) == 1:
+                for view in found:
+                    if view != wanted[0]:
+                        self._delete(view)
+                return
 
 
 def content_of(submission: Submission, runs_as: ActsAs) -> str:

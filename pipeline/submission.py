@@ -14,7 +14,7 @@ from components.dataflow import DATAFLOW, Dataflow
 from pipeline import preflight
 from pipeline.cost import Prices, Step, steps
 from pipeline.parameters import check_values, signature, split_pairs, with_dataflow
-from pipeline.targets import REPOSITORY, Target, find_target
+from pipeline.targets import REPOSITORY, TARGETS, Target, find_target
 from trainer.config import RunConfig, find_config, parse_config
 from trainer.vertex_client import Place
 
@@ -118,6 +118,8 @@ def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedu
     texts = split_pairs("--param", request.param)
     if schedule and texts.get("run_id"):
         raise InputError("--param run_id: a schedule's runs need one each; leave it out")
+    if "config" in texts:
+        raise InputError("--param config: give --config, which takes a file, and checks it")
     config_path = find_config(request.config or _default_config(target))
     config = config_path.read_text()
     parsed = parse_config(config, str(config_path))
@@ -126,11 +128,6 @@ def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedu
     config_check = preflight.ConfigCheck(config_path) if request.config_check else None
     try:
         spec = compiled(target, cached=request.cached)
-        if request.spot and not any(machine.spot for step in steps(spec, "") for machine in step.machines):
-            raise InputError(
-                f"--spot: target {target.name} trains as a plain task, which can't ask for spot capacity; take a "
-                "target that trains as a custom job (vertex-multinode-gpu, vertex-tpu-v3, vertex-tpu-v5e)"
-            )
         known = signature(spec)
         values = _flag_values(request, texts, config, place)
         if not schedule and "run_id" in known and "run_id" not in texts:
@@ -183,9 +180,10 @@ def _target(request: RunRequest, place: Place | None) -> Target:
     if target.name == "local":
         raise InputError("--target local: runs on this machine only; use python -m pipeline run")
     if place is None and target.custom_job:
+        plain = ", ".join(name for name, row in TARGETS.items() if not row.custom_job and name != "local")
         raise InputError(
             f"--target {target.name}: trains as a custom job of Vertex AI, which an endpoint can't start; take one "
-            "that trains as a plain task (vertex-cpu, vertex-gpu)"
+            f"that trains as a plain task ({plain})"
         )
     if place is None and request.notify:
         raise InputError(f"--notify {request.notify}: only Vertex AI mails; leave it out with --endpoint")
@@ -195,6 +193,12 @@ def _target(request: RunRequest, place: Place | None) -> Target:
     if place is not None and not image:
         image = target.image.replace(REPOSITORY, f"{place.region}-docker.pkg.dev/{place.project}/{DEFAULT_REPOSITORY}")
     target = replace(target, image=image)
+    if request.spot and not target.custom_job:
+        jobs = ", ".join(name for name, row in TARGETS.items() if row.custom_job)
+        raise InputError(
+            f"--spot: target {target.name} trains as a plain task, which can't ask for spot capacity; take one that "
+            f"trains as a custom job ({jobs})"
+        )
     if request.spot:
         target = replace(target, spot=True)
     if request.notify:
@@ -238,8 +242,7 @@ def _flag_values(request: RunRequest, texts: Mapping[str, str], config: str, pla
         for split in preflight.SPLITS:
             values[f"{split}_images"] = f"{folder}/{split}2017"
             values[f"{split}_annotations"] = f"{folder}/annotations/instances_{split}2017.json"
-    if "config" not in texts:
-        values["config"] = config
+    values["config"] = config
     if request.registry:
         values["registry"] = request.registry
     elif place is not None and "registry" not in texts:

@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("beam_preprocess", "components", "pipeline", "trainer")
 
-BEAM = {f"beam_preprocess.{name}" for name in ("options", "pipeline", "transforms")}
+BEAM = {f"beam_preprocess.{name}" for name in ("dataflow", "options", "pipeline", "transforms")}
 TENSORFLOW = {
     f"trainer.{name}"
     for name in (

@@ -70,7 +70,9 @@ def anywhere(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
     @tf.function
     def count(mine: tf.Tensor) -> tf.Tensor:
         def sum_of_workers() -> tf.Tensor:
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, mine)
+            # A tensor of the replica's device: the argument has none, and reducing needs one.
+            flag = tf.identity(mine)
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flag)
 
         return strategy.run(sum_of_workers)
 

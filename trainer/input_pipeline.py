@@ -201,7 +201,10 @@ def _parser(manifest: Manifest, crowd_is_object: bool):  # type: ignore[no-untyp
         image = tf.io.decode_jpeg(parsed[records.IMAGE], channels=3, dct_method="INTEGER_ACCURATE")
         runs = tf.reshape(raw(parsed, records.CELL_RUNS, "<i4"), [-1, 3])
         codes = tf.cast(raw(parsed, records.CELL_CODE, records.code_dtype(len(values))), tf.int32)
-        crowd_cell = tf.cast(tf.repeat(runs[:, 1], runs[:, 2]), tf.float32)
+        # Cell i belongs to the first run that ends after it; tf.repeat is a dozen operations.
+        ends = tf.cumsum(runs[:, 2])
+        run = tf.raw_ops.UpperBound(sorted_inputs=ends[None], values=tf.range(tf.size(codes))[None])[0]
+        cell_class, cell_crowd, _ = tf.unstack(tf.gather(runs, run), axis=-1)
         cell_value = tf.gather(tf.constant(values), codes)
         crowd = tf.cast(raw(parsed, records.OBJECT_CROWD, "u1"), tf.float32)
         present = tf.ones_like(crowd)
@@ -210,8 +213,8 @@ def _parser(manifest: Manifest, crowd_is_object: bool):  # type: ignore[no-untyp
             image_weight=tf.ones([], tf.float32),
             valid=tf.cast(parsed[records.VIEW_VALID], tf.int32),
             cell_index=pad(tf.cast(raw(parsed, records.CELL_INDEX, records.index_dtype(map_size)), tf.int32), cells),
-            cell_class=pad(tf.repeat(runs[:, 0], runs[:, 2]), cells),
-            cell_value=pad(cell_value if crowd_is_object else cell_value * (1.0 - crowd_cell), cells),
+            cell_class=pad(cell_class, cells),
+            cell_value=pad(tf.where(cell_crowd > 0, 0.0, cell_value) if ignored else cell_value, cells),
             object_cell=pad(raw(parsed, records.OBJECT_CELL, "<i4"), objects),
             object_class=pad(raw(parsed, records.OBJECT_CLASS, "<i4"), objects),
             object_offset=pad(tf.reshape(raw(parsed, records.OBJECT_OFFSET, "<f4"), [-1, 2]), objects),

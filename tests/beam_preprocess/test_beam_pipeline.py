@@ -20,6 +20,7 @@ from beam_preprocess.errors import InputError
 from beam_preprocess.geometry import to_original
 from beam_preprocess.images import decode as decode_image
 from beam_preprocess.manifest import Manifest
+from beam_preprocess.options import beam_options
 from beam_preprocess.pipeline import CODE, preprocess
 from beam_preprocess.records import Record, decode
 from beam_preprocess.targets import code_table
@@ -285,12 +286,28 @@ def test_bad_boxes_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) ->
             {"pipeline_args": ["--runner=apache_beam.runners.dask.dask_runner.DaskRunner"]},
             "refused, because it loses side outputs and finish_bundle results without an error",
         ),
+        (
+            {"pipeline_args": ["--runner=BundleBasedDirectRunner"], "num_workers": 2},
+            "local processes are FnApiRunner's, not BundleBasedDirectRunner's",
+        ),
         ({"pipeline_args": ["--runner=PrismRunner"]}, "refused, because it downloads a binary"),
     ],
 )
 def test_bad_options_are_input_errors(data_set: Any, tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run(data_set, tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        (1, ("FnApiRunner", "in_memory", 1)),
+        (3, ("FnApiRunner", "multi_processing", 3)),
+    ],
+)
+def test_the_default_runner_is_named_and_downloads_nothing(workers: int, expected: tuple[str, str, int]) -> None:
+    options = beam_options([], workers).get_all_options()
+    assert (options["runner"], options["direct_running_mode"], options["direct_num_workers"]) == expected
 
 
 def test_an_output_that_can_not_be_written(data_set: Any, tmp_path: Path) -> None:

@@ -1,60 +1,35 @@
-"""Loopback servers for the real clients, and the flags that every submission needs."""
+"""Loopback servers for the real clients."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from invocations import Run
 from kfp_server import KubeflowServer
 from vertex_server import VertexServer
 
 from pipeline import training_pipeline
 from pipeline.cli import main
-from pipeline.submission import compiled
-from pipeline.targets import find_target
 from tests.gcs_emulator import GcsEmulator, gcs_emulator
 from trainer import vertex_client
 
-PLACE = ["--project", "my-project", "--region", "us-central1"]
-ACCOUNT = "trainer@my-project.iam.gserviceaccount.com"
-WHERE = [*PLACE, "--pipeline-root", "gs://my-bucket/runs", "--service-account", ACCOUNT]
-DATA = [
-    *("--train-images", "gs://my-data/train", "--train-annotations", "gs://my-data/train.json"),
-    *("--val-images", "gs://my-data/val", "--val-annotations", "gs://my-data/val.json"),
-]
-IMAGES = "us-central1-docker.pkg.dev/my-project/centernet"
-"""Where images are looked for when --image isn't given."""
-# The full check of a config imports TensorFlow; one test has it on.
-CONFIG = ["--config", "coco-centernet-hourglass-gpu", "--no-config-check"]
-WHAT = ["--target", "vertex-gpu", *CONFIG, *DATA]
 
-ENDPOINT_WHAT = [
-    *WHAT,
-    *("--image", f"{IMAGES}/python-gpu:0.1.0", "--registry", "vertex://my-project/us-central1/centernet"),
-]
-"""An endpoint has no default image, and no default registry."""
-
-Run = Callable[..., tuple[int, str, str]]
+@pytest.fixture(scope="session")
+def made() -> dict[str, Any]:
+    """Compiled pipelines by target."""
+    return {}
 
 
-def spec_of(target: str, **changes: Any) -> dict[str, Any]:
-    """The compiled pipeline of a target with changes; its image is where submissions look for it."""
-    row = find_target(target)
-    image = f"{IMAGES}/{row.image.rpartition('/')[2]}"
-    return compiled(replace(row, **{"image": image, **changes}))
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_compilation_a_target() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def one_compilation_a_target(made: dict[str, Any]) -> Iterator[None]:
     """Keeps what `make_pipeline` returned, which is read only, and lets kfp's client read YAML by libyaml.
 
     Each compilation is in a thread of its own: kfp looks through the whole stack at each setting of a task, and
     pytest's is deep.
     """
-    made: dict[str, Any] = {}
     make = training_pipeline.make_pipeline
 
     def kept(target: Any) -> Any:
@@ -75,17 +50,25 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vertex_client, "FIRST_WAIT_SECONDS", 0.001)
 
 
-@pytest.fixture(scope="package", autouse=True)
-def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsEmulator]:
-    """A storage emulator that holds the data of `DATA`; gs:// of fsspec and of Google's clients goes there, with the
-    credentials of an account that only it knows."""
-    with gcs_emulator(tmp_path_factory.mktemp("gcs")) as emulator, emulator.in_this_process() as bucket:
-        for name in ("my-data", "my-bucket"):
-            bucket.mkdir(name)
-        for split in ("train", "val"):
-            bucket.pipe_file(f"my-data/{split}.json", b"{}")
-            bucket.pipe_file(f"my-data/{split}/1.jpg", b"")
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsEmulator]:
+    """A storage emulator that holds the data of `DATA`."""
+    with gcs_emulator(tmp_path_factory.mktemp("gcs")) as emulator:
+        with emulator.in_this_process() as bucket:
+            for name in ("my-data", "my-bucket"):
+                bucket.mkdir(name)
+            for split in ("train", "val"):
+                bucket.pipe_file(f"my-data/{split}.json", b"{}")
+                bucket.pipe_file(f"my-data/{split}/1.jpg", b"")
         yield emulator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gcs(storage: GcsEmulator) -> Iterator[GcsEmulator]:
+    """gs:// of fsspec and of Google's clients goes to the emulator, with the credentials of an account that only it
+    knows."""
+    with storage.in_this_process():
+        yield storage
 
 
 @pytest.fixture
@@ -118,14 +101,3 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return code, out, err
 
     return call
-
-
-def task(name: str, state: str, **more: Any) -> dict[str, Any]:
-    """One task of a job as the service tells it."""
-    times = {"startTime": "2026-11-24T03:00:00Z", "endTime": "2026-11-24T03:10:00Z"}
-    return {"taskId": str(sum(name.encode())), "taskName": name, "state": state, **times, **more}
-
-
-def output(text: str) -> dict[str, Any]:
-    """What a task carries that returned this text."""
-    return {"execution": {"metadata": {"output:Output": text}}}

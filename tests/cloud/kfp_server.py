@@ -5,10 +5,9 @@ import uuid
 from typing import Any
 
 import kfp_server_api
-from loopback import LoopbackServer, Rejected, Request
-from vertex_server import FITS, check_spec
+from loopback import Json, LoopbackServer, Rejected, Request
+from vertex_checks import FITS, check_spec
 
-Json = dict[str, Any]
 BASE = "/apis/v2beta1"
 
 

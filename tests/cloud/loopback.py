@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+Json = dict[str, Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:

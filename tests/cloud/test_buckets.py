@@ -9,10 +9,10 @@ import fsspec
 import pytest
 import yaml
 from google.auth.credentials import AnonymousCredentials
+from invocations import ACCOUNT, IMAGES, WHAT, WHERE, Run, spec_of
 from loopback import LoopbackServer, Rejected, Request
 from vertex_server import PARENT, VertexServer
 
-from conftest import ACCOUNT, WHAT, WHERE, Run
 from pipeline import preflight
 from pipeline.submission import compiled
 from pipeline.targets import find_target
@@ -44,7 +44,8 @@ def test_the_sdk_submits_our_template_from_the_bucket(
 
     config = aiplatform.initializer._Config()
     monkeypatch.setattr(aiplatform.initializer, "global_config", config)  # of this test only
-    assert run("compile", "--output", TEMPLATE)[0] == 0
+    image = f"{IMAGES}/python-gpu:0.1.0"
+    assert run("compile", "--image", image, "--output", TEMPLATE)[0] == 0
     config.init(
         project="my-project",
         location="us-central1",
@@ -68,7 +69,7 @@ def test_the_sdk_submits_our_template_from_the_bucket(
     sent = request.body
     assert sent["runtimeConfig"]["gcsOutputDirectory"] == "gs://new-root/runs"
     assert sent["serviceAccount"] == ACCOUNT
-    assert sent["pipelineSpec"]["deploymentSpec"] == compiled(find_target("vertex-gpu"))["deploymentSpec"]
+    assert sent["pipelineSpec"]["deploymentSpec"] == spec_of("vertex-gpu")["deploymentSpec"]
     assert bucket().isdir("new-root")
 
 

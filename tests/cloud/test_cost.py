@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from invocations import WHAT, WHERE, Run, spec_of
 from vertex_server import VertexServer
 
 from beam_preprocess.errors import InputError
 from components.dataflow import Dataflow
-from conftest import WHAT, WHERE, Run, spec_of
 from pipeline import cost
 from pipeline.cost import PRICES, VERTEX_HOURS, Machine, Step, ceiling, read_prices, steps
 from pipeline.targets import TARGETS, Resources

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from invocations import ENDPOINT_WHAT, WHAT, WHERE, Run
 from kfp_server import KubeflowServer
 from loopback import Fault
 from vertex_server import VertexServer
-
-from conftest import ENDPOINT_WHAT, WHAT, WHERE, Run
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1"]
 
@@ -215,3 +214,19 @@ def test_a_replacement_that_was_interrupted_is_finished(
     assert "unchanged" in out
     assert len(states) == 1
     assert old not in states
+
+
+def test_an_update_that_was_interrupted_is_finished(kubeflow: KubeflowServer, run: Run) -> None:
+    """An endpoint's updates are replacements by the same content."""
+    create = ["schedule", "create", "--name", "weekly", "--endpoint", kubeflow.url, *ENDPOINT_WHAT]
+    run(*create, "--cron", "0 3 * * 1")
+    (old,) = kubeflow.recurring
+    kubeflow.next_fault("DELETE", "", Fault(status=403))
+    assert run("schedule", "update", "weekly", "--cron", "0 4 * * 1", "--endpoint", kubeflow.url)[0] == 1
+    assert kubeflow.recurring[old]["status"] == "DISABLED", "only the new one fires"
+    code, _, err = run("schedule", "pause", "weekly", "--endpoint", kubeflow.url)
+    assert code == 2
+    assert "2 schedules have it" in err
+    assert "unchanged" in run(*create, "--cron", "0 4 * * 1")[1]
+    (left,) = kubeflow.recurring.values()
+    assert left["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * 1"

@@ -1,8 +1,9 @@
 """`status`, `list`, `cancel` and `logs` of runs on a Vertex AI on loopback."""
 
+import pytest
+from invocations import PLACE, WHAT, WHERE, Run, output, task
+from loopback import Fault
 from vertex_server import PARENT, VertexServer
-
-from conftest import PLACE, WHAT, WHERE, Run, output, task
 
 JOB = "projects/123/locations/us-central1/customJobs/77"
 FAILED = {
@@ -93,3 +94,35 @@ def test_logs(vertex: VertexServer, run: Run) -> None:
     code, _, err = run("logs", job, *PLACE, "--task", "tarin")
     assert code == 2
     assert "check the data" in err
+
+
+def test_who_stops_watching_is_told_that_the_run_goes_on(
+    vertex: VertexServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submitted(vertex, run)
+
+    def ctrl_c(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.waiting.time.sleep", ctrl_c)
+    code, _, err = run("status", job, *PLACE, "--wait")
+    assert code == 1
+    assert f"{job} goes on (python -m pipeline cancel {job} ends it)" in err
+    assert vertex.sent("POST", ":cancel") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(403, "aiplatform.pipelineJobs.get"), (404, "not found"), (503, "after 2 attempts")],
+)
+def test_waiting_ends_when_the_run_cannot_be_looked_at(
+    status: int, says: str, vertex: VertexServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once if that will stay so, after half an hour (here: none) if the service is away."""
+    job = submitted(vertex, run)
+    monkeypatch.setattr("trainer.vertex_client.ATTEMPTS", 2)
+    monkeypatch.setattr("pipeline.waiting.LONGEST_SILENCE_SECONDS", 0.0)
+    vertex.next_fault("GET", "pipelineJobs", Fault(status=status), times=2)
+    code, _, err = run("status", job, *PLACE, "--wait", "--poll", "0.01")
+    assert code == 1
+    assert says in err

@@ -4,9 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from invocations import ENDPOINT_WHAT, Run, spec_of
 from kfp_server import KubeflowServer
-
-from conftest import ENDPOINT_WHAT, Run, spec_of
 
 
 def flags(server: KubeflowServer) -> list[str]:

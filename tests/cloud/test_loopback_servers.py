@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 import requests
+from invocations import ACCOUNT, spec_of
 from kfp_server import KubeflowServer
 from vertex_server import PARENT, VertexServer
-
-from conftest import ACCOUNT, spec_of
 
 JOB: dict[str, Any] = {
     "displayName": "x",

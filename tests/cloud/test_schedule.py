@@ -3,10 +3,9 @@
 import json
 
 import pytest
+from invocations import ACCOUNT, PLACE, WHAT, WHERE, Run, spec_of
 from loopback import Fault
 from vertex_server import PARENT, VertexServer
-
-from conftest import ACCOUNT, PLACE, WHAT, WHERE, Run, spec_of
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", "--time-zone", "Europe/Berlin"]
 FULL = [*CREATE, *WHERE, *WHAT]
@@ -107,7 +106,6 @@ def test_operating(vertex: VertexServer, run: Run) -> None:
         ([*FULL, "--cron", "0 3 * *"], ["4 fields", "needs 5"]),
         ([*FULL, "--cron", "0 25 * * *"], ["hour '25'", "0 to 23"]),
         ([*FULL, "--time-zone", "Mars/Base"], ["--time-zone Mars/Base", "Europe/Berlin"]),
-        ([*FULL, "--max-concurrent-runs", "0"], ["--max-concurrent-runs 0"]),
         ([*FULL, "--param", "run_id=x"], ["run_id", "leave it out"]),
         (["schedule", "pause", "daily", *PLACE], ["daily", "no such schedule", "there are: none"]),
         (["schedule", "update", "daily", *PLACE], ["nothing to change"]),

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invocations import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
 from loopback import Fault
 from vertex_server import PARENT, VertexServer
-
-from conftest import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
 
 SUBMIT = ["submit", *WHERE, *WHAT]
 
@@ -101,6 +100,7 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--registry", "registry"], ["--registry registry", "gs://"]),
         (["--notify", "me"], ["--notify me", "owner@example.org"]),
         (["--config", ""], ["--config", "custom-gpu"]),
+        (["--param", "config=gate: {}"], ["--param config", "--config"]),
         (["--config", "custom-small"], ["global_batch_size: 4", "8 devices of vertex-gpu"]),
         (["--config", "custom-gpu", "--target", "vertex-multinode-gpu"], ["global_batch_size: 8", "16 devices"]),
         (["--config", "demo", "--target", "vertex-tpu-v5e"], ["global_batch_size: 4", "8 devices"]),

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from invocations import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
 from vertex_server import VertexServer
 
-from conftest import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
 from pipeline.targets import TARGETS
 
 NETWORK = "projects/123/global/networks/mine"

@@ -7,21 +7,17 @@ types (name patterns, required fields, pipeline parameters against the spec) is 
 servers know (quotas, machine availability, permissions) is not here.
 """
 
-import json
 import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
 from google.cloud import aiplatform_v1 as v1
-from google.protobuf import json_format
-from kfp.pipeline_spec import pipeline_spec_pb2
-from loopback import LoopbackServer, Rejected, Request
+from loopback import Json, LoopbackServer, Rejected, Request
+from vertex_checks import check_cron, check_job, check_labels, matches, message, needs, query
 
 PROJECT, REGION = "my-project", "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
-
-Json = dict[str, Any]
 
 
 class VertexServer(LoopbackServer):
@@ -62,10 +58,10 @@ class VertexServer(LoopbackServer):
     # Pipeline jobs
 
     def _pipelineJobs_post(self, _name: str, request: Request) -> Json:  # noqa: N802 - named as the resource
-        values = _query(request, v1.CreatePipelineJobRequest, {"pipelineJobId"})
+        values = query(request, v1.CreatePipelineJobRequest, {"pipelineJobId"})
         job_id = values.get("pipelineJobId") or f"job-{uuid.uuid4().hex[:8]}"
-        _matches("pipelineJobId", job_id, r"[a-z][-a-z0-9]{0,127}")
-        job = _message(v1.PipelineJob, request.body)
+        matches("pipelineJobId", job_id, r"[a-z][-a-z0-9]{0,127}")
+        job = message(v1.PipelineJob, request.body)
         check_job(job)
         name = f"{PARENT}/pipelineJobs/{job_id}"
         if name in self.jobs:
@@ -75,7 +71,7 @@ class VertexServer(LoopbackServer):
 
     def _pipelineJobs_get(self, name: str, request: Request) -> Json:  # noqa: N802
         if not name:
-            _query(request, v1.ListPipelineJobsRequest, {"filter", "pageSize", "pageToken", "orderBy", "readMask"})
+            query(request, v1.ListPipelineJobsRequest, {"filter", "pageSize", "pageToken", "orderBy", "readMask"})
             return _page("pipelineJobs", list(reversed(self.jobs.values())), request)
         job = self._existing(self.jobs, "pipelineJobs", name)
         if self.timeline and job["state"] not in ("PIPELINE_STATE_CANCELLED", "PIPELINE_STATE_FAILED"):
@@ -83,7 +79,7 @@ class VertexServer(LoopbackServer):
         return job
 
     def _pipelineJobs_cancel(self, name: str, request: Request) -> Json:  # noqa: N802
-        _message(v1.CancelPipelineJobRequest, request.body or {})
+        message(v1.CancelPipelineJobRequest, request.body or {})
         job = self._existing(self.jobs, "pipelineJobs", name)
         if job["state"] in ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED"):
             raise Rejected(412, f"PipelineJob {name} is already in a final state")
@@ -93,10 +89,10 @@ class VertexServer(LoopbackServer):
     # Schedules
 
     def _schedules_post(self, _name: str, request: Request) -> Json:
-        _query(request, v1.CreateScheduleRequest, set())
-        schedule = _message(v1.Schedule, request.body)
-        _needs(schedule, "displayName", "cron", "createPipelineJobRequest", "maxConcurrentRunCount")
-        _check_cron(schedule["cron"])
+        query(request, v1.CreateScheduleRequest, set())
+        schedule = message(v1.Schedule, request.body)
+        needs(schedule, "displayName", "cron", "createPipelineJobRequest", "maxConcurrentRunCount")
+        check_cron(schedule["cron"])
         inner = schedule["createPipelineJobRequest"]
         if inner.get("parent") != PARENT:
             raise Rejected(400, f"createPipelineJobRequest.parent is {inner.get('parent')!r}")
@@ -117,30 +113,30 @@ class VertexServer(LoopbackServer):
     def _schedules_get(self, name: str, request: Request) -> Json:
         if name:
             return self._existing(self.schedules, "schedules", name)
-        _query(request, v1.ListSchedulesRequest, {"filter", "pageSize", "pageToken", "orderBy"})
+        query(request, v1.ListSchedulesRequest, {"filter", "pageSize", "pageToken", "orderBy"})
         return _page("schedules", list(self.schedules.values()), request)
 
     def _schedules_patch(self, name: str, request: Request) -> Json:
         schedule = self._existing(self.schedules, "schedules", name)
-        mask = _query(request, v1.UpdateScheduleRequest, {"updateMask"}).get("updateMask", "")
-        change = _message(v1.Schedule, request.body)
+        mask = query(request, v1.UpdateScheduleRequest, {"updateMask"}).get("updateMask", "")
+        change = message(v1.Schedule, request.body)
         fields = [re.sub(r"_(\w)", lambda m: m[1].upper(), part) for part in mask.split(",")]
         # The spec can't be updated: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/.../schedules/patch
         allowed = {"displayName", "cron", "maxConcurrentRunCount", "maxRunCount", "startTime", "endTime"}
         if not set(fields) <= allowed:
             raise Rejected(400, f"updateMask {mask}: only {', '.join(sorted(allowed))} can be updated")
         if "cron" in fields:
-            _check_cron(change["cron"])
+            check_cron(change["cron"])
         schedule.update({field: change[field] for field in fields})
         return schedule
 
     def _schedules_pause(self, name: str, request: Request) -> Json:
-        _message(v1.PauseScheduleRequest, request.body or {})
+        message(v1.PauseScheduleRequest, request.body or {})
         self._existing(self.schedules, "schedules", name)["state"] = "PAUSED"
         return {}
 
     def _schedules_resume(self, name: str, request: Request) -> Json:
-        _message(v1.ResumeScheduleRequest, request.body or {})
+        message(v1.ResumeScheduleRequest, request.body or {})
         self._existing(self.schedules, "schedules", name)["state"] = "ACTIVE"
         return {}
 
@@ -152,19 +148,19 @@ class VertexServer(LoopbackServer):
     # Models
 
     def _models_upload(self, _name: str, request: Request) -> Json:
-        asked = _message(v1.UploadModelRequest, request.body)
+        asked = message(v1.UploadModelRequest, request.body)
         model = asked["model"]
-        _needs(model, "displayName", "artifactUri", "containerSpec")
-        _needs(model["containerSpec"], "imageUri")
-        _matches("artifactUri", model["artifactUri"], r"gs://[^/]+/.+")
-        _check_labels(model.get("labels", {}))
+        needs(model, "displayName", "artifactUri", "containerSpec")
+        needs(model["containerSpec"], "imageUri")
+        matches("artifactUri", model["artifactUri"], r"gs://[^/]+/.+")
+        check_labels(model.get("labels", {}))
         if "parentModel" in asked:
             model_id = asked["parentModel"].rpartition("/")[2]
             if model_id not in self.models:
                 raise Rejected(404, f"{asked['parentModel']} was not found")
         else:
             model_id = asked.get("modelId") or str(uuid.uuid4().int)[:19]
-            _matches("modelId", model_id, r"[a-z0-9_-]{1,63}")
+            matches("modelId", model_id, r"[a-z0-9_-]{1,63}")
             if model_id in self.models:
                 raise Rejected(409, f"Model {model_id} already exists")
         versions = self.models.setdefault(model_id, [])
@@ -186,13 +182,13 @@ class VertexServer(LoopbackServer):
         return self._model(name)
 
     def _models_listVersions(self, name: str, request: Request) -> Json:  # noqa: N802
-        _query(request, v1.ListModelVersionsRequest, {"pageSize", "pageToken", "filter", "orderBy", "readMask"})
+        query(request, v1.ListModelVersionsRequest, {"pageSize", "pageToken", "filter", "orderBy", "readMask"})
         self._model(name)
         return _page("models", self.models[name.partition("@")[0]], request)
 
     def _models_mergeVersionAliases(self, name: str, request: Request) -> Json:  # noqa: N802
-        asked = _message(v1.MergeVersionAliasesRequest, request.body)
-        _needs(asked, "versionAliases")
+        asked = message(v1.MergeVersionAliasesRequest, request.body)
+        needs(asked, "versionAliases")
         entry = self._model(name)
         self._merge(name.partition("@")[0], entry, asked["versionAliases"])
         return entry
@@ -200,7 +196,7 @@ class VertexServer(LoopbackServer):
     def _merge(self, model_id: str, entry: Json, aliases: list[str]) -> None:
         for alias in aliases:
             plain = alias.removeprefix("-")
-            _matches("versionAliases", plain, r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9-]")
+            matches("versionAliases", plain, r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9-]")
             if alias.startswith("-"):
                 entry["versionAliases"] = [a for a in entry["versionAliases"] if a != plain]
                 continue
@@ -232,100 +228,6 @@ class VertexServer(LoopbackServer):
         return store[full]
 
 
-def check_job(job: Json) -> None:
-    """A PipelineJob that the service would take.
-
-    Raises:
-      Rejected: it would not.
-    """
-    _needs(job, "displayName", "pipelineSpec", "runtimeConfig")
-    check_spec(job["pipelineSpec"])
-    runtime = job["runtimeConfig"]
-    _needs(runtime, "gcsOutputDirectory")
-    _matches("gcsOutputDirectory", runtime["gcsOutputDirectory"], r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/.*)?")
-    declared = job["pipelineSpec"]["root"].get("inputDefinitions", {}).get("parameters", {})
-    given = runtime.get("parameterValues", {})
-    for name, value in given.items():
-        if name not in declared:
-            raise Rejected(400, f"parameter {name} is not in the pipeline")
-        if not FITS[declared[name]["parameterType"]](value):
-            raise Rejected(400, f"parameter {name}: {value!r} is no {declared[name]['parameterType']}")
-    missing = [n for n, p in declared.items() if n not in given and "defaultValue" not in p and not p.get("isOptional")]
-    if missing:
-        raise Rejected(400, f"parameters without value: {', '.join(missing)}")
-    _check_labels(job.get("labels", {}))
-    if "serviceAccount" in job:
-        _matches("serviceAccount", job["serviceAccount"], r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
-    if "network" in job:
-        _matches("network", job["network"], r"projects/[^/]+/global/networks/[^/]+")
-
-
-def check_spec(spec: Json) -> None:
-    """A compiled pipeline of known fields only, its executors and the worker pools of its custom jobs included.
-
-    Raises:
-      Rejected: it is none.
-    """
-    _parse("pipelineSpec", spec, pipeline_spec_pb2.PipelineSpec())
-    _parse("deploymentSpec", spec["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig())
-    for component in spec["components"].values():
-        declared = component.get("inputDefinitions", {}).get("parameters", {})
-        for pool in declared.get("worker_pool_specs", {}).get("defaultValue", ()):
-            _parse("worker_pool_specs", pool, v1.WorkerPoolSpec.pb(v1.WorkerPoolSpec()))
-
-
-def _parse(name: str, content: Json, message: Any) -> None:
-    try:
-        json_format.ParseDict(content, message)
-    except json_format.ParseError as error:
-        raise Rejected(400, f"{name}: {error}") from error
-
-
-FITS: dict[str, Any] = {
-    "STRING": lambda v: isinstance(v, str),
-    "BOOLEAN": lambda v: isinstance(v, bool),
-    "NUMBER_INTEGER": lambda v: not isinstance(v, bool) and isinstance(v, int | float) and v == int(v),
-    "NUMBER_DOUBLE": lambda v: not isinstance(v, bool) and isinstance(v, int | float),
-    "LIST": lambda v: isinstance(v, list),
-    "STRUCT": lambda v: isinstance(v, dict),
-}
-
-
-def _check_labels(labels: dict[str, str]) -> None:
-    for key, value in labels.items():
-        _matches("label", key, r"[a-z][a-z0-9_-]{0,62}")
-        _matches(f"label {key}", value, r"[a-z0-9_-]{0,63}")
-
-
-def _check_cron(cron: str) -> None:
-    plain = re.sub(r"^(CRON_)?TZ=\S+ ", "", cron)
-    if len(plain.split()) != 5:
-        raise Rejected(400, f"cron {cron!r} has not 5 fields")
-
-
-def _message(kind: Any, body: Any) -> Json:
-    """The body as the message's canonical JSON: enums by name, fields in camelCase.
-
-    Raises:
-      Rejected: a field is unknown, misplaced or of another type.
-    """
-    if not isinstance(body, dict):
-        raise Rejected(400, f"{kind.__name__}: no JSON object")
-    parsed = kind.pb(kind())
-    try:
-        json_format.ParseDict(body, parsed)
-    except json_format.ParseError as error:
-        raise Rejected(400, f"{kind.__name__}: {error}") from error
-    return json.loads(json_format.MessageToJson(parsed))
-
-
-def _query(request: Request, kind: Any, names: set[str]) -> dict[str, str]:
-    values = {name: value for name, value in request.query.items() if not name.startswith("$")}
-    if not set(values) <= names:
-        raise Rejected(400, f"{kind.__name__}: unknown query parameters {sorted(set(values) - names)}")
-    return values
-
-
 def _page(kind: str, resources: list[Json], request: Request) -> Json:
     """Pages of the size that was asked for; filters of the form `field="value"` and `labels.key="value"`."""
     for field, value in re.findall(r'([\w.-]+)\s*=\s*"([^"]*)"', request.query.get("filter", "")):
@@ -343,17 +245,6 @@ def _field(resource: Json, path: str) -> Any:
         camel = re.sub(r"_(\w)", lambda m: m[1].upper(), part)
         value = value.get(part, value.get(camel)) if isinstance(value, dict) else None
     return value
-
-
-def _needs(values: Json, *names: str) -> None:
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise Rejected(400, f"required fields are missing: {', '.join(missing)}")
-
-
-def _matches(name: str, value: str, pattern: str) -> None:
-    if not re.fullmatch(pattern, value):
-        raise Rejected(400, f"{name} {value!r} does not match {pattern}")
 
 
 def _operation(kind: str, answer: Json) -> Json:

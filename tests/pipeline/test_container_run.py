@@ -39,16 +39,22 @@ def new_run(case: str, values: dict[str, Any], folder: Path) -> ContainerRun:
 
 
 @pytest.fixture(scope="module")
-def cpu(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> ContainerRun:
-    """vertex-cpu, which this machine can do, up to the decision."""
+def records(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> ContainerRun:
+    """A run of vertex-cpu up to the records, which are the same for every target."""
     run = new_run("vertex-cpu", values, tmp_path_factory.mktemp("cpu"))
     for task in ("data-check", "should-run", "preprocess", "preprocess-2"):
         run.run(task)
-    assert "1 replica(s), float32" in run.run("train").stdout
+    return run
+
+
+@pytest.fixture(scope="module")
+def cpu(records: ContainerRun) -> ContainerRun:
+    """The same run up to the decision: this machine can do all of it."""
+    assert "1 replica(s), float32" in records.run("train").stdout
     tasks = ("export-model", "evaluate", "resolve-champion", "evaluate-2", "resolve-champion-2", "evaluate-3", "gate")
     for task in tasks:
-        run.run(task)
-    return run
+        records.run(task)
+    return records
 
 
 def test_a_run_of_a_schedule_promotes_under_the_services_own_id_of_it(cpu: ContainerRun, tmp_path: Path) -> None:
@@ -91,12 +97,12 @@ def test_a_run_that_is_held(cpu: ContainerRun, values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", [name for name in TRAINING if TARGETS[name].device != "cpu"])
 def test_what_the_target_says_of_devices_reaches_training(
-    case: str, cpu: ContainerRun, values: dict[str, Any], tmp_path: Path
+    case: str, records: ContainerRun, values: dict[str, Any], tmp_path: Path
 ) -> None:
     """There is no such device here: the trainer's own refusal shows what it was asked for."""
     target = TARGETS[case]
     run = new_run(case, values, tmp_path)
-    run.go_on_from(cpu)
+    run.go_on_from(records)
     made = run.container("train")
     process = made.run()
     assert process.returncode != 0
@@ -106,10 +112,10 @@ def test_what_the_target_says_of_devices_reaches_training(
 
 
 @pytest.mark.parametrize("case", ["vertex-gpu", "vertex-tpu-v5e"])
-def test_the_targets_precision_trains(case: str, cpu: ContainerRun, values: dict[str, Any], tmp_path: Path) -> None:
+def test_the_targets_precision_trains(case: str, records: ContainerRun, values: dict[str, Any], tmp_path: Path) -> None:
     """On this machine's device, in the precision of the target's own `runtime`."""
     run = new_run(case, values, tmp_path)
-    run.go_on_from(cpu)
+    run.go_on_from(records)
     runtime = json.loads(run.values["runtime"])["runtime"]
     here = {"distribution_strategy": "one_device", "num_gpus": 0, "tpu": None}
     runtime = {name: here.get(name, value) for name, value in runtime.items()}
@@ -120,11 +126,11 @@ def test_the_targets_precision_trains(case: str, cpu: ContainerRun, values: dict
 
 
 def test_chief_and_worker_train_together_and_the_chief_alone_answers(
-    cpu: ContainerRun, values: dict[str, Any], tmp_path: Path
+    records: ContainerRun, values: dict[str, Any], tmp_path: Path
 ) -> None:
     """Both worker pools' commands at once, with CLUSTER_SPEC as Vertex AI sets it."""
     run = new_run("vertex-multinode-gpu", values, tmp_path)
-    run.go_on_from(cpu)
+    run.go_on_from(records)
     runtime = json.loads(run.values["runtime"])["runtime"]
     assert runtime["distribution_strategy"] == "multi_worker_mirrored"
     changes = {"runtime": json.dumps({"runtime": {**runtime, "num_gpus": 0, "mixed_precision_dtype": "float32"}})}

@@ -239,7 +239,7 @@ def test_install_steps_in_an_empty_environment(name: str) -> None:
         version, cuda = process.stdout.split()[-2:]
         assert version == "2.20.0"
         assert cuda == str(name != "build-tpu")
-        installed = {line.split("==")[0] for line in listed(python)}
+        installed = {line.split("==")[0].lower().replace("_", "-") for line in listed(python)}
         assert "kfp" in installed
         assert len(installed & {"tensorflow", "tensorflow-tpu"}) == 1
 

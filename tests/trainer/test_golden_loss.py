@@ -5,9 +5,11 @@ python tests/trainer/test_golden_loss.py    writes the curve anew, after a chang
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tf_keras
 from made_records import TINY_CONFIG, write_records
 
 from trainer import loop
@@ -27,6 +29,13 @@ def curve(records: str, folder: str, dtype: str = "float32") -> list[dict[str, f
     override = f"{STEPS},runtime.mixed_precision_dtype={dtype}{LOSS_SCALE.get(dtype, '')}"
     train(records=records, output=folder, config=TINY_CONFIG, params_override=override)
     return [{name: row[name] for name in ("step", *LOSSES)} for row in loop.read_history(folder)]
+
+
+@pytest.fixture(autouse=True)
+def _policy() -> Iterator[None]:
+    """A training sets the process's precision; the next test's is its own."""
+    yield
+    tf_keras.mixed_precision.set_global_policy("float32")
 
 
 @pytest.mark.parametrize(
