@@ -9,7 +9,6 @@ Clipped boxes and converted images are repaired, counted, and never end a run.
 """
 
 import posixpath
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,7 +32,7 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
     """
     keep = np.ones(len(annotations.image_ids), bool)
     rejects: list[Reject] = []
-    boxes_of = Counter(annotations.annotation_image_ids.tolist())
+    owners = np.sort(annotations.annotation_image_ids)
     seen_ids: set[int] = set()
     seen_names: set[str] = set()
     sizes = annotations.image_sizes.tolist()
@@ -55,7 +54,8 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
         seen_names.add(path)
         if problem:
             keep[i] = False
-            lost = "" if problem[0] is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes_of[image_id])
+            boxes = int(np.searchsorted(owners, image_id, "right") - np.searchsorted(owners, image_id))
+            lost = "" if problem[0] is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes)
             rejects.append(Reject(reason=problem[0], image_id=image_id, file_name=name, detail=f"{problem[1]}{lost}"))
     return keep, rejects
 
@@ -114,10 +114,12 @@ def validate_boxes(
     x, y, w, h = annotations.bboxes.T
     with np.errstate(invalid="ignore"):
         boxes = np.stack([y, x, y + h, x + w], axis=1)
-        high = np.stack([height, width, height, width], axis=1)
-        clipped = np.clip(boxes, 0, high)
+        clipped = np.maximum(boxes, 0)
+        for axis, size in enumerate((height, width)):
+            np.minimum(clipped[:, axis::2], size[:, None], out=clipped[:, axis::2])
         sides = clipped[:, 2:] - clipped[:, :2]
-        moved = np.abs(clipped - boxes).max(axis=1, initial=0)
+        boxes -= clipped
+        moved = np.abs(boxes, out=boxes).max(axis=1, initial=0)
     category_ids = np.array([category_id for category_id, _ in annotations.categories], np.int64)
 
     faults: list[tuple[Reason, np.ndarray]] = [

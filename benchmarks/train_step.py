@@ -101,6 +101,8 @@ def measure(
         for case in cases:
             with building(case) as side:
                 done.append((side.ready, [side.seconds(1) for _ in range(flags.repeats)]))
+                # A large model takes minutes a side: what is known is said even if the next one fails.
+                print(f"done: {done[-1][1]} s, peak {side.ready['peak']:.0f} MiB", file=sys.stderr, flush=True)
         return done
     with ExitStack() as stack:
         sides = [stack.enter_context(building(case)) for case in cases]

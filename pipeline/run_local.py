@@ -1,6 +1,7 @@
 """Runs the pipeline on this machine, through kfp's own local runner, and says what came out."""
 
 import contextlib
+import logging
 import os
 import shlex
 import signal
@@ -180,7 +181,13 @@ def _execute(folder: RunFolder, options: RunOptions, started: float) -> tuple[in
         origin=lambda key: _shown(Path(local_cache.origin(cache, key))),
     )
     try:
-        with _sigterm_interrupts(), log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        with (
+            _sigterm_interrupts(),
+            log,
+            _cache_hits(log),
+            contextlib.redirect_stdout(log),
+            contextlib.redirect_stderr(log),
+        ):
             # The image's name lacks "python", which the subprocess runner remarks on; it starts no image at all.
             warnings.filterwarnings("ignore", message="You may be attemp", category=RuntimeWarning)
             pipeline(**arguments)
@@ -233,6 +240,21 @@ def _display_names(spec: Any) -> dict[str, str]:
         for task in dag.tasks.values():
             names[task.component_ref.name.removeprefix("comp-")] = task.task_info.name
     return names
+
+
+@contextlib.contextmanager
+def _cache_hits(log: StageLog) -> Iterator[None]:
+    """kfp tells of a cache hit on the root logger, which is at INFO only while a task runs."""
+    root, handler = logging.getLogger(), logging.StreamHandler(log)
+    handler.addFilter(lambda record: "cache hit" in record.getMessage())
+    level = root.level
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -91,9 +91,8 @@ def _first_batch(task: CenterNetTask, manifest: Manifest, images: int) -> tuple[
     try:
         ((image, labels),) = dataset.take(1)
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        raise InputError(
-            f"{reading.input_path}: damaged inside a shard ({' '.join(error.message.split())[:160]}); make the records again"
-        ) from error
+        reason = " ".join(error.message.split())[:160]
+        raise InputError(f"{reading.input_path}: damaged inside a shard ({reason}); make the records again") from error
     return image, labels
 
 

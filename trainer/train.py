@@ -135,9 +135,10 @@ def train(
     except tf.errors.DataLossError as error:
         # Of the graph's long report, where in a shard.
         place = re.search(r"\w+ record at \d+", str(error))
+        where = " or ".join(filter(None, (records, val_records)))
         raise InputError(
-            f"--records {records}: damaged inside a shard ({place[0] if place else error.message[:200]}); copy or make "
-            "it again, then the same command goes on from the newest checkpoint"
+            f"{where}: damaged inside a shard ({place[0] if place else error.message[:200]}); copy or make it again, "
+            "then the same command goes on from the newest checkpoint"
         ) from error
     if isinstance(optimizer, optimization.ExponentialMovingAverage):
         with strategy.scope():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from made_records import TINY_CONFIG
 
-from trainer import aot, aot_environment, aot_xla
+from trainer import aot, aot_environment, aot_report, aot_xla
 
 REPOSITORY = Path(__file__).parents[2]
 FITS = {
@@ -29,12 +29,12 @@ DOES_NOT = {
 
 def test_the_table_and_the_largest_batch() -> None:
     report = {"results": [FITS, DOES_NOT, {**DOES_NOT, "topology": "v2:2x2"}]}
-    head, fits, does_not, other = aot.table(report).splitlines()
+    head, fits, does_not, other = aot_report.table(report).splitlines()
     assert " ".join(head.split()) == "topology cores a core global fits HBM peak / core TFLOP/step ms at peak"
     assert " ".join(fits.split()) == "v5e:2x2 4 8 32 yes 6.00 / 16 GiB 13.80 70.0"
     assert " ".join(does_not.split()) == "v5e:2x2 4 64 256 no too much"
     assert other.startswith("v2:2x2")
-    assert aot.conclusions(report) == [
+    assert aot_report.conclusions(report) == [
         "result: v5e:2x2: of the batches tried, 8 images a core fit: a global batch of 32 on its 4 cores",
         "result: v2:2x2: none of the batches fits",
     ]

@@ -1,0 +1,44 @@
+"""What `python -m trainer.aot compile` found, for people."""
+
+from typing import Any
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [
+        f"{'topology':10} {'cores':>5} {'a core':>7} {'global':>7}  {'fits':4} {'HBM peak / core':>19} "
+        f"{'TFLOP/step':>10} {'ms at peak':>10}"
+    ]
+    for row in report["results"]:
+        memory = f"{row['peak_bytes'] / 2**30:.2f} / {row['hbm_bytes'] / 2**30:.0f} GiB" if row["fits"] else "too much"
+        rest = f"{row['flops'] / 1e12:10.2f} {1e3 * row['least_seconds']:10.1f}" if row["fits"] else ""
+        lines.append(
+            f"{row['topology']:10} {row['cores']:5} {row['batch_per_core']:7} {row['global_batch']:7}  "
+            f"{'yes' if row['fits'] else 'no':4} {memory:>19} {rest}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """One compilation."""
+    where = f"{row['topology']} ({row['device']}), {row['batch_per_core']} images a core"
+    if not row["fits"]:
+        return f"{where}: does not fit: {row['reason']}"
+    return f"{where}: fits, {row['peak_bytes'] / 2**30:.2f} GiB at the peak, compiled in {row['seconds']:.0f} s"
+
+
+def conclusions(report: dict[str, Any]) -> list[str]:
+    """One line a topology: the largest of the batches that fits."""
+    lines = []
+    for topology in dict.fromkeys(row["topology"] for row in report["results"]):
+        rows = [row for row in report["results"] if row["topology"] == topology]
+        fitting = [row for row in rows if row["fits"]]
+        if not fitting:
+            lines.append(f"result: {topology}: none of the batches fits")
+            continue
+        most = max(fitting, key=lambda row: int(row["batch_per_core"]))
+        lines.append(
+            f"result: {topology}: of the batches tried, {most['batch_per_core']} images a core fit: "
+            f"a global batch of {most['global_batch']} on its {most['cores']} cores"
+        )
+    return lines
