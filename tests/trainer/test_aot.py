@@ -102,7 +102,7 @@ def test_a_small_step_compiles_for_tpus_that_are_not_here(
     assert "compiling" not in capsys.readouterr().out, "nothing is compiled twice"
     assert aot.main(command("compile", config, tmp_path, "--batch", "2", "--topology", "v9:2x2")) == 2
     assert "--topology v9:2x2: libtpu offers no such one" in capsys.readouterr().err
-    assert aot.main(command("compile", config, tmp_path, "--batch", "65536", "--topology", "v5e:2x2")) == 1
+    assert aot.main(command("compile", config, tmp_path, "--batch", "262144", "--topology", "v5e:2x2")) == 1
     assert "does not fit: RESOURCE_EXHAUSTED" in capsys.readouterr().out
 
 

@@ -278,6 +278,7 @@ def test_every_validation_image_counts_once_on_any_number_of_replicas(
             "--mode=eval",
             f"--model_dir={folder}",
             f"--val_records={tmp_path / 'val'}",
+            f"--config_file={config}",
         ]
         override = "task.validation_data.global_batch_size=6,runtime.distribution_strategy=mirrored"
         (output,) = run([[*command, f"--params_override={override}"]], [{}])
