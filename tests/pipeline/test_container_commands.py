@@ -22,6 +22,8 @@ from trainer.local_registry import LocalRegistry
 from trainer.model_digest import model_digest
 from trainer.registry import CHAMPION
 
+pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
+
 
 @pytest.fixture(scope="module")
 def specs() -> dict[str, dict[str, Any]]:

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from golden import CASES, compiled
+from golden import CASES, compiled, in_a_thread
 from google.cloud.aiplatform_v1.types import CustomJob, Scheduling
 from google_cloud_pipeline_components.container.v1.gcp_launcher.utils.json_util import recursive_remove_empty
 
 from pipeline import submission
 from pipeline.targets import TARGETS
+
+pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 
 ACCOUNT = "trainer@my-project.iam.gserviceaccount.com"
 NETWORK = "projects/123/global/networks/mine"
@@ -77,7 +79,7 @@ def test_without_account_and_network_the_service_chooses() -> None:
 def test_limits_spot_and_retries_are_the_targets(
     change: dict[str, Any], seconds: int, strategy: Scheduling.Strategy, retries: int
 ) -> None:
-    spec = submission.compiled(replace(TARGETS["vertex-tpu-v3"], **change))
+    spec = in_a_thread(submission.compiled, replace(TARGETS["vertex-tpu-v3"], **change))
     scheduling = created(spec).job_spec.scheduling
     assert scheduling.timeout.total_seconds() == seconds
     assert scheduling.strategy == strategy

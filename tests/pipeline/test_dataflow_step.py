@@ -18,6 +18,8 @@ from pipeline.demo_data import DemoData, generate
 from pipeline.targets import TARGETS
 from tests.gcs_emulator import GcsEmulator, gcs_emulator
 
+pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
+
 SERVICE_ACCOUNT = "worker@my-project.iam.gserviceaccount.com"
 ROOT = "gs://my-bucket/runs/1/preprocess"
 

@@ -11,6 +11,8 @@ from beam_preprocess.errors import InputError
 from pipeline.custom_job import REDUCTION_SERVER
 from pipeline.targets import TARGETS
 
+pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_specs_are_the_golden_ones(case: str) -> None:

@@ -11,6 +11,8 @@ from targets_table import PAGE, table, written
 from components.dataflow import Dataflow
 from pipeline.targets import TARGETS
 
+pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
+
 
 def test_the_table_of_the_docs_is_that_of_the_code() -> None:
     assert written(PAGE.read_text()) == table(), "run `make golden`"

@@ -69,9 +69,10 @@ def test_an_image_and_its_mirror_score_the_same_with_flip(
 
 
 def test_scales_are_averaged_on_the_plain_grid(model: modeling.CenterNetModel, pictures: list[tf.Tensor]) -> None:
+    # First: only then does the model take the other size.
+    heatmap, size, offset = found(tta.averaged_maps(model, pictures, flip=False))
     plain, larger = maps(model, pictures[0]), maps(model, pictures[1])
     assert larger[0].shape == (2, 12, 24, 3)
-    heatmap, size, offset = found(tta.averaged_maps(model, pictures, flip=False))
     spread = tf.nn.max_pool2d(larger[0], 3, 1, "SAME")
     resized = tf.image.resize(spread, (8, 16)).numpy(), tf.image.resize(larger[1], (8, 16)).numpy() / 1.5
     np.testing.assert_allclose(heatmap, (plain[0] + resized[0]) / 2, atol=1e-5)
