@@ -6,10 +6,11 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from official.core import base_task
+from official.core import config_definitions as cfg
 from official.modeling import optimization
 
 from beam_preprocess.manifest import Manifest
-from trainer import augmentation, heatmap, initial_weights, input_pipeline, losses, modeling, validation
+from trainer import augmentation, averaging, heatmap, initial_weights, input_pipeline, losses, modeling, validation
 from trainer.experiment import CenterNetTask, RecordsConfig
 from trainer.heatmap import Labels
 
@@ -36,6 +37,19 @@ class Task(base_task.Task):
     def build_model(self) -> modeling.CenterNetModel:
         """See `modeling.build_model`."""
         return modeling.build_model(self.task_config)
+
+    @classmethod
+    def create_optimizer(
+        cls,
+        optimizer_config: optimization.OptimizationConfig,
+        runtime_config: cfg.RuntimeConfig | None = None,
+        dp_config: Any = None,
+    ) -> tf_keras.optimizers.Optimizer:
+        """Optimizer, schedule and loss scaling of Model Garden's; around them the moving average, see `averaging`."""
+        inner = copy.deepcopy(optimizer_config)
+        inner.ema = None
+        optimizer = super().create_optimizer(inner, runtime_config, dp_config)
+        return averaging.averaged(optimizer, optimizer_config.ema)
 
     def build_inputs(
         self, params: RecordsConfig, input_context: tf.distribute.InputContext | None = None
@@ -126,7 +140,7 @@ class Task(base_task.Task):
     ) -> dict[str, tf.Tensor]:
         """One optimizer step on one replica."""
         image, labels = inputs
-        config = self.task_config
+        config, scaling = self.task_config, averaging.loss_scaling(optimizer)
         step = tf.zeros([], tf.int64) if self.step is None else self.step
         image, labels = augmentation.augment(
             image, labels, config.augmentation, config.train_data.seed, step, self._map_size[1]
@@ -135,12 +149,12 @@ class Task(base_task.Task):
             outputs = model(input_pipeline.normalize(image), training=True)
             parts = self.build_losses(outputs["raw_output"], labels)
             scaled = parts["total_loss"]
-            if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
-                scaled = optimizer.get_scaled_loss(scaled)
+            if scaling:
+                scaled = scaling.get_scaled_loss(scaled)
         variables = model.trainable_variables
         gradients = tape.gradient(scaled, variables)
-        if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
-            gradients = optimizer.get_unscaled_gradients(gradients)
+        if scaling:
+            gradients = scaling.get_unscaled_gradients(gradients)
         # Legacy optimizers sum over replicas and then clip (`with_clipping`): the norm is the global one.
         optimizer.apply_gradients(list(zip(gradients, variables, strict=True)))
         return self._logs(parts, metrics)
