@@ -147,10 +147,13 @@ def _compile(arguments: argparse.Namespace) -> int:
     if arguments.image:
         target = replace(target, image=arguments.image)
     if arguments.check:
+        if "://" in output:
+            raise InputError(f"--output {output}: --check compares a file of this machine; give its path")
         difference = staleness(target, Path(output))
         if difference:
             print(difference)
-            print(f"{output} is stale: run make pipeline.yaml", file=sys.stderr)
+            write = "make pipeline.yaml" if output == "pipeline.yaml" else "the same command without --check"
+            print(f"{output} is stale: run {write}", file=sys.stderr)
             return 1
         print(f"{output} is current")
         return 0

@@ -1,6 +1,7 @@
 """Command line flags of the verbs that work on a pipeline service: submit, schedule, status, list, cancel, logs."""
 
 import argparse
+import re
 from typing import Any
 
 from pipeline.cost import PRICES
@@ -79,7 +80,7 @@ def add_verbs(verbs: Any) -> None:
         "--max-concurrent-runs updates it; a changed pipeline or parameter makes a new schedule and deletes the old.",
         SCHEDULE_EXAMPLES,
     )
-    create.add_argument("--name", required=True, help="display name; there is one schedule of it")
+    create.add_argument("--name", required=True, type=_name, help="display name; there is one schedule of it")
     _add_cron(create, required=True)
     create.add_argument("--max-concurrent-runs", type=_count, default=1, metavar="N", help="default: %(default)s")
     _add_place(create)
@@ -95,7 +96,7 @@ def add_verbs(verbs: Any) -> None:
     ):
         verb = _verb(schedule, name, text, f"{text[0].upper()}{text[1:]}.", SCHEDULE_EXAMPLES)
         if name != "list":
-            verb.add_argument("name", help="display name")
+            verb.add_argument("name", type=_name, help="display name, or the id of one of two with the same name")
         if name == "update":
             _add_cron(verb, required=False)
             verb.add_argument("--max-concurrent-runs", type=_count, metavar="N", help="default: as it is")
@@ -104,13 +105,13 @@ def add_verbs(verbs: Any) -> None:
         _add_place(verb)
 
     status = _verb(verbs, "status", "a run and its tasks", "Show a run and its tasks.", JOB_EXAMPLES)
-    status.add_argument("run", help="its id, as submit printed it")
+    status.add_argument("run", type=_run_id, help="its id, as submit printed it")
     status.add_argument("--wait", action="store_true", help="follow it to its end")
     _add_poll(status)
     lister = _verb(verbs, "list", "the newest runs", "List the newest runs.", JOB_EXAMPLES)
     lister.add_argument("--limit", type=_count, default=20, metavar="N", help="default: %(default)s")
     cancel = _verb(verbs, "cancel", "end a run", "Ask for the end of a run; its tasks take minutes.", JOB_EXAMPLES)
-    cancel.add_argument("run", help="its id")
+    cancel.add_argument("run", type=_run_id, help="its id")
     logs = _verb(
         verbs,
         "logs",
@@ -119,7 +120,7 @@ def add_verbs(verbs: Any) -> None:
         "the whole log. On a Kubeflow Pipelines endpoint: the errors and the run's page.",
         JOB_EXAMPLES,
     )
-    logs.add_argument("run", help="its id")
+    logs.add_argument("run", type=_run_id, help="its id")
     logs.add_argument("--task", default="", help="of one task only, by the name that status shows")
     logs.add_argument(
         "--limit", type=_count, default=100, metavar="N", help="newest lines a task; default: %(default)s"
@@ -185,6 +186,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--service-account", default="", metavar="EMAIL", help="as whom the steps act")
     how.add_argument("--network", default="", metavar="NAME", help="projects/NUMBER/global/networks/NAME, peered")
+    how.add_argument("--replicas", type=_count, metavar="N", help="machines that train; default: the target's")
+    how.add_argument(
+        "--reduction-servers",
+        type=_count,
+        metavar="N",
+        help="machines that sum the gradients of several GPU machines; the image must hold Google's NCCL plugin for "
+        "them (docs/targets.md); default: none",
+    )
     how.add_argument("--spot", action="store_true", help="spot capacity for training: cheaper, and may be taken away")
     how.add_argument("--labels", action="append", default=[], metavar="K=V", help="may come again")
     how.add_argument("--prices", default=str(PRICES), metavar="FILE", help="price list; default: pipeline/prices.yaml")
@@ -206,6 +215,19 @@ def _add_poll(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--poll", type=_seconds, default=30.0, metavar="SECONDS", help="with --wait; default: %(default)s"
     )
+
+
+def _name(text: str) -> str:
+    """A display name. The empty one would be any schedule's."""
+    if not text.strip() or len(text) > 128:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a name of 1 to 128 characters")
+    return text
+
+
+def _run_id(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give the run's id alone, as submit and list print it")
+    return text
 
 
 def _count(text: str) -> int:

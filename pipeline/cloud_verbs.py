@@ -46,8 +46,12 @@ def run_verb(arguments: argparse.Namespace) -> int:
             runs.cancel(arguments.run)
             print(f"{arguments.run}: asked to stop; its tasks take up to minutes (status shows them)")
             return 0
+        lines = 0
         for line in runs.logs(arguments.run, task=arguments.task, limit=arguments.limit):
             print(line)
+            lines += 1
+        if not lines:
+            print(f"{arguments.run}: no task has started yet")
         return 0
     except CloudError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -68,6 +72,8 @@ def request_of(arguments: argparse.Namespace) -> RunRequest:
         "registry",
         "image",
         "spot",
+        "replicas",
+        "reduction_servers",
         "only_if_changed",
         "notify",
     )
@@ -180,7 +186,7 @@ def _status(runs: Runs, arguments: argparse.Namespace) -> int:
 def _list(runs: Runs, limit: int) -> int:
     views = runs.list(limit=limit)
     for view in views:
-        print(f"{view.run_id}  {view.state:<10}  {view.created}  {view.labels.get('target', '')}".rstrip())
+        print(f"{view.run_id}  {view.state:<10}  {view.created}  {view.name or view.labels.get('target', '')}".rstrip())
     if not views:
         print("no runs")
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from kfp import compiler
 
+from beam_preprocess.errors import InputError
 from pipeline.targets import Target
 from pipeline.training_pipeline import make_pipeline
 
@@ -29,6 +30,9 @@ def staleness(target: Target, committed: Path) -> str:
     """A unified diff from the file to what the code compiles to; "" when the file is current.
 
     The kfp version that wrote the file is left out: an upgrade that changes nothing else makes nothing stale.
+
+    Raises:
+      InputError: the file is there and is no compiled pipeline.
     """
     with tempfile.TemporaryDirectory() as folder:
         current = Path(folder) / "pipeline.yaml"
@@ -47,7 +51,14 @@ def staleness(target: Target, committed: Path) -> str:
 
 def _text(path: Path) -> str:
     # libyaml reads and writes the spec five times faster than the Python code.
-    content: dict[str, Any] = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        content: Any = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"--output {path}: cannot be read ({' '.join(str(error).split())[:200]}); compile it"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"--output {path}: is no compiled pipeline; compile it")
     content.pop("sdkVersion", None)
     text: str = yaml.dump(content, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
     return text

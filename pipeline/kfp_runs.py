@@ -22,6 +22,8 @@ from trainer.vertex_client import CloudError
 
 T = TypeVar("T")
 
+PAGE = 200
+"""The most runs that the service gives at once."""
 KUBERNETES_GPU = "nvidia.com/gpu"
 
 _STATES = {"CANCELED": "CANCELLED", "CANCELING": "CANCELLING", "RUNTIME_STATE_UNSPECIFIED": "UNSPECIFIED"}
@@ -124,6 +126,7 @@ class Endpoint:
 def _client(url: str, namespace: str) -> Any:
     """kfp's client, which gives up on a call without an answer, and whose errors reach us at once."""
     import kfp
+    from urllib3.exceptions import HTTPError
 
     class Client(kfp.Client):
         def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
@@ -137,7 +140,13 @@ def _client(url: str, namespace: str) -> Any:
     plain = rest.request
 
     def request(*arguments: Any, **more: Any) -> Any:
-        return plain(*arguments, **{**more, "_request_timeout": more.get("_request_timeout") or _timeout()})
+        answer = plain(*arguments, **{**more, "_request_timeout": more.get("_request_timeout") or _timeout()})
+        try:
+            json.loads(answer.data or "null")
+        except ValueError as error:
+            # The client would take a proxy's page for a run without id, in silence.
+            raise HTTPError(f"the answer is no JSON: {' '.join(str(answer.data).split())[:100]}") from error
+        return answer
 
     rest.request = request
     return client
@@ -191,14 +200,21 @@ class KubeflowRuns:
 
     def list(self, *, limit: int) -> "list[RunView]":
         """The newest runs first."""
-        found = self._endpoint.call(
-            "list runs",
-            lambda: self._endpoint.client.list_runs(
-                page_size=limit, sort_by="created_at desc", namespace=self._endpoint.namespace
-            ),
-            permission="list runs",
-        )
-        return [self._view(run) for run in found.runs or ()]
+        views: list[RunView] = []
+        token = ""
+        while True:
+            asked = partial(
+                self._endpoint.client.list_runs,
+                page_token=token,
+                page_size=min(limit - len(views), PAGE),
+                sort_by="created_at desc",
+                namespace=self._endpoint.namespace,
+            )
+            page: Any = self._endpoint.call("list runs", asked, permission="list runs")
+            views += [self._view(run) for run in page.runs or ()]
+            token = page.next_page_token or ""
+            if not token or len(views) >= limit:
+                return views
 
     def cancel(self, run_id: str) -> None:
         """Asks for the end of a run."""
@@ -209,11 +225,10 @@ class KubeflowRuns:
     def logs(self, run_id: str, *, task: str, limit: int) -> Iterator[str]:
         """Errors of the tasks, and the run's page; the API gives no log lines."""
         view = self.get(run_id)
-        for found in view.tasks:
-            if task in ("", found.name):
-                yield f"== {found.name}: {found.state}"
-                if found.error:
-                    yield f"error: {found.error}"
+        for found in view.chosen(task):
+            yield f"== {found.name}: {found.state}"
+            if found.error:
+                yield f"error: {found.error}"
         yield f"the log of each task is on the run's page: {view.link}"
 
     def _named(self, name: str, experiment: str) -> Any:
@@ -228,12 +243,12 @@ class KubeflowRuns:
             created=run.created_at.isoformat(timespec="seconds") if run.created_at else "",
             link=f"{self._endpoint.url}/#/runs/details/{run.run_id}",
             error=run.error.message if run.error else "",
-            labels={"name": run.display_name},
+            name=run.display_name or "",
             tasks=tuple(
                 TaskView(
-                    task=task.display_name,
-                    name=task.display_name,
-                    state=_STATES.get(task.state, task.state),
+                    task=task.display_name or "",
+                    name=task.display_name or "",
+                    state=_STATES.get(task.state, task.state or "UNSPECIFIED"),
                     seconds=(task.end_time - task.start_time).total_seconds()
                     if task.start_time and task.end_time
                     else None,

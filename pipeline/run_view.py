@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from beam_preprocess.errors import InputError
+
 PROMOTED, FAILED, HELD = 0, 1, 3
 _NOTHING_NEW = "nothing new: the run ended after the data check, no model was trained"
 _OUTCOMES = (
@@ -41,11 +43,25 @@ class RunView:
     link: str
     error: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    """Where it isn't the id."""
     tasks: tuple[TaskView, ...] = ()
 
     @property
     def finished(self) -> bool:
         return self.state not in RUNNING_STATES
+
+    def chosen(self, task: str) -> tuple[TaskView, ...]:
+        """The tasks of that name, by either of their names; all for "".
+
+        Raises:
+          InputError: there is none.
+        """
+        found = tuple(one for one in self.tasks if task in ("", one.name, one.task))
+        if task and not found:
+            known = ", ".join(one.name for one in self.tasks) or "none yet"
+            raise InputError(f"--task {task}: {self.run_id} has no such task; it has {known}")
+        return found
 
     def outcome(self) -> tuple[int, str]:
         """Exit code and sentence of a finished run: promoted (0), held (3), nothing to do (0), failed (1)."""

@@ -27,7 +27,8 @@ def run_schedule_verb(arguments: argparse.Namespace) -> int:
         views = schedules.list()
         for view in views:
             runs = "" if view.started_runs is None else f"  {view.started_runs} runs"
-            print(f"{view.name}  {view.state}  {view.cron}  next {view.next_run or '-'}{runs}")
+            whose = "" if view.content else "  not made by schedule create"
+            print(f"{view.name}  {view.state}  {view.cron}  next {view.next_run or '-'}{runs}{whose}")
         if not views:
             print("no schedules")
         return 0

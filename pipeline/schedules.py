@@ -2,7 +2,8 @@
 
 No service can change what a schedule runs. So a changed pipeline is a new schedule; the old one is paused before the
 new one is made and deleted after it, so that no moment has two of them at work, and none is lost when making the new
-one fails.
+one fails. A process that is killed between the two leaves the old one paused: the same command then makes a paused one,
+and says how to resume it.
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +31,7 @@ class ScheduleView:
     started_runs: int | None
     """None where the service doesn't count them."""
     content: str
-    """Start of the digest of what it runs."""
+    """Start of the digest of what it runs; "" when something else made it."""
     details: dict[str, Any]
     """All of it, for `show`."""
 
@@ -73,12 +74,11 @@ class Schedules(ABC):
           What was done ("created", "unchanged", "updated", "replaced"), and the schedule.
 
         Raises:
-          InputError: several schedules have the name, or the service rejects it.
+          InputError: a schedule that this command didn't make has the name, or the service rejects it.
           CloudError: a call failed.
         """
         content = content_of(submission, runs_as)
-        self._finish_replacement(name, content, cron, max_concurrent_runs)
-        existing = self.find(name)
+        existing = self._only_one(name, content, (self.dialect(cron), max_concurrent_runs))
         if existing is None:
             return "created", self._create(name, cron, submission, runs_as, max_concurrent_runs, active=True)
         if existing.content == content:
@@ -90,31 +90,21 @@ class Schedules(ABC):
             lambda active: self._create(name, cron, submission, runs_as, max_concurrent_runs, active=active),
         )
 
-    def find(self, name: str) -> ScheduleView | None:
-        """The schedule of a display name, or None.
-
-        Raises:
-          InputError: several have it.
-        """
-        found = self.list(name)
-        if len(found) > 1:
-            ids = ", ".join(view.schedule_id for view in found)
-            raise InputError(
-                f"--name {name}: {len(found)} schedules have it ({ids}); delete all but one in the console"
-            )
-        return found[0] if found else None
-
     def existing(self, name: str) -> ScheduleView:
-        """The schedule of a display name.
+        """The schedule of a display name, or of an id where two have one name.
 
         Raises:
           InputError: there is none, or several.
         """
-        view = self.find(name)
-        if view is None:
-            known = ", ".join(sorted(view.name for view in self.list())) or "none"
+        every = self.list()
+        found = [view for view in every if view.name == name] or [view for view in every if view.schedule_id == name]
+        if not found:
+            known = ", ".join(sorted(view.name for view in every)) or "none"
             raise InputError(f"--name {name}: no such schedule at {self.where}; there are: {known}")
-        return view
+        if len(found) > 1:
+            ids = ", ".join(view.schedule_id for view in found)
+            raise InputError(f"--name {name}: {len(found)} schedules have it ({ids}); give the id of one instead")
+        return found[0]
 
     def pause(self, name: str) -> ScheduleView:
         """No new runs; those at work go on."""
@@ -148,28 +138,38 @@ class Schedules(ABC):
             self._switch(existing, on=False)
         try:
             created = create(active)
-        except Exception:
+        except BaseException:  # Ctrl-C too: no schedule may stand still because of a change that wasn't made
             if active:
                 self._switch(existing, on=True)
             raise
         self._delete(existing)
         return created
 
-    def _finish_replacement(self, name: str, content: str, cron: Cron, max_concurrent_runs: int) -> None:
-        """Deletes what a replacement left that was interrupted after the new schedule was made, if it can be told from
-        the new one: by what it runs, or by when."""
+    def _only_one(self, name: str, content: str, when: tuple[str, int]) -> ScheduleView | None:
+        """The schedule of a display name. Further ones, which an interrupted replacement or two commands at one moment
+        left, are deleted: the one that stays runs this if one does, by this clock if one does, and is at work.
+
+        Raises:
+          InputError: one of them was made by something else, whose owner may want to keep it.
+        """
         found = self.list(name)
-        if len(found) < 2:
-            return
-        runs_this = [view for view in found if view.content == content]
-        when = (self.dialect(cron), max_concurrent_runs)
-        exactly = [view for view in runs_this if (view.cron, view.max_concurrent_runs) == when]
-        for wanted in (exactly, runs_this):
-            if len(wanted) == 1:
-                for view in found:
-                    if view != wanted[0]:
-                        self._delete(view)
-                return
+        for view in found:
+            if not view.content:
+                raise InputError(
+                    f"--name {name}: schedule {view.schedule_id} at {self.where} has it and was not made by this "
+                    "command, which would delete it; give another name"
+                )
+
+        def fits(view: ScheduleView) -> tuple[bool, bool, bool]:
+            clock = (view.cron, view.max_concurrent_runs)
+            return view.content == content, clock == when, view.state == "ACTIVE"
+
+        if not found:
+            return None
+        first, *others = sorted(found, key=fits, reverse=True)
+        for view in others:
+            self._delete(view)
+        return first
 
 
 def content_of(submission: Submission, runs_as: ActsAs) -> str:

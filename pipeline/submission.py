@@ -24,6 +24,7 @@ DEFAULT_CONFIG = "custom-small"
 DEFAULT_REPOSITORY = "centernet"
 """Artifact Registry repository of the images when --image doesn't say: where docs/vertex.md has them pushed."""
 
+_OWN_LABELS = ("pipeline", "target", "content")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 
@@ -47,6 +48,9 @@ class RunRequest:
     labels: tuple[str, ...] = ()
     image: str = ""
     spot: bool = False
+    replicas: int | None = None
+    """Machines that train; None is the target's, as `reduction_servers`."""
+    reduction_servers: int | None = None
     cached: bool = True
     only_if_changed: bool = False
     notify: str = ""
@@ -116,8 +120,9 @@ def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedu
     target = _target(request, place)
     labels = _labels(request.labels)
     texts = split_pairs("--param", request.param)
-    if schedule and texts.get("run_id"):
-        raise InputError("--param run_id: a schedule's runs need one each; leave it out")
+    for name in ("run_id", "work_dir"):  # a folder that they share would be the champion's model, written again
+        if schedule and texts.get(name):
+            raise InputError(f"--param {name}: a schedule's runs need one each; leave it out")
     if "config" in texts:
         raise InputError("--param config: give --config, which takes a file, and checks it")
     config_path = find_config(request.config or _default_config(target))
@@ -201,6 +206,17 @@ def _target(request: RunRequest, place: Place | None) -> Target:
         )
     if request.spot:
         target = replace(target, spot=True)
+    for name in ("replicas", "reduction_servers"):
+        count = getattr(request, name)
+        if count is None:
+            continue
+        if target.strategy != "multi_worker_mirrored":
+            several = ", ".join(name for name, row in TARGETS.items() if row.strategy == "multi_worker_mirrored")
+            raise InputError(
+                f"--{name.replace('_', '-')} {count}: target {target.name} trains on one machine; take one that trains "
+                f"on several ({several})"
+            )
+        target = replace(target, **{name: count})
     if request.notify:
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", request.notify):
             raise InputError(f"--notify {request.notify}: is no mail address; give one such as owner@example.org")
@@ -267,6 +283,8 @@ def _check_uris(parameters: Mapping[str, Any]) -> None:
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
     labels = split_pairs("--labels", pairs)
     for key, value in labels.items():
+        if key in _OWN_LABELS:
+            raise InputError(f"--labels {key}={value}: {key} is set by this command; take another key")
         if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             raise InputError(
                 f"--labels {key}={value}: keys and values take a-z, 0-9, _ and -, at most 63 of them, and a key begins "

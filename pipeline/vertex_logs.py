@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from beam_preprocess.errors import InputError
 from pipeline.run_view import RunView, TaskView
 from trainer.vertex_client import CALL_SECONDS, Place, call, credentials
 
 ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING"
 ENDPOINT = "https://logging.googleapis.com"
+PAGE = 1000
+"""The most entries that the service gives at once."""
 
 
 def read_logs(place: Place, view: RunView, *, task: str, limit: int) -> Iterator[str]:
@@ -27,49 +28,54 @@ def read_logs(place: Place, view: RunView, *, task: str, limit: int) -> Iterator
       InputError: the run has no such task.
       CloudError: the log can't be read.
     """
-    chosen = [found for found in view.tasks if task in ("", found.name, found.task)]
-    if not chosen:
-        known = ", ".join(found.name for found in view.tasks) or "none yet"
-        raise InputError(f"--task {task}: {view.run_id} has no such task; it has {known}")
-    for found in chosen:
+    for found in view.chosen(task):
         yield f"== {found.name}: {found.state}"
         if found.error:
             yield f"error: {found.error}"
         if not found.jobs:
             yield "no log: it has not started a machine (waiting, not needed, or taken from the cache)"
             continue
-        query = _filter(found)
+        query = _filter(found, view.created)
         for entry in reversed(_entries(place, query, limit)):
             yield _line(entry)
         yield f"whole log: {_link(place, query)}"
 
 
-def _filter(task: TaskView) -> str:
-    """Each task runs as a custom job; a retried one as several."""
-    ids = " OR ".join(f'"{job.rpartition("/")[2]}"' for job in task.jobs)
-    return f'resource.type="ml_job" AND resource.labels.job_id=({ids})'
+def _filter(task: TaskView, since: str) -> str:
+    """Each task runs as a custom job; a retried one as several. With a time the search is short."""
+    ids = " OR ".join(f'"{job.rpartition("/")[2]}"' for job in dict.fromkeys(task.jobs))
+    begin = f' AND timestamp>="{since}"' if since else ""
+    return f'resource.type="ml_job" AND resource.labels.job_id=({ids}){begin}'
 
 
 def _entries(place: Place, query: str, limit: int) -> list[dict[str, Any]]:
     """The newest entries, newest first."""
+    found: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        asked = {"pageSize": min(limit - len(found), PAGE), **({"pageToken": token} if token else {})}
+        page = _page(place, {"filter": query, **asked})
+        found += page.get("entries", [])
+        token = page.get("nextPageToken", "")
+        # An empty page with a token is no end: the service has not looked through everything yet.
+        if not token or len(found) >= limit:
+            return found
+
+
+def _page(place: Place, asked: dict[str, Any]) -> dict[str, Any]:
     from google.api_core.exceptions import from_http_response
     from google.auth.transport.requests import AuthorizedSession
 
     endpoint = os.environ.get(ENDPOINT_VARIABLE, "").rstrip("/") or ENDPOINT
-    body = {
-        "resourceNames": [f"projects/{place.project}"],
-        "filter": query,
-        "orderBy": "timestamp desc",
-        "pageSize": limit,
-    }
+    body = {"resourceNames": [f"projects/{place.project}"], "orderBy": "timestamp desc", **asked}
 
-    def request() -> list[dict[str, Any]]:
+    def request() -> dict[str, Any]:
         with AuthorizedSession(credentials(endpoint)) as session:
             response = session.post(f"{endpoint}/v2/entries:list", json=body, timeout=CALL_SECONDS)
             if response.status_code >= 400:
                 raise from_http_response(response)
-            found: list[dict[str, Any]] = response.json().get("entries", [])
-        return found
+            page: dict[str, Any] = response.json()
+        return page
 
     return call("read the log", request, permission="logging.logEntries.list", place=place)
 

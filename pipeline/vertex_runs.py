@@ -1,5 +1,6 @@
 """Pipeline runs on Vertex AI: create one (never two), look at them, cancel, read logs."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -119,7 +120,7 @@ class VertexRuns:
         """
         return self._view(self._get(run_id))
 
-    def list(self, *, limit: int, pipeline: str = "") -> list[RunView]:
+    def list(self, *, limit: int) -> list[RunView]:
         """The newest runs first."""
 
         def request() -> Any:
@@ -127,7 +128,6 @@ class VertexRuns:
                 "parent": self.place.parent,
                 "page_size": min(limit, 100),
                 "order_by": "create_time desc",
-                **({"filter": f'labels.pipeline="{pipeline}"'} if pipeline else {}),
             }
             pages = self._client.list_pipeline_jobs(request=asked, retry=None, timeout=vertex_client.CALL_SECONDS)
             found = []
@@ -215,16 +215,25 @@ def _task_view(task: Any, names: dict[str, str]) -> TaskView:
         detail.custom_job_detail.job,
         *detail.custom_job_detail.failed_jobs,
     )
-    output = task.execution.metadata.get("output:Output", "") if task.execution else ""
+    outputs = task.execution.metadata if task.execution else {}
     return TaskView(
         task=task.task_name,
         name=names[task.task_name],
         state=task.state.name,
         seconds=(ended - started).total_seconds() if started and ended else None,
         error=task.error.message,
-        output=str(output),
-        jobs=tuple(job for job in jobs if job),
+        output=str(outputs.get("output:Output", "")),
+        jobs=tuple(job for job in jobs if job) + _launched(str(outputs.get("output:gcp_resources", ""))),
     )
+
+
+def _launched(resources: str) -> tuple[str, ...]:
+    """Resource names of the custom jobs in the output `gcp_resources` of Google's launcher: they do the work, and what
+    the launcher itself prints says nothing of it."""
+    if not resources:
+        return ()
+    found = json.loads(resources).get("resources", ())
+    return tuple(one["resourceUri"].partition("/v1/")[2] for one in found if one.get("resourceType") == "CustomJob")
 
 
 def _display_names(spec: dict[str, Any]) -> Iterator[tuple[str, str]]:

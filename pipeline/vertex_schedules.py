@@ -1,5 +1,6 @@
 """Schedules on Vertex AI."""
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -25,11 +26,19 @@ class VertexSchedules(Schedules):
 
     def list(self, name: str = "") -> list[ScheduleView]:
         def request() -> list[Any]:
-            asked = {"parent": self.place.parent, **({"filter": f'display_name="{name}"'} if name else {})}
+            asked = {
+                "parent": self.place.parent,
+                **({"filter": f"display_name={json.dumps(name, ensure_ascii=False)}"} if name else {}),
+            }
             return list(self._client.list_schedules(request=asked, retry=None, timeout=vertex_client.CALL_SECONDS))
 
         found = self._call("list schedules", request, "aiplatform.schedules.list")
-        return [_view(schedule) for schedule in found if "create_pipeline_job_request" in schedule]
+        return [
+            _view(schedule)
+            for schedule in found
+            # A filter takes "*" for any text; a name is only itself.
+            if "create_pipeline_job_request" in schedule and name in ("", schedule.display_name)
+        ]
 
     def dialect(self, cron: Cron) -> str:
         return cron.for_vertex()
@@ -86,8 +95,13 @@ class VertexSchedules(Schedules):
                 after_doubt=found,
             )
         )
-        if not active:  # the service makes active ones only
-            self._switch(created, on=False)
+        if active:
+            return created
+        try:
+            self._switch(created, on=False)  # the service makes active ones only
+        except BaseException:
+            self._delete(created)
+            raise
         return self._read(created.schedule_id)
 
     def _read(self, schedule_id: str) -> ScheduleView:
@@ -112,15 +126,18 @@ class VertexSchedules(Schedules):
     def _delete(self, view: ScheduleView) -> None:
         from google.api_core.exceptions import NotFound
 
+        action = f"delete the schedule {view.name} ({view.schedule_id})"
+
         def request() -> None:
             try:
-                self._client.delete_schedule(
+                started = self._client.delete_schedule(
                     name=self._name(view), retry=None, timeout=vertex_client.CALL_SECONDS
-                ).result(timeout=vertex_client.CALL_SECONDS)
+                )
+                vertex_client.finish(started, action, seconds=vertex_client.CALL_SECONDS)
             except NotFound:
                 return  # an attempt that seemed lost deleted it
 
-        self._call(f"delete the schedule {view.name} ({view.schedule_id})", request, "aiplatform.schedules.delete")
+        self._call(action, request, "aiplatform.schedules.delete")
 
     def _name(self, view: ScheduleView) -> str:
         return f"{self.place.parent}/schedules/{view.schedule_id}"

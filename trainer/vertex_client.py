@@ -134,17 +134,34 @@ def call(
     """
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import GoogleAuthError
+    from google.protobuf.json_format import ParseError
     from requests.exceptions import RequestException
 
     return with_back_off(
         action,
         request,
-        errors=(GoogleAPICallError, GoogleAuthError, RequestException),
+        errors=(GoogleAPICallError, GoogleAuthError, RequestException, ParseError),
         explain=lambda what, error, attempts: explain(
             what, error, permission=permission, place=place, attempts=attempts
         ),
         after_doubt=after_doubt,
     )
+
+
+def finish(operation: Any, action: str, *, seconds: float) -> Any:
+    """The result of a long-running operation that a call started.
+
+    Raises:
+      CloudError: it has not ended after so long.
+      GoogleAPICallError: it failed; for `call`.
+    """
+    try:
+        return operation.result(timeout=seconds)
+    except TimeoutError as error:
+        raise CloudError(
+            f"could not {action}: it was started, and has not ended after {seconds:g} s; it may still do: look in the "
+            "console before you try again"
+        ) from error
 
 
 def with_back_off(
@@ -169,16 +186,20 @@ def with_back_off(
             return request()
         except errors as error:
             told = explain(action, error, attempt)
-            if attempt == ATTEMPTS or not isinstance(told, CloudError) or not told.may_pass:
+            if not isinstance(told, CloudError) or not told.may_pass:
                 raise told from error
-            wait = FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random() / 2)
-            print(f"  {action}: {brief(error)}; again in {wait:.0f} s", flush=True)
-            time.sleep(wait)
+            if attempt < ATTEMPTS:
+                wait = FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random() / 2)
+                print(f"  {action}: {brief(error)}; again in {wait:.0f} s", flush=True)
+                time.sleep(wait)
+            # After the last attempt too: what was carried out is no failure.
             if after_doubt is not None and told.status != 429:
                 looking = f"look whether it was carried out ({action})"
                 done = with_back_off(looking, after_doubt, errors=errors, explain=explain)
                 if done is not None:
                     return done
+            if attempt == ATTEMPTS:
+                raise told from error
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -186,6 +207,8 @@ def explain(
     action: str, error: Exception, *, permission: str, place: Place, attempts: int = 1
 ) -> InputError | CloudError:
     """The error to raise for a failed call: one line that says what to do."""
+    from google.protobuf.json_format import ParseError
+
     status, said = _status(error), brief(error)
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     failed = f"could not {action}{tries}"
@@ -209,6 +232,8 @@ def explain(
         )
     if status:
         return CloudError(f"{failed}: {status} {said}", status=status)
+    if isinstance(error, ParseError):
+        return CloudError(f"{failed}: the answer of {place.endpoint} is no JSON ({said}); is a proxy in between?")
     if "NameResolution" in said or "Name or service not known" in said:
         return CloudError(f"{failed}: there is no {place.endpoint}; is --region {place.region} right, and is DNS?")
     return CloudError(f"{failed}: no answer from {place.endpoint} ({said}); is the network up?")

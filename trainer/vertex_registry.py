@@ -27,6 +27,8 @@ from trainer.vertex_client import CloudError, Place
 MODEL_FILE = "saved_model.pb"
 SERVING_IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 """Google's prebuilt container for TensorFlow SavedModels; it serves `serving_default` of `image_bytes`."""
+UPLOAD_SECONDS = 600.0
+"""Longest wait for the service to have a version; it copies nothing."""
 _KEY_LABEL = "key"
 _DEFAULT = "default"
 """The service's own alias; the first version gets it, and it can't be left out."""
@@ -210,7 +212,7 @@ class VertexRegistry:
                 raise
             # Another promotion made the Model in this moment: ours is its next version.
             return self._upload(content, parent_exists=True)
-        return operation.result(timeout=600)
+        return vertex_client.finish(operation, f"upload a version of {self._id}", seconds=UPLOAD_SECONDS)
 
     def _merge(self, version: str, aliases: Iterable[str]) -> None:
         self._call(

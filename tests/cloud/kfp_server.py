@@ -54,9 +54,12 @@ class KubeflowServer(LoopbackServer):
         self.runs[made["run_id"]] = made
         return made
 
-    def _runs_get(self, name: str, _request: Request) -> Json:
+    def _runs_get(self, name: str, request: Request) -> Json:
         if not name:
-            return {"runs": list(reversed(self.runs.values()))}
+            runs = list(reversed(self.runs.values()))
+            start, size = int(request.query.get("page_token") or 0), min(int(request.query.get("page_size") or 10), 200)
+            more = {"next_page_token": str(start + size)} if start + size < len(runs) else {}
+            return {"runs": runs[start : start + size], **more}
         if name not in self.runs:
             raise Rejected(404, f"run {name} not found")
         if self.timeline:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -34,7 +35,10 @@ class Fault:
     message: str = "injected"
     details: tuple[dict[str, Any], ...] = ()
     cut: str = ""
-    """"before": the connection ends and nothing is done; "after": it is done and the connection ends without answer."""
+    """Where the connection ends. "request": in the middle of the request; "before": after it, and nothing is done;
+    "after": it is done, and there is no answer; "answer": it is done, and half of the answer comes."""
+    text: str = ""
+    """Answered with status 200 instead of the real answer, as a proxy does; nothing is done."""
     seconds: float = 0.0
     """Waits before the real answer; what was asked for is done at once."""
 
@@ -101,12 +105,23 @@ class LoopbackServer(ABC):
             fault = self._take_fault(request)
             if fault is not None and fault.status:
                 return fault.status, _error(fault.status, fault.message, fault.details), fault
-            if fault is not None and fault.cut == "before":
+            if fault is not None and (fault.cut == "before" or fault.text):
                 return 0, None, fault
             try:
                 return 200, self.answer(request), fault
             except Rejected as error:
                 return error.status, _error(error.status, error.message, ()), fault
+
+    def cuts_next(self, method: str, path: str, query: dict[str, str]) -> bool:
+        """Whether this request is to be cut while it comes; it is noted without its body then."""
+        with self._lock:
+            request = Request(method=method, path=path, query=query, body=None, headers={})
+            due = next((fault for verb, part, fault in self._faults if verb == method and part in path), None)
+            if due is None or due.cut != "request":
+                return False
+            self._take_fault(request)
+            self.requests.append(request)
+            return True
 
     def _take_fault(self, request: Request) -> Fault | None:
         for entry in self._faults:
@@ -129,31 +144,50 @@ def _server(owner: LoopbackServer) -> ThreadingHTTPServer:
 
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            raw = self.rfile.read(length)
             parts = urlsplit(self.path)
+            path = unquote(parts.path)
+            query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+            if owner.cuts_next(self.command, path, query):
+                self.rfile.read(length // 2)
+                self._reset()
+                return
+            raw = self.rfile.read(length)
             request = Request(
                 method=self.command,
-                path=unquote(parts.path),
-                query={name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()},
+                path=path,
+                query=query,
                 body=_parsed(raw, self.headers.get("Content-Type", "")),
                 headers=dict(self.headers),
             )
             status, content, fault = owner.handle(request)
             if fault is not None and fault.seconds:
                 time.sleep(fault.seconds)
-            if fault is not None and fault.cut:
+            if fault is not None and fault.cut in ("before", "after"):
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             payload = json.dumps(content).encode()
+            if fault is not None and fault.text:
+                status, payload = 200, fault.text.encode()
             try:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(payload)))
                 self.end_headers()
+                if fault is not None and fault.cut == "answer":
+                    self.wfile.write(payload[: len(payload) // 2])
+                    self._reset()
+                    return
                 self.wfile.write(payload)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client gave up waiting: that is what some tests are about
+
+        def _reset(self) -> None:
+            """Ends the connection at once, unread data or not."""
+            self.close_connection = True
+            self.wfile.flush()
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.shutdown(socket.SHUT_RDWR)
 
         do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve  # noqa: N815 - the names that the library looks for
 

@@ -1,9 +1,13 @@
 """`status`, `list`, `cancel` and `logs` of runs on a Vertex AI on loopback."""
 
+import json
+
 import pytest
 from invocations import PLACE, WHAT, WHERE, Run, output, task
 from loopback import Fault
 from vertex_server import PARENT, VertexServer
+
+from pipeline.cli import main
 
 JOB = "projects/123/locations/us-central1/customJobs/77"
 FAILED = {
@@ -87,13 +91,58 @@ def test_logs(vertex: VertexServer, run: Run) -> None:
     assert lines[4].endswith("INFO     step 10"), "oldest first"
     assert lines[5].endswith("ERROR    ResourceExhaustedError")
     assert lines[6].startswith("whole log: https://console.cloud.google.com/logs/query;query=resource.type")
-    (asked,) = vertex.sent("POST", "entries:list")
-    assert asked.body["filter"] == 'resource.type="ml_job" AND resource.labels.job_id=("77")'
+    _, asked = vertex.sent("POST", "entries:list")  # the first has found nothing yet
+    since = vertex.jobs[f"{PARENT}/pipelineJobs/{job}"]["createTime"][:19]
+    wanted = f'resource.type="ml_job" AND resource.labels.job_id=("77") AND timestamp>="{since}+00:00"'
+    assert asked.body["filter"] == wanted
     assert asked.body["resourceNames"] == ["projects/my-project"]
     assert run("logs", job, *PLACE, "--task", "train")[1].count("==") == 1
     code, _, err = run("logs", job, *PLACE, "--task", "tarin")
     assert code == 2
     assert "check the data" in err
+
+
+def test_more_lines_than_a_page(vertex: VertexServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.vertex_logs.PAGE", 2)
+    job = submitted(vertex, run)
+    vertex.timeline = [FAILED]
+    vertex.log_entries = [
+        {"timestamp": f"2026-11-24T03:0{9 - n}:00Z", "severity": "INFO", "textPayload": str(n)} for n in range(7)
+    ]
+    for limit in (1, 2, 5, 50):
+        lines = run("logs", job, *PLACE, "--task", "train", "--limit", str(limit))[1].splitlines()[2:-1]
+        assert [line.split()[-1] for line in lines] == [str(n) for n in range(min(limit, 7))][::-1]
+
+
+def test_logs_of_a_custom_job_are_those_of_the_job_that_the_launcher_made(vertex: VertexServer, run: Run) -> None:
+    job = submitted(vertex, run, "--target", "vertex-tpu-v5e")
+    uri = f"https://us-central1-aiplatform.googleapis.com/v1/{JOB}"
+    made = json.dumps({"resources": [{"resourceType": "CustomJob", "resourceUri": uri}]})
+    launcher = {"containerDetail": {"mainJob": "projects/123/locations/us-central1/customJobs/76"}}
+    told = {"execution": {"metadata": {"output:gcp_resources": made}}, "executorDetail": launcher}
+    vertex.timeline = [
+        {"state": "PIPELINE_STATE_RUNNING", "jobDetail": {"taskDetails": [task("train", "FAILED", **told)]}}
+    ]
+    assert run("logs", job, *PLACE)[0] == 0
+    assert 'job_id=("76" OR "77")' in vertex.sent("POST", "entries:list")[-1].body["filter"]
+
+
+def test_logs_before_anything_has_started(vertex: VertexServer, run: Run) -> None:
+    job = submitted(vertex, run)
+    assert run("logs", job, *PLACE) == (0, f"{job}: no task has started yet\n", "")
+    code, _, err = run("logs", job, *PLACE, "--task", "train")
+    assert code == 2
+    assert "it has none yet" in err
+
+
+@pytest.mark.parametrize("verb", ["status", "cancel", "logs"])
+@pytest.mark.parametrize("run_id", ["", "projects/1/locations/us-central1/pipelineJobs/x", "a b", "x:cancel"])
+def test_what_is_no_id(verb: str, run_id: str, vertex: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, run_id, *PLACE])
+    assert stopped.value.code == 2
+    assert "give the run's id alone" in capsys.readouterr().err
+    assert vertex.requests == []
 
 
 def test_who_stops_watching_is_told_that_the_run_goes_on(

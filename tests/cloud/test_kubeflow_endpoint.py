@@ -65,14 +65,34 @@ def test_operating(kubeflow: KubeflowServer, run: Run) -> None:
     run("submit", *flags(kubeflow))
     (run_id,) = kubeflow.runs
     at = ["--endpoint", kubeflow.url]
+    name = kubeflow.runs[run_id]["display_name"]
     assert run_id in run("list", *at)[1]
+    assert run("list", *at)[1].rstrip().endswith(name), "the id says nothing to a person"
     assert "PENDING" in run("status", run_id, *at)[1]
     assert f"/#/runs/details/{run_id}" in run("logs", run_id, *at)[1]
+    code, _, err = run("logs", run_id, "--task", "tarin", *at)
+    assert code == 2
+    assert "--task tarin" in err
     assert run("cancel", run_id, *at)[0] == 0
     assert kubeflow.runs[run_id]["state"] == "CANCELED"
     code, _, err = run("status", "no-such-run", *at)
     assert code == 1
     assert "no-such-run" in err
+
+
+def test_more_runs_than_a_page(kubeflow: KubeflowServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.kfp_runs.PAGE", 2)
+    for number in range(5):
+        kubeflow.runs[f"run-{number}"] = {"run_id": f"run-{number}", "state": "SUCCEEDED"}
+    for limit in (1, 4, 20):
+        lines = run("list", "--endpoint", kubeflow.url, "--limit", str(limit))[1].splitlines()
+        assert [line.split()[0] for line in lines] == [f"run-{n}" for n in range(5)][::-1][:limit]
+
+
+def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
+    run("submit", *flags(kubeflow), "--no-cache")
+    (request,) = kubeflow.sent("POST", "/runs")
+    assert '"enableCache": true' not in json.dumps(request.body["pipeline_spec"])
 
 
 def test_schedule(kubeflow: KubeflowServer, run: Run) -> None:

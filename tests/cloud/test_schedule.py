@@ -4,7 +4,6 @@ import json
 
 import pytest
 from invocations import ACCOUNT, PLACE, WHAT, WHERE, Run, spec_of
-from loopback import Fault
 from vertex_server import PARENT, VertexServer
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", "--time-zone", "Europe/Berlin"]
@@ -68,17 +67,6 @@ def test_a_changed_pipeline_is_a_new_schedule(paused: bool, vertex: VertexServer
     assert changes[-1] == ("DELETE", old_id)
 
 
-def test_a_replacement_that_fails_leaves_the_old_one_at_work(vertex: VertexServer, run: Run) -> None:
-    run(*FULL)
-    vertex.next_fault("POST", "schedules", Fault(), times=1)  # the pause goes through
-    vertex.next_fault("POST", "schedules", Fault(status=403))
-    code, _, err = run(*FULL, "--seed", "5")
-    assert code == 1
-    assert "aiplatform.schedules.create" in err
-    (schedule,) = vertex.schedules.values()
-    assert schedule["state"] == "ACTIVE"
-
-
 def test_operating(vertex: VertexServer, run: Run) -> None:
     run(*FULL)
     (name,) = vertex.schedules
@@ -107,6 +95,7 @@ def test_operating(vertex: VertexServer, run: Run) -> None:
         ([*FULL, "--cron", "0 25 * * *"], ["hour '25'", "0 to 23"]),
         ([*FULL, "--time-zone", "Mars/Base"], ["--time-zone Mars/Base", "Europe/Berlin"]),
         ([*FULL, "--param", "run_id=x"], ["run_id", "leave it out"]),
+        ([*FULL, "--param", "work_dir=gs://my-bucket/one"], ["work_dir", "leave it out"]),
         (["schedule", "pause", "daily", *PLACE], ["daily", "no such schedule", "there are: none"]),
         (["schedule", "update", "daily", *PLACE], ["nothing to change"]),
     ],

@@ -75,6 +75,24 @@ def test_one_version_a_key(vertex: VertexServer, registry: Registry, model: str)
     assert len(vertex.models["centernet"]) == 1
 
 
+def test_an_upload_goes_on_while_it_is_asked_for(vertex: VertexServer, registry: Registry, model: str) -> None:
+    """The service answers with an operation, which is done later."""
+    registry.publish(model, FACTS, key="run-1")
+    (asked,) = vertex.sent("GET", "/operations/")
+    assert asked.path.removeprefix("/ui/") in vertex.operations
+
+
+def test_an_upload_that_does_not_end(
+    vertex: VertexServer, registry: Registry, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not begun a second time, and who waits is told."""
+    monkeypatch.setattr("trainer.vertex_registry.UPLOAD_SECONDS", 0.05)
+    monkeypatch.setattr(vertex, "_operations_get", lambda name, _request: {"name": f"{PARENT}/operations/{name}"})
+    with pytest.raises(RegistryError, match="has not ended after"):
+        registry.publish(model, FACTS, key="run-1")
+    assert len(vertex.sent("POST", "models:upload")) == 1
+
+
 def test_another_promotion_in_the_gap(vertex: VertexServer, registry: Registry, model: str) -> None:
     """Between look and merge the service offers no condition: who finds another one afterwards is told."""
     one, two = (registry.publish(model, FACTS, key=key) for key in ("a", "b"))

@@ -7,6 +7,7 @@ import pytest
 from invocations import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
 from vertex_server import VertexServer
 
+from pipeline.custom_job import REDUCTION_SERVER
 from pipeline.targets import TARGETS
 
 NETWORK = "projects/123/global/networks/mine"
@@ -113,6 +114,15 @@ def test_spot(target: str, how: str, vertex: VertexServer, run: Run) -> None:
     task, component, _ = training(job)
     assert value_of(job, task, "strategy") == "SPOT"
     assert component["inputDefinitions"]["parameters"]["restart_job_on_worker_restart"]["defaultValue"] is True
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_as_many_machines_as_asked_for(how: str, vertex: VertexServer, run: Run) -> None:
+    flags = ["--target", "vertex-multinode-gpu", "--replicas", "4", "--reduction-servers", "3"]
+    job = received(vertex, run, how, *flags)
+    pools = value_of(job, training(job)[0], "worker_pool_specs")
+    assert [pool["replica_count"] for pool in pools] == [1.0, 3.0, 3.0]
+    assert pools[2]["container_spec"] == {"image_uri": REDUCTION_SERVER}
 
 
 @pytest.mark.parametrize("how", HOW)

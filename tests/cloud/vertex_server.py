@@ -10,6 +10,7 @@ servers know (quotas, machine availability, permissions) is not here.
 import re
 import uuid
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from google.cloud import aiplatform_v1 as v1
@@ -32,11 +33,15 @@ class VertexServer(LoopbackServer):
         self.timeline: list[Json] = []
         """What each further look at a job finds: state, jobDetail, error. The last one stays."""
         self.log_entries: list[Json] = []
+        """Newest first."""
+        self.operations: dict[str, Json] = {}
 
     def answer(self, request: Request) -> Any:
         if request.path == "/v2/entries:list":
             return self._logs(request)
-        found = re.fullmatch(r"/v1/(projects/([^/]+)/locations/([^/]+))/(.+)", request.path)
+        # Google's client asks for operations at the first of the paths that the service's definition gives, /ui/….
+        path = re.sub(r"^/ui/(?=.*/operations/)", "/v1/", request.path)
+        found = re.fullmatch(r"/v1/(projects/([^/]+)/locations/([^/]+))/(.+)", path)
         if not found:
             raise Rejected(404, f"no route {request.path}")
         if found[1] != PARENT:
@@ -143,7 +148,7 @@ class VertexServer(LoopbackServer):
     def _schedules_delete(self, name: str, _request: Request) -> Json:
         schedule = self._existing(self.schedules, "schedules", name)
         del self.schedules[schedule["name"]]
-        return _operation("google.protobuf.Empty", {})
+        return self._operation("google.protobuf.Empty", {})
 
     # Models
 
@@ -176,7 +181,7 @@ class VertexServer(LoopbackServer):
         versions.append(entry)
         self._merge(model_id, entry, aliases)
         answer = {"model": entry["name"], "modelVersionId": entry["versionId"]}
-        return _operation("google.cloud.aiplatform.v1.UploadModelResponse", answer)
+        return self._operation("google.cloud.aiplatform.v1.UploadModelResponse", answer)
 
     def _models_get(self, name: str, _request: Request) -> Json:
         return self._model(name)
@@ -212,6 +217,18 @@ class VertexServer(LoopbackServer):
                 return entry
         raise Rejected(404, f"Model {PARENT}/models/{name} was not found")
 
+    # What takes longer than a call
+
+    def _operation(self, kind: str, answer: Json) -> Json:
+        """An operation that was begun, as the service answers; it is done when it is asked for."""
+        name = f"{PARENT}/operations/{uuid.uuid4().int % 10**15}"
+        done = {"name": name, "done": True, "response": {"@type": f"type.googleapis.com/{kind}", **answer}}
+        self.operations[name] = done
+        return {"name": name}
+
+    def _operations_get(self, name: str, _request: Request) -> Json:
+        return self._existing(self.operations, "operations", name)
+
     # Cloud Logging, which lives at another address
 
     def _logs(self, request: Request) -> Json:
@@ -219,7 +236,14 @@ class VertexServer(LoopbackServer):
         unknown = set(body) - {"resourceNames", "filter", "orderBy", "pageSize", "pageToken"}
         if unknown or body.get("resourceNames") != [f"projects/{PROJECT}"]:
             raise Rejected(400, f"entries.list: {unknown or body.get('resourceNames')}")
-        return {"entries": self.log_entries[: body["pageSize"]]}
+        if not 0 < body["pageSize"] <= 1000:
+            raise Rejected(400, f"entries.list: pageSize {body['pageSize']}")
+        if "pageToken" not in body:
+            return {"nextPageToken": "0"}  # as after a long search without a find: no entries, and no end
+        start = int(body["pageToken"])
+        end = start + body["pageSize"]
+        more = {"nextPageToken": str(end)} if end < len(self.log_entries) else {}
+        return {"entries": self.log_entries[start:end], **more}
 
     def _existing(self, store: dict[str, Json], kind: str, name: str) -> Json:
         full = f"{PARENT}/{kind}/{name}"
@@ -229,9 +253,10 @@ class VertexServer(LoopbackServer):
 
 
 def _page(kind: str, resources: list[Json], request: Request) -> Json:
-    """Pages of the size that was asked for; filters of the form `field="value"` and `labels.key="value"`."""
-    for field, value in re.findall(r'([\w.-]+)\s*=\s*"([^"]*)"', request.query.get("filter", "")):
-        resources = [resource for resource in resources if _field(resource, field) == value]
+    """Pages of the size that was asked for; filters of the form `field="value"`, in which "*" stands for any text."""
+    for field, value in re.findall(r'([\w.-]+)\s*=\s*"((?:[^"\\]|\\.)*)"', request.query.get("filter", "")):
+        text = re.sub(r"\\(.)", r"\1", value)
+        resources = [resource for resource in resources if fnmatchcase(str(_field(resource, field)), text)]
     size, start = int(request.query.get("pageSize") or 100), int(request.query.get("pageToken") or 0)
     page: Json = {kind: resources[start : start + size]}
     if start + size < len(resources):
@@ -245,11 +270,6 @@ def _field(resource: Json, path: str) -> Any:
         camel = re.sub(r"_(\w)", lambda m: m[1].upper(), part)
         value = value.get(part, value.get(camel)) if isinstance(value, dict) else None
     return value
-
-
-def _operation(kind: str, answer: Json) -> Json:
-    name = f"{PARENT}/operations/{uuid.uuid4().int % 10**15}"
-    return {"name": name, "done": True, "response": {"@type": f"type.googleapis.com/{kind}", **answer}}
 
 
 def _now() -> str:

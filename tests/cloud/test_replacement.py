@@ -1,0 +1,194 @@
+"""A changed pipeline is a new schedule: what is left when that fails, is interrupted, or meets others of the name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run
+from kfp_server import KubeflowServer
+from loopback import Fault
+from vertex_server import VertexServer
+
+NAMED = ["--name", "weekly", "--cron", "0 3 * * 1"]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The schedules of one service."""
+
+    server: VertexServer | KubeflowServer
+    place: list[str]
+    create: list[str]
+    path: str
+    kept: dict[str, Any]
+
+    def at_work(self) -> list[str]:
+        """The schedules that fire."""
+        return [name for name, one in self.kept.items() if one.get("state", one.get("status")) in ("ACTIVE", "ENABLED")]
+
+
+@pytest.fixture(params=["vertex", "kubeflow"])
+def service(request: pytest.FixtureRequest, vertex: VertexServer, kubeflow: KubeflowServer) -> Service:
+    if request.param == "vertex":
+        create = ["schedule", "create", *NAMED, *WHERE, *WHAT]
+        return Service(vertex, PLACE, create, "schedules", vertex.schedules)
+    place = ["--endpoint", kubeflow.url]
+    create = ["schedule", "create", *NAMED, *place, *ENDPOINT_WHAT]
+    return Service(kubeflow, place, create, "recurringruns", kubeflow.recurring)
+
+
+def test_one_that_fails_leaves_the_old_one_at_work(service: Service, run: Run) -> None:
+    run(*service.create)
+    (old,) = service.kept
+    service.server.next_fault("POST", service.path, Fault(), times=1)  # the pause goes through
+    service.server.next_fault("POST", service.path, Fault(status=403))
+    code, _, err = run(*service.create, "--seed", "5")
+    assert code == 1
+    assert "create" in err
+    assert service.at_work() == list(service.kept) == [old]
+
+
+def test_ctrl_c_leaves_the_old_one_at_work(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(*service.create)
+    (old,) = service.kept
+    service.server.next_fault("POST", service.path, Fault(), times=1)  # the pause goes through
+    service.server.next_fault("POST", service.path, Fault(status=503))
+
+    def ctrl_c(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainer.vertex_client.time.sleep", ctrl_c)
+    code, _, err = run(*service.create, "--seed", "5")
+    assert (code, err) == (1, "interrupted\n")
+    assert service.at_work() == list(service.kept) == [old]
+
+
+def test_one_that_was_interrupted_is_finished(service: Service, run: Run) -> None:
+    """The new schedule was made, the old one could not be deleted: the same command again brings it to an end."""
+    run(*service.create)
+    (old,) = service.kept
+    service.server.next_fault("DELETE", "", Fault(status=403))
+    assert run(*service.create, "--seed", "5")[0] == 1
+    assert len(service.kept) == 2
+    code, out, _ = run(*service.create, "--seed", "5")
+    assert code == 0
+    assert "unchanged" in out
+    assert len(service.kept) == 1
+    assert old not in service.kept
+
+
+def test_one_that_was_interrupted_gives_way_to_the_next(service: Service, run: Run) -> None:
+    run(*service.create)
+    service.server.next_fault("DELETE", "", Fault(status=403))
+    assert run(*service.create, "--seed", "5")[0] == 1
+    assert "replaced" in run(*service.create, "--seed", "6")[1]
+    assert service.at_work() == list(service.kept)
+    assert len(service.kept) == 1
+
+
+def test_a_lost_look_after_creating_is_no_reason_to_have_two_at_work(vertex: VertexServer, run: Run) -> None:
+    create = ["schedule", "create", *NAMED, *WHERE, *WHAT]
+    run(*create)
+    (old,) = vertex.schedules
+    vertex.next_fault("GET", "/schedules/", Fault(status=403))
+    assert run(*create, "--seed", "5")[0] == 0
+    (new,) = vertex.schedules
+    assert new != old
+
+
+def test_a_paused_one_is_never_replaced_by_one_at_work(vertex: VertexServer, run: Run) -> None:
+    """Vertex AI makes active ones only; if that one can't be paused, it goes."""
+    create = ["schedule", "create", *NAMED, *WHERE, *WHAT]
+    run(*create)
+    run("schedule", "pause", "weekly", *PLACE)
+    (old,) = vertex.schedules
+    vertex.next_fault("POST", ":pause", Fault(status=403))
+    assert run(*create, "--seed", "5")[0] == 1
+    assert list(vertex.schedules) == [old]
+    assert vertex.schedules[old]["state"] == "PAUSED"
+
+
+def twin(service: Service) -> tuple[str, str]:
+    """Makes a second schedule that is the same, as two commands at one moment would; (first, second)."""
+    ((first, content),) = service.kept.items()
+    if isinstance(service.server, VertexServer):
+        second = f"{first}9"
+        service.kept[second] = {**content, "name": second}
+    else:
+        second = first[::-1]
+        service.kept[second] = {**content, "recurring_run_id": second}
+    return first, second
+
+
+def test_of_two_that_are_the_same_one_stays(service: Service, run: Run) -> None:
+    run(*service.create)
+    twin(service)
+    code, out, _ = run(*service.create)
+    assert code == 0
+    assert "unchanged" in out
+    assert len(service.at_work()) == len(service.kept) == 1
+
+
+def test_of_two_with_a_name_each_goes_by_its_id(service: Service, run: Run) -> None:
+    run(*service.create)
+    first, second = twin(service)
+    code, _, err = run("schedule", "delete", "weekly", *service.place)
+    assert code == 2
+    assert "2 schedules have it" in err
+    assert "give the id of one" in err
+    assert run("schedule", "delete", second.rpartition("/")[2], *service.place)[0] == 0
+    assert list(service.kept) == [first]
+
+
+def test_what_others_made_is_not_replaced(service: Service, run: Run) -> None:
+    """Somebody else's schedule may have the same name: this command would delete it."""
+    run(*service.create)
+    ((name, content),) = service.kept.items()
+    if isinstance(service.server, VertexServer):
+        del content["createPipelineJobRequest"]["pipelineJob"]["labels"]
+    else:
+        del content["description"]
+    code, _, err = run(*service.create, "--seed", "5")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "was not made by this command" in err
+    assert service.at_work() == list(service.kept) == [name]
+    assert "not made by schedule create" in run("schedule", "list", *service.place)[1]
+
+
+@pytest.mark.parametrize("verb", ["create --cron '0 3 * * 1' --name", "delete", "pause", "resume", "update", "show"])
+def test_no_name_is_no_schedule(verb: str, vertex: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty name would be any schedule's: "$NAME" of a script that never set it."""
+    import shlex
+
+    from pipeline.cli import main
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["schedule", *shlex.split(verb), "", *PLACE])
+    assert stopped.value.code == 2
+    assert "give a name of 1 to 128 characters" in capsys.readouterr().err
+    assert vertex.requests == []
+
+
+def test_a_name_is_only_itself(vertex: VertexServer, run: Run) -> None:
+    create: Callable[[str], list[str]] = lambda name: [
+        *("schedule", "create", "--name", name, "--cron", "0 3 * * 1", *WHERE, *WHAT)
+    ]
+    for name in ('the "weekly" one', "w*", "weekly"):
+        assert "created" in run(*create(name))[1]
+    assert "unchanged" in run(*create('the "weekly" one'))[1]
+    assert len(vertex.schedules) == 3
+
+
+def test_an_update_that_was_interrupted_is_finished(kubeflow: KubeflowServer, run: Run) -> None:
+    """An endpoint's updates are replacements by the same content."""
+    create = ["schedule", "create", "--name", "weekly", "--endpoint", kubeflow.url, *ENDPOINT_WHAT]
+    run(*create, "--cron", "0 3 * * 1")
+    (old,) = kubeflow.recurring
+    kubeflow.next_fault("DELETE", "", Fault(status=403))
+    assert run("schedule", "update", "weekly", "--cron", "0 4 * * 1", "--endpoint", kubeflow.url)[0] == 1
+    assert kubeflow.recurring[old]["status"] == "DISABLED", "only the new one fires"
+    assert "unchanged" in run(*create, "--cron", "0 4 * * 1")[1]
+    (left,) = kubeflow.recurring.values()
+    assert left["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * 1"
