@@ -12,6 +12,7 @@ importing this module does not import TensorFlow.
 """
 
 import argparse
+import re
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,6 +98,29 @@ class RunConfig:
     experiment: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+class Loader(yaml.SafeLoader):
+    """1e-3 is a number, as in YAML 1.2 and in Model Garden's files."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+class _FileLoader(Loader):
+    """A key that comes twice is an error: YAML's last one would win silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See base class."""
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for number, (key, _) in enumerate(node.value) if key.value in keys[:number]), None)
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice.value!r} comes twice", twice.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def find_config(name: str) -> Path:
     """A path, or the name of a config that ships with the trainer (`custom-small`).
 
@@ -121,7 +145,7 @@ def parse_config(text: str, where: str = "config") -> RunConfig:
       InputError: not YAML, not a mapping, an unknown key, a value of the wrong type or out of range.
     """
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=_FileLoader)
     except yaml.YAMLError as error:
         raise InputError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -5,45 +5,36 @@ decide (`max_num_instances`, `gaussian_iou`, `class_offset`) don't exist here, s
 and not a silent no-op.
 """
 
+import contextlib
 import dataclasses
+import json
 from typing import Any
 
+import tensorflow as tf
 import yaml
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams, optimization
+from official.modeling.hyperparams import params_dict
 from official.projects.centernet.configs import backbones
 from official.projects.centernet.configs.centernet import CenterNetHead, DetectionLoss
 from official.vision.configs import common
 
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
-from trainer.config import EXPERIMENT_SECTIONS, RunConfig
+from trainer.config import EXPERIMENT_SECTIONS, Loader, RunConfig
+from trainer.experiment_rules import (
+    INITIAL_MODULES,
+    check_live,
+    check_ranges,
+    check_together,
+    check_types,
+    refuse_unknown,
+)
 
-LIVE_KEYS = {
-    "trainer": {
-        "train_steps",
-        "steps_per_loop",
-        "checkpoint_interval",
-        "max_to_keep",
-        "validation_interval",
-        "validation_steps",
-        "continuous_eval_timeout",
-        "optimizer_config",
-    },
-    "runtime": {
-        "distribution_strategy",
-        "num_gpus",
-        "tpu",
-        "all_reduce_alg",
-        "mixed_precision_dtype",
-        "loss_scale",
-        "enable_xla",
-    },
-}
-"""The keys of Model Garden's two classes that do something here; setting another one is an error."""
+__all__ = ["INITIAL_MODULES"]
 
-INITIAL_MODULES = ("backbone", "matching", "all")
-"""What `task.init_checkpoint` gives: the backbone; backbone and the head's layers whose shapes match; both whole."""
+STRIDE = 4
+"""Of the Hourglass: input pixels a heatmap cell."""
 
 
 @dataclasses.dataclass
@@ -154,80 +145,95 @@ def build_experiment(config: RunConfig) -> cfg.ExperimentConfig:
       InputError: an unknown key, a wrong type, or values that contradict each other.
     """
     experiment = default_experiment()
-    try:
-        # ParamsDict writes into what it is given: hand it a copy.
-        sections = yaml.safe_load(
-            yaml.safe_dump({name: config.experiment.get(name, {}) for name in EXPERIMENT_SECTIONS})
-        )
-        hyperparams.override_params_dict(experiment, sections, is_strict=True)
-        experiment.validate()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"config: {' '.join(str(error).strip(chr(34)).split())}") from error
-    check(experiment)
-    return _with_input(experiment, config)
-
-
-def _with_input(experiment: cfg.ExperimentConfig, config: RunConfig) -> cfg.ExperimentConfig:
+    # ParamsDict writes into what it is given: hand it a copy.
+    sections = yaml.safe_load(yaml.safe_dump({name: config.experiment.get(name, {}) for name in EXPERIMENT_SECTIONS}))
+    override(experiment, sections, "config")
     height, width = config.preprocess.image_size
     size = list(experiment.task.model.input_size) or [height, width, 3]
     if size != [height, width, 3]:
         raise InputError(
             f"task.model.input_size: {size} contradicts preprocess.image_size {[height, width]}; remove it"
         )
-    if config.preprocess.stride != 4:
+    if config.preprocess.stride != STRIDE:
         raise InputError(f"preprocess.stride: {config.preprocess.stride}; the Hourglass has stride 4, set 4")
-    stages = {10: 2, 20: 3, 32: 4, 52: 6, 100: 6}
-    hourglass = experiment.task.model.backbone.hourglass
-    if hourglass.model_id not in stages:
-        raise InputError(f"task.model.backbone.hourglass.model_id: {hourglass.model_id}; use one of {sorted(stages)}")
-    multiple = 4 << (stages[hourglass.model_id] - 1)
-    if height % multiple or width % multiple:
-        raise InputError(
-            f"preprocess.image_size: {[height, width]} is not a multiple of {multiple}, which Hourglass "
-            f"{hourglass.model_id} needs; change it"
-        )
     experiment.task.model.input_size = size
+    check_size(experiment)
     return experiment
 
 
-def check(experiment: cfg.ExperimentConfig) -> None:
-    """Cross-field checks; also after overrides.
+def override(experiment: cfg.ExperimentConfig, values: dict[str, Any] | str, where: str) -> None:
+    """Writes values over an experiment's, and checks all of it.
+
+    Args:
+      experiment: changed in place.
+      values: sections; or text as of Model Garden's --params_override: key=value,…, YAML, or the path of a YAML file.
+      where: their origin, for messages.
 
     Raises:
-      InputError: a value that contradicts another one, or a key without effect.
+      InputError: an unknown key, a wrong type, a value out of range, or values that contradict each other.
     """
-    for name, live in LIVE_KEYS.items():
-        section = getattr(experiment, name)
-        for key, default in type(section)().as_dict().items():
-            if key not in live and section.as_dict()[key] != default:
-                raise InputError(f"{name}.{key}: {section.as_dict()[key]!r} has no effect here; remove it")
-    task, trainer = experiment.task, experiment.trainer
-    hourglasses = task.model.backbone.hourglass.num_hourglasses
-    levels = [f"2_{i}" for i in range(hourglasses - 1)] + ["2"]
-    rules: list[tuple[bool, str]] = [
-        (
-            set(task.model.head.input_levels) <= set(levels) and task.model.head.input_levels[-1] == "2",
-            f"task.model.head.input_levels: {task.model.head.input_levels} with {hourglasses} hourglass(es); "
-            f"use {levels}",
-        ),
-        (
-            task.train_data.global_batch_size > 0,
-            f"task.train_data.global_batch_size: {task.train_data.global_batch_size}; set 1 or more",
-        ),
-        (trainer.train_steps > 0, f"trainer.train_steps: {trainer.train_steps}; set 1 or more"),
-        (trainer.steps_per_loop > 0, f"trainer.steps_per_loop: {trainer.steps_per_loop}; set 1 or more"),
-        (
-            task.init_checkpoint_modules in INITIAL_MODULES,
-            f"task.init_checkpoint_modules: {task.init_checkpoint_modules!r}; use {', '.join(INITIAL_MODULES)}",
-        ),
-        (
-            task.gradient_clip_norm >= 0,
-            f"task.gradient_clip_norm: {task.gradient_clip_norm}; use 0 (off) or a positive norm",
-        ),
-    ]
-    for valid, message in rules:
-        if not valid:
-            raise InputError(message)
+    values = _parsed(values, where) if isinstance(values, str) else values
+    refuse_unknown(experiment, values, where)
+    try:
+        experiment.override(values, is_strict=True)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{where}: {' '.join(str(error).strip(chr(34)).split())}") from error
+    check(experiment)
+
+
+def with_runtime(params_override: str, **runtime: str) -> str:
+    """A --params_override of whatever form, and keys of the `runtime:` section that win over it."""
+    values = _parsed(params_override, "--params_override") if params_override else {}
+    return json.dumps(values | {"runtime": (values.get("runtime") or {}) | runtime})
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    """The sections of a --params_override."""
+    try:
+        with contextlib.suppress(ValueError):  # no key=value,…
+            text = params_dict.nested_csv_str_to_json_str(text)
+        values = yaml.load(text, Loader=Loader)
+        if not isinstance(values, dict):
+            with tf.io.gfile.GFile(text) as file:
+                values = yaml.load(file.read(), Loader=Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: neither key=value,… nor YAML nor a file; use trainer.train_steps=100") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: expected sections {', '.join(EXPERIMENT_SECTIONS)}, got {type(values).__name__}")
+    return values
+
+
+def check(experiment: cfg.ExperimentConfig) -> None:
+    """Types, ranges, keys without effect, and values that contradict each other; also after overrides.
+
+    Raises:
+      InputError: names the first one, and what to set instead.
+    """
+    for rule in (check_types, check_ranges, check_live, check_together):
+        rule(experiment)
+    if experiment.task.model.input_size:
+        check_size(experiment)
+
+
+def check_size(experiment: cfg.ExperimentConfig) -> None:
+    """Refuses an input that the Hourglass can't halve often enough.
+
+    Raises:
+      InputError: an unknown Hourglass, or a size that is no multiple of what it needs.
+    """
+    stages = {10: 2, 20: 3, 32: 4, 52: 6, 100: 6}
+    model_id = experiment.task.model.backbone.hourglass.model_id
+    if model_id not in stages:
+        raise InputError(f"task.model.backbone.hourglass.model_id: {model_id}; use one of {sorted(stages)}")
+    multiple = 4 << (stages[model_id] - 1)
+    height, width = experiment.task.model.input_size[:2]
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"preprocess.image_size: {[height, width]} is not a multiple of {multiple}, which Hourglass "
+            f"{model_id} needs; change it"
+        )
 
 
 def fit_to_records(experiment: cfg.ExperimentConfig, manifest: Manifest, where: str) -> None:
@@ -247,7 +253,43 @@ def fit_to_records(experiment: cfg.ExperimentConfig, manifest: Manifest, where: 
             f"preprocess.image_size: {list(model.input_size[:2])}, but {where} has {made_with['image_size']}; "
             "make the records again"
         )
+    if made_with["stride"] != STRIDE:
+        raise InputError(f"{where}: made with preprocess.stride {made_with['stride']}; make the records again with 4")
     model.num_classes = manifest.num_classes
+
+
+def check_splits(training: Manifest, records: str, validation: Manifest | None, val_records: str) -> None:
+    """Refuses folders that don't belong where they were given, or not together.
+
+    Raises:
+      InputError: validation records to train on, or two folders whose class indices mean different categories.
+    """
+    if training.split == "val":
+        raise InputError(f"{records}: validation records (--split val), which only judge; give training records")
+    if validation is None or validation.categories == training.categories:
+        return
+    there, here = ({c.index: f"{c.name!r} (id {c.id})" for c in m.categories} for m in (training, validation))
+    index = min(i for i in there.keys() | here.keys() if there.get(i) != here.get(i))
+    raise InputError(
+        f"{val_records}: class {index} is {here.get(index, 'none')}, but {there.get(index, 'none')} in {records}; "
+        "make both from annotations with the same categories"
+    )
+
+
+def configured_folders(config: RunConfig, params_override: str) -> dict[str, str]:
+    """`task.train_data.input_path` and `task.validation_data.input_path`, where Model Garden's users name records.
+
+    Returns:
+      {"records": …, "val_records": …}; "" where the configuration names none.
+
+    Raises:
+      InputError: as `build_experiment`.
+    """
+    experiment = build_experiment(config)
+    if params_override:
+        override(experiment, params_override, "--params_override")
+    task = experiment.task
+    return {"records": task.train_data.input_path, "val_records": task.validation_data.input_path}
 
 
 def as_dict(experiment: cfg.ExperimentConfig) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def check_shards(folder: str, manifest: Manifest) -> None:
     Raises:
       InputError: names the shards; or the manifest contradicts itself.
     """
+    if manifest.images < 1:
+        raise InputError(f"{folder}: holds no image; make the records again, from data that has some")
     records = Counter[int]()
     for shard in manifest.shards:
         records[shard.view] += shard.records

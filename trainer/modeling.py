@@ -23,9 +23,10 @@ from official.projects.centernet.modeling.layers import cn_nn_blocks, detection_
 from official.vision.configs import common
 from official.vision.modeling.backbones import factory
 
-from trainer.experiment import CenterNetTask
+from trainer.experiment import STRIDE, CenterNetTask
 
-STRIDE = 4
+__all__ = ["STRIDE"]
+
 REFERENCE_MOMENTUM = 0.1
 """What 50 of the 60 layers of the published models have, whatever their configuration says."""
 _PATCH = threading.Lock()

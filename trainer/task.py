@@ -9,6 +9,7 @@ from official.core import base_task
 from official.core import config_definitions as cfg
 from official.modeling import optimization
 
+from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
 from trainer import augmentation, averaging, heatmap, initial_weights, input_pipeline, losses, modeling, validation
 from trainer.experiment import CenterNetTask, RecordsConfig
@@ -48,7 +49,11 @@ class Task(base_task.Task):
         """Optimizer, schedule and loss scaling of Model Garden's; around them the moving average, see `averaging`."""
         inner = copy.deepcopy(optimizer_config)
         inner.ema = None
-        optimizer = super().create_optimizer(inner, runtime_config, dp_config)
+        try:
+            optimizer = super().create_optimizer(inner, runtime_config, dp_config)
+        except (KeyError, TypeError, ValueError) as error:
+            # A schedule's or an optimizer's own wishes, such as boundaries for stepwise.
+            raise InputError(f"trainer.optimizer_config: {' '.join(str(error).split())}") from error
         return averaging.averaged(optimizer, optimizer_config.ema)
 
     def build_inputs(

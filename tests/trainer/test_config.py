@@ -33,6 +33,8 @@ def test_sections_become_their_classes() -> None:
         ("preprocess: {scale_min: 2}", "scale_min"),
         ("export: {score_threshold: 2}", "export.score_threshold: 2"),
         ("gate: {minimum: 1}", "gate.minimum: unknown key"),
+        ("task: {}\ntrainer: {}\ntask: {}", "the key 'task' comes twice"),
+        ("trainer:\n  train_steps: 1\n  train_steps: 2", "the key 'train_steps' comes twice"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, message: str) -> None:
@@ -44,6 +46,14 @@ def test_what_is_wrong_is_named(text: str, message: str) -> None:
 
 def test_an_empty_section_is_the_default() -> None:
     assert parse_config("preprocess:\ngate:\n").preprocess.train_views == 8
+
+
+def test_a_power_of_ten_is_a_number() -> None:
+    """As in Model Garden's files; PyYAML alone takes 1e-3 for a text."""
+    config = parse_config("trainer: {a: 1e-3, b: -1E+4, c: 2.5e2, d: 12e, e: '1e-3', f: 3}\ngate: {min_delta: -5e-3}")
+    values = config.experiment["trainer"]
+    assert list(values.values()) == [0.001, -10000.0, 250.0, "12e", "1e-3", 3]
+    assert config.gate.min_delta == -0.005
 
 
 def test_find_config_takes_names_and_paths() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,12 @@ def test_a_folder_that_is_not_ready(tmp_path: Path, content: str | None, message
         (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=message):
         input_pipeline.load_manifest(str(tmp_path))
+
+
+def test_records_without_an_image_are_refused(folder: Path) -> None:
+    manifest = input_pipeline.load_manifest(str(folder))
+    with pytest.raises(InputError, match="holds no image"):
+        input_pipeline.check_shards(str(folder), dataclasses.replace(manifest, images=0, shards=()))
 
 
 def test_normalize_is_model_gardens() -> None:
