@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in verbs:
             return verbs[arguments[0]](arguments[1:])
+        if arguments and not arguments[0].startswith("-"):
+            raise InputError(f"{arguments[0]}: no such verb; use {' or '.join(verbs)}, or flags alone; see --help")
         _preprocess(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-import fsspec
 import numpy as np
 
 from beam_preprocess.errors import InputError
 from beam_preprocess.json_sections import JsonProblem, Sections
 from beam_preprocess.manifest import Category
 from beam_preprocess.reasons import Reason, UnusableFile
+from beam_preprocess.storage import file_system, refusals, refused
 
 SECTIONS = ("images", "annotations", "categories")
 
@@ -26,6 +26,8 @@ _CHUNK = 1 << 16
 _NON_FINITE = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}]|\Z)")
 _LONGEST_TOKEN = 16
 """More bytes than a delimiter and -Infinity have."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,7 +84,7 @@ def load_annotations(uri: str) -> CocoAnnotations:
             length, bbox = _bbox(entry.get("bbox"))
             lengths.append(length)
             bboxes.extend(bbox)
-            crowd.append(bool(entry.get("iscrowd", 0)))
+            crowd.append(_flag(where, entry, "iscrowd"))
         elif section == "images":
             image_ids.append(_integer(where, entry, "id"))
             image_sizes.extend((_integer(where, entry, "height"), _integer(where, entry, "width")))
@@ -202,16 +204,26 @@ def _entries(uri: str, digest: Any) -> Iterator[tuple[str, _Where, dict[str, Any
 
 
 def _opened(uri: str) -> Any:
+    fs, path = file_system(uri)
     try:
-        opened = fsspec.open(uri, "rb").open()
+        opened = fs.open(path, "rb")
     except FileNotFoundError as error:
         raise InputError(f"{uri}: no such annotation file; check the path") from error
-    except (IsADirectoryError, PermissionError) as error:
+    except IsADirectoryError as error:
         raise InputError(f"{uri}: can't be read as a file ({error.strerror}); name a COCO JSON file") from error
-    first = opened.read(1)
-    if not first:
+    except refusals() as error:
+        raise refused(uri, error) from error
+    start = opened.read(len(_BYTE_ORDER_MARK))
+    fault = None
+    if not start:
+        fault = Reason.EMPTY_FILE, "the file is empty; export the annotations again"
+    elif start == _BYTE_ORDER_MARK:
+        fault = Reason.NOT_JSON, "begins with a byte order mark, which JSON doesn't allow; save it as UTF-8 without one"
+    elif start.startswith(_GZIP):
+        fault = Reason.NOT_JSON, "is a gzip file; unpack it"
+    if fault:
         opened.close()
-        raise UnusableFile(Reason.EMPTY_FILE, f"{uri}: the file is empty; export the annotations again")
+        raise UnusableFile(fault[0], f"{uri}: {fault[1]}")
     opened.seek(0)
     return opened
 
@@ -223,6 +235,13 @@ def _integer(where: _Where, entry: dict[str, Any], key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value < 1 << 63:
         raise UnusableFile(Reason.MALFORMED_FILE, f"{where}: '{key}' is {_short(value)}; COCO needs an integer there")
     return value
+
+
+def _flag(where: _Where, entry: dict[str, Any], key: str) -> bool:
+    value = entry.get(key)
+    if value not in (None, 0, 1):  # the text "0" would count as true
+        raise UnusableFile(Reason.MALFORMED_FILE, f"{where}: '{key}' is {_short(value)}; COCO needs 0 or 1 there")
+    return bool(value)
 
 
 def _text(where: _Where, entry: dict[str, Any], key: str) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
-import fsspec
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
@@ -17,8 +16,10 @@ from beam_preprocess.manifest import Category
 from beam_preprocess.progress import Progress
 from beam_preprocess.reasons import Action, Reason, Reject, count_by_reason
 from beam_preprocess.shards import area_range
-from beam_preprocess.sources import SourceFile, data_digest, list_images
+from beam_preprocess.sources import data_digest, list_images
+from beam_preprocess.storage import file_system
 from beam_preprocess.validate import (
+    drop_missing,
     limit_passed,
     lost_boxes,
     validate_boxes,
@@ -140,7 +141,9 @@ def check_split(
     keep_images, rejects = validate_images(coco)
     names = [name for name, keep in zip(coco.file_names, keep_images, strict=True) if keep]
     files = list_images(images, names, coco.uri)
-    looker = _Looker(images, coco, files, depth)
+    keep_images, missing = drop_missing(coco, keep_images, files, images)
+    rejects += missing
+    looker = _Looker(images, coco, depth)
     rejects += _look(looker, np.flatnonzero(keep_images).tolist(), f"checking {split} images", num_workers)
     keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
     rejects += box_rejects
@@ -181,9 +184,9 @@ def check_split(
 class _Looker:
     """Looks at one image after the other."""
 
-    def __init__(self, images: str, coco: CocoAnnotations, files: Mapping[str, SourceFile], depth: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(images)
-        self._images, self._coco, self._files = images, coco, files
+    def __init__(self, images: str, coco: CocoAnnotations, depth: str) -> None:
+        self._fs, self._root = file_system(images)
+        self._coco = coco
         self._boxes_of = Counter(coco.annotation_image_ids.tolist())
         local = isinstance(self._fs, LocalFileSystem)
         self.depth = depth if local or depth == "pixels" else "listing"
@@ -193,8 +196,6 @@ class _Looker:
         """The rejects of images[i]."""
         name = self._coco.file_names[i]
         height, width = self._coco.image_sizes[i].tolist()
-        if name not in self._files:
-            return [self._dropped(i, Reason.MISSING_IMAGE, f"not in {self._images}")]
         path = f"{self._root.rstrip('/')}/{name}"
         try:
             if self.depth == "pixels":

@@ -76,14 +76,15 @@ def config_of(flags: argparse.Namespace) -> PreprocessConfig:
 def _yaml_section(path: str | None) -> Any:
     if path is None:
         return None
-    import fsspec
     import yaml
 
+    from beam_preprocess.storage import file_system, reason, refusals
+
+    fs, place = file_system(path)
     try:
-        with fsspec.open(path, "r", encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except OSError as error:
-        raise InputError(f"--config {path}: can't be read ({error.strerror or error}); check the path") from error
+        content = yaml.safe_load(fs.cat_file(place).decode("utf-8"))
+    except refusals() as error:
+        raise InputError(f"--config {path}: can't be read ({reason(error)}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: not YAML ({' '.join(str(error).split())}); correct it") from error
     if not isinstance(content, dict):

@@ -4,13 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-import fsspec
-
 from beam_preprocess import manifest as manifests
 from beam_preprocess.errors import InputError
 from beam_preprocess.flags import parser
 from beam_preprocess.manifest import Manifest
 from beam_preprocess.progress import Progress
+from beam_preprocess.storage import file_system, refusals, refused
 
 BAR = 40
 """Characters of the longest bar."""
@@ -36,6 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     command.add_argument("--preview", type=int, metavar="N", help="draw N images into DIR/preview.jpg")
     command.add_argument("--json", action="store_true", help="print the manifest as it is")
     flags = command.parse_args(arguments)
+    flags.folder = flags.folder.removesuffix(f"/{manifests.NAME}")
     manifest = read_manifest(flags.folder)
     print(manifest.to_json() if flags.json else describe(manifest, None if flags.all else MOST_CLASSES))
     if flags.preview is not None:
@@ -60,19 +60,21 @@ def read_manifest(folder: str) -> Manifest:
       InputError: there is none, or it can't be read.
     """
     path = f"{folder.rstrip('/')}/{manifests.NAME}"
+    fs, place = file_system(path)
     try:
-        with fsspec.open(path, "rb") as file:
-            text = file.read().decode()
-    except FileNotFoundError as error:
+        text = fs.cat_file(place).decode()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"{path}: no manifest, so no finished records are there; run `python -m beam_preprocess`"
         ) from error
+    except refusals() as error:
+        raise refused(path, error) from error
     return Manifest.from_json(text, path)
 
 
 def verify(folder: str, manifest: Manifest) -> list[str]:
     """What is wrong with the shards: missing, or other bytes than the manifest says."""
-    fs, root = fsspec.core.url_to_fs(folder)
+    fs, root = file_system(folder)
     progress = Progress("verifying", total=len(manifest.shards), unit="shards")
     damaged = []
     for done, shard in enumerate(manifest.shards, start=1):

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from beam_preprocess import manifest as manifests
@@ -19,9 +18,10 @@ from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
 from beam_preprocess.reasons import Reject
 from beam_preprocess.shards import OURS, ShardResult
+from beam_preprocess.storage import file_system, reason, refusals
 
 FILE_REJECTS = "rejects-annotations.jsonl"
-"""The line of an annotation file that can't be used."""
+"""What is wrong with the annotations of a run that ended before it wrote a shard."""
 
 _PLAN_PREFIX = ".plan-"
 _PLANS_AT_ONCE = 64
@@ -30,7 +30,7 @@ _PLANS_AT_ONCE = 64
 
 def absolute(uri: str) -> str:
     """The path or URI as Beam's file systems take it: local paths absolute and without a scheme."""
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = file_system(uri)
     return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
 
 
@@ -48,7 +48,7 @@ class OutputFolder:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._fs, self._root = fsspec.core.url_to_fs(uri)
+        self._fs, self._root = file_system(uri)
 
     def _path(self, *parts: str) -> str:
         return "/".join([self._root.rstrip("/"), *parts])
@@ -86,9 +86,8 @@ class OutputFolder:
             self._fs.makedirs(self._root, exist_ok=True)
             self._fs.pipe_file(probe, b"")
             self._fs.rm_file(probe)
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{self.uri}: can't be written ({reason}); choose another output folder") from error
+        except refusals() as error:
+            raise InputError(f"{self.uri}: can't be written ({reason(error)}); choose another output folder") from error
 
     def sweep(self) -> None:
         """Removes what earlier runs of this package left, finished or killed; the manifest first."""
@@ -102,9 +101,10 @@ class OutputFolder:
             if name.startswith(_PLAN_PREFIX):
                 self._fs.rm(self._path(name), recursive=True)
 
-    def write_file_reject(self, reject: Reject) -> None:
-        """The one reject line of an annotation file that can't be used. Finished records stay: they aren't of it."""
-        self._write_whole(FILE_REJECTS, json.dumps(reject.to_mapping()) + "\n")
+    def write_rejects(self, rejects: Iterable[Reject]) -> None:
+        """The rejects of a run that ends before its shards are written: those that need no image to be opened."""
+        lines = [json.dumps(reject.to_mapping()) + "\n" for reject in sorted(rejects, key=lambda reject: reject.order)]
+        self._write_whole(FILE_REJECTS, "".join(lines))
 
     def write_plans(self, records_digest: str, shards: Iterable[Sequence[str]]) -> "Plans":
         """Writes one plan file for each shard's lines."""
@@ -132,7 +132,7 @@ class Plans:
         """As Beam's file systems take it."""
         self.uris: list[str] = []
         """Of the plan files, by shard."""
-        self._fs, self._root = fsspec.core.url_to_fs(uri)
+        self._fs, self._root = file_system(uri)
         self._results: dict[str, ShardResult] = {}
         self._fs.makedirs(self._root, exist_ok=True)
         numbered = enumerate(shards)

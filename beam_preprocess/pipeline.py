@@ -7,15 +7,15 @@ record files; the driver then checks the reject limits and writes the manifest, 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_preprocess.annotations import class_map, load_annotations
+from beam_preprocess.code_version import code_version
 from beam_preprocess.config import PreprocessConfig
 from beam_preprocess.dataflow import check_reachable, counters, is_dataflow, job_link
 from beam_preprocess.errors import InputError
@@ -23,28 +23,12 @@ from beam_preprocess.manifest import Category, Manifest
 from beam_preprocess.options import beam_options
 from beam_preprocess.output import OutputFolder, Plans, absolute
 from beam_preprocess.progress import Progress, Watcher
-from beam_preprocess.reasons import Reason, Reject, UnusableFile
+from beam_preprocess.reasons import Reason, Reject, UnusableFile, count_by_reason
 from beam_preprocess.records import SCHEMA_VERSION
 from beam_preprocess.shards import ShardJob, ShardResult, number_of_shards, plan_shards
 from beam_preprocess.sources import data_digest, list_images
 from beam_preprocess.transforms import NAMESPACE, WriteRecords, write_result
-from beam_preprocess.validate import check_limits, validate_boxes, validate_images
-
-CODE = (
-    "annotations.py",
-    "geometry.py",
-    "images.py",
-    "json_sections.py",
-    "reasons.py",
-    "records.py",
-    "shards.py",
-    "targets.py",
-    "tfrecord.py",
-    "transforms.py",
-    "validate.py",
-    "views.py",
-)
-"""The files of this package that shape a record's bytes; they are part of the records digest."""
+from beam_preprocess.validate import check_limits, drop_missing, validate_boxes, validate_images
 
 
 def preprocess(
@@ -91,12 +75,13 @@ def preprocess(
     try:
         coco = load_annotations(annotations)
     except UnusableFile as problem:
-        folder.write_file_reject(Reject(reason=problem.reason, image_id=0, file_name=annotations, detail=str(problem)))
+        folder.write_rejects([Reject(reason=problem.reason, image_id=0, file_name=annotations, detail=str(problem))])
         raise
     categories, num_classes = class_map(coco.categories, config.class_index)
     keep_images, image_rejects = validate_images(coco)
     names = [name for name, keep in zip(coco.file_names, keep_images, strict=True) if keep]
-    source_digest = data_digest(coco.content_digest, names, list_images(images, names, annotations))
+    files = list_images(images, names, annotations)
+    source_digest = data_digest(coco.content_digest, names, files)
     job = ShardJob(
         images=absolute(images),
         output=absolute(output),
@@ -105,6 +90,7 @@ def preprocess(
         views=config.train_views if split == "train" else 1,
         seed=seed,
         num_shards=num_shards or number_of_shards(len(names)),
+        code=code_version(),
     )
     records_digest = _records_digest(source_digest, job)
 
@@ -116,33 +102,44 @@ def preprocess(
         )
         return ready
     folder.sweep()
+    keep_images, missing = drop_missing(coco, keep_images, files, images)
     keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
+    known = [*image_rejects, *missing, *box_rejects]
+
+    def check(rejects: Mapping[str, int]) -> None:
+        check_limits(
+            split,
+            images=len(coco.image_ids),
+            boxes=len(coco.annotation_ids),
+            rejects=rejects,
+            max_fraction=config.max_reject_fraction,
+            where=f"listed in {output.rstrip('/')}/rejects-*.jsonl",
+        )
+
+    try:
+        check(count_by_reason(known))  # what is too much already needs no hours of work to find out
+    except InputError:
+        folder.write_rejects(known)
+        raise
     shards = plan_shards(
         coco,
         categories,
         keep_images=keep_images,
         keep_boxes=keep_boxes,
         boxes=boxes,
-        rejects=[*image_rejects, *box_rejects],
+        rejects=known,
         num_shards=job.num_shards,
     )
     plans = folder.write_plans(records_digest, shards)
     try:
-        with Watcher(Progress(split, total=len(names), unit="images"), plans.progress):
+        with Watcher(Progress(split, total=int(keep_images.sum()), unit="images"), plans.progress):
             run(plans, job, options)
         results = plans.results()
     finally:
         plans.remove()
 
     manifest = _manifest(results, job, categories, num_classes, source_digest, records_digest)
-    check_limits(
-        split,
-        images=len(coco.image_ids),
-        boxes=len(coco.annotation_ids),
-        rejects=manifest.rejects,
-        max_fraction=config.max_reject_fraction,
-        where=f"listed in {output.rstrip('/')}/rejects-*.jsonl",
-    )
+    check(manifest.rejects)
     folder.write_manifest(manifest)
     cut_off = sum(result.cut_off for result in results)
     print(f"result: {_summary(manifest)}; {cut_off} boxes lie outside a random view", flush=True)
@@ -192,9 +189,7 @@ def _parameters(job: ShardJob) -> dict[str, Any]:
 
 def _records_digest(source_digest: str, job: ShardJob) -> str:
     """sha256 over everything that shapes the records: data, parameters, schema and code."""
-    here = Path(__file__).parent
-    code = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in CODE}
-    parts = [source_digest, job.split, _parameters(job), SCHEMA_VERSION, code]
+    parts = [source_digest, job.split, _parameters(job), SCHEMA_VERSION, job.code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -5,12 +5,12 @@ import itertools
 from collections.abc import Iterator
 
 import cv2
-import fsspec
 import numpy as np
 
 from beam_preprocess.images import decode as decode_image
 from beam_preprocess.manifest import Manifest
 from beam_preprocess.records import Record, decode
+from beam_preprocess.storage import file_system
 from beam_preprocess.targets import SparseTargets, manifest_code_table
 from beam_preprocess.tfrecord import read_records
 
@@ -39,14 +39,15 @@ def write_preview(folder: str, manifest: Manifest, images: int) -> str:
     ]
     sheet = np.vstack(rows) if rows else np.zeros((TILE, TILE, 3), np.uint8)
     path = f"{folder.rstrip('/')}/{NAME}"
-    with fsspec.open(path, "wb") as file:
+    fs, place = file_system(path)
+    with fs.open(place, "wb") as file:
         file.write(cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
     return path
 
 
 def _images(folder: str, manifest: Manifest) -> Iterator[list[Record]]:
     """All views of one image after the other: the files of a shard hold the same images in the same order."""
-    fs, root = fsspec.core.url_to_fs(folder)
+    fs, root = file_system(folder)
     height, width = manifest.parameters["image_size"]
     stride = manifest.parameters["stride"]
     codes = len(manifest_code_table(manifest.parameters).values)

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from beam_preprocess.storage import reason, refusals
+
 INTERVAL = 5.0
 """Seconds between two lines; work that takes less prints none."""
 
@@ -43,8 +45,8 @@ class Watcher:
         while not self._stopped.wait(INTERVAL):
             try:
                 count = self._poll()
-            except OSError as error:  # a bucket may not answer for once: the work goes on, and so does the watching
-                print(f"progress: not known now ({error})", flush=True)
+            except refusals() as error:  # a bucket may not answer for once: the work and the watching go on
+                print(f"progress: not known now ({reason(error)})", flush=True)
                 continue
             self._progress.update(*count)
 

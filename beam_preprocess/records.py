@@ -102,11 +102,11 @@ def encode(record: Record, map_size: tuple[int, int], number_of_codes: int) -> b
         OBJECT_SIZE: targets.object_size.astype("<f4"),
         OBJECT_CROWD: targets.object_crowd.astype("u1"),
     }
-    features = {name: _int64_feature(values) for name, values in ints.items()}
-    features |= {name: _bytes_feature(array.tobytes()) for name, array in arrays.items()}
-    features[IMAGE] = _bytes_feature(record.image)
-    entries = b"".join(_field(1, _name(name) + _field(2, features[name])) for name in sorted(features))
-    return _field(1, entries)
+    entries = {name: [_int64_entry(name, values)] for name, values in ints.items()}
+    entries |= {name: _bytes_entry(name, array.tobytes()) for name, array in arrays.items()}
+    entries[IMAGE] = _bytes_entry(IMAGE, record.image)
+    pieces = [piece for name in sorted(entries) for piece in entries[name]]
+    return b"".join([_header(1, sum(map(len, pieces))), *pieces])
 
 
 def decode(serialized: bytes, map_size: tuple[int, int], number_of_codes: int) -> Record:
@@ -193,16 +193,29 @@ def _name(name: str) -> bytes:
     return _field(1, name.encode())
 
 
+def _header(number: int, size: int) -> bytes:
+    """What stands before `size` bytes of payload."""
+    return _BYTES[number << 3 | 2] + _varint(size)
+
+
 def _field(number: int, payload: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload
+    return _header(number, len(payload)) + payload
 
 
-def _bytes_feature(value: bytes) -> bytes:
-    return _field(1, _field(1, value))
+def _int64_entry(name: str, values: tuple[int, ...]) -> bytes:
+    """An entry of the features' map."""
+    feature = _field(3, _field(1, b"".join(_varint(v) for v in values)))
+    return _field(1, _name(name) + _field(2, feature))
 
 
-def _int64_feature(values: tuple[int, ...]) -> bytes:
-    return _field(3, _field(1, b"".join(_varint(v) for v in values)))
+def _bytes_entry(name: str, value: bytes) -> list[bytes]:
+    """An entry of the features' map, in pieces: a picture of a hundred kilobytes is copied once, at the end."""
+    headers, size = b"", len(value)
+    for number in (1, 1, 2):  # the value in its list, in its feature, in its entry
+        headers = _header(number, size) + headers
+        size = len(value) + len(headers)
+    key = _name(name)
+    return [_header(1, len(key) + size) + key + headers, value]
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

@@ -46,6 +46,8 @@ class ShardJob:
     views: int
     seed: int
     num_shards: int
+    code: str
+    """The driver's `code_version()`."""
 
     def record_name(self, shard: int, view: int) -> str:
         """File name of one TFRecord file."""

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import google_crc32c
 from fsspec.implementations.local import LocalFileSystem
 
 from beam_preprocess.errors import InputError
 from beam_preprocess.progress import Progress
+from beam_preprocess.storage import file_system, refusals, refused
 
 _CHUNK = 1 << 20
 
@@ -26,7 +26,8 @@ class SourceFile:
 
     size: int
     """Bytes."""
-    crc32c: int
+    crc32c: int | None
+    """None when this user may not read it."""
 
 
 def list_images(images: str, file_names: Sequence[str], annotations: str) -> dict[str, SourceFile]:
@@ -40,7 +41,7 @@ def list_images(images: str, file_names: Sequence[str], annotations: str) -> dic
     Raises:
       InputError: no such folder, or not one of the files is in it.
     """
-    fs, root = fsspec.core.url_to_fs(images)
+    fs, root = file_system(images)
     listing = None if isinstance(fs, LocalFileSystem) else _listing(fs, root, images)
     if not (fs.isdir(root) if listing is None else listing):
         raise InputError(f"{images}: no such image folder; check the path")
@@ -72,13 +73,18 @@ def _listing(fs: Any, root: str, images: str) -> dict[str, dict[str, Any]]:
         return dict(fs.find(root, detail=True))
     except FileNotFoundError:
         return {}
+    except refusals() as error:
+        raise refused(images, error) from error
 
 
-def _file_crc32c(path: str) -> int:
+def _file_crc32c(path: str) -> int | None:
     crc = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            crc = google_crc32c.extend(crc, chunk)
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                crc = google_crc32c.extend(crc, chunk)
+    except PermissionError:
+        return None  # who opens the image says so in a reject
     return crc
 
 
@@ -86,7 +92,11 @@ def data_digest(annotations_digest: str, file_names: Sequence[str], files: Mappi
     """sha256 (hex) over the annotations' content and every image's name, size and crc32c."""
     digest = hashlib.sha256(annotations_digest.encode())
     for name in sorted(file_names):
-        file = files.get(name)
-        state = f"{file.size}\t{file.crc32c:08x}" if file else "missing"
-        digest.update(f"{name}\t{state}\n".encode("utf-8", "surrogatepass"))
+        digest.update(f"{name}\t{_state(files.get(name))}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _state(file: SourceFile | None) -> str:
+    if file is None:
+        return "missing"
+    return f"{file.size}\tunreadable" if file.crc32c is None else f"{file.size}\t{file.crc32c:08x}"

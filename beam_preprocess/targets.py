@@ -100,6 +100,9 @@ class CodeTable:
     stamps: tuple[np.ndarray, ...]
     """By radius: int32 [2w + 1, 2w + 1] codes around the centre, -1 below the cut-off."""
 
+    cells: tuple[tuple[np.ndarray, np.ndarray], ...]
+    """By radius: (int64 [S] steps from the centre cell's index to each stored cell, ascending; int32 [S] codes)."""
+
 
 @lru_cache(maxsize=8)
 def code_table(
@@ -114,6 +117,7 @@ def code_table(
     largest = int(integer_radius(np.array([whole[0]]), np.array([whole[1]]), min_iou)[0])
     values: list[np.ndarray] = []
     stamps: list[np.ndarray] = []
+    cells: list[tuple[np.ndarray, np.ndarray]] = []
     first = 0
     for radius in range(largest + 1):
         variance = np.float32(2) * sigma_of(radius) * sigma_of(radius)
@@ -127,10 +131,13 @@ def code_table(
         gaussian = np.exp(exponents).astype(np.float32)
         kept = gaussian >= np.float32(cutoff)
         codes = np.where(kept, first + np.cumsum(kept) - 1, -1)
-        stamps.append(codes[ranks.reshape(distances.shape)].astype(np.int32))
+        stamp = codes[ranks.reshape(distances.shape)].astype(np.int32)
+        rows, columns = np.nonzero(stamp >= 0)
+        stamps.append(stamp)
+        cells.append(((rows - reach) * map_size[1] + columns - reach, stamp[rows, columns]))
         values.append(gaussian[kept])
         first += int(kept.sum())
-    return CodeTable(values=np.concatenate(values), stamps=tuple(stamps))
+    return CodeTable(values=np.concatenate(values), stamps=tuple(stamps), cells=tuple(cells))
 
 
 def manifest_code_table(parameters: Mapping[str, Any]) -> CodeTable:
@@ -200,31 +207,14 @@ def _splat(
     table: CodeTable,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Maximum of the Gaussians of each (crowd, class): indices, classes, codes and crowd flags of the cells."""
-    height, width = map_size
-    # One extra entry: code -1 (below the cut-off) reads value 0.
-    values = np.append(table.values, np.float32(0))
     parts: list[tuple[np.ndarray, int, np.ndarray, bool]] = []
-    groups: dict[tuple[bool, int], list[int]] = {}
-    for i, key in enumerate(zip(crowd.tolist(), classes.tolist(), strict=True)):
-        groups.setdefault(key, []).append(i)
+    groups: dict[tuple[bool, int], list[tuple[int, int, int]]] = {}
     centres, radii = cell.tolist(), radius.tolist()
+    for (y, x), r, key in zip(centres, radii, zip(crowd.tolist(), classes.tolist(), strict=True), strict=True):
+        groups.setdefault(key, []).append((y, x, r))
     for (is_crowd, class_index), members in sorted(groups.items()):
-        codes = np.full(map_size, -1, np.int32)
-        top, bottom = height, 0
-        for i in members:
-            stamp, (y, x) = table.stamps[radii[i]], centres[i]
-            reach = stamp.shape[0] // 2
-            y0, y1, x0, x1 = max(y - reach, 0), min(y + reach + 1, height), max(x - reach, 0), min(x + reach + 1, width)
-            top, bottom = min(top, y0), max(bottom, y1)
-            window = codes[y0:y1, x0:x1]
-            part = stamp[y0 - y + reach : y1 - y + reach, x0 - x + reach : x1 - x + reach]
-            if len(members) == 1:
-                window[...] = part
-            else:
-                np.copyto(window, part, where=values[part] > values[window])
-        touched = codes[top:bottom].reshape(-1)
-        cells = np.flatnonzero(touched >= 0)
-        parts.append((cells + top * width, class_index, touched[cells], is_crowd))
+        cells, codes = _maximum(members, map_size, table)
+        parts.append((cells, class_index, codes, is_crowd))
     if not parts:
         nothing = np.zeros(0, np.uint32)
         return nothing, np.zeros(0, np.int32), nothing.copy(), np.zeros(0, bool)
@@ -234,6 +224,34 @@ def _splat(
         np.concatenate([codes for _, _, codes, _ in parts]).astype(np.uint32),
         np.concatenate([np.full(len(cells), flag, bool) for cells, _, _, flag in parts]),
     )
+
+
+def _maximum(
+    members: list[tuple[int, int, int]], map_size: tuple[int, int], table: CodeTable
+) -> tuple[np.ndarray, np.ndarray]:
+    """(indices, ascending; codes) of the stored cells of Gaussians, given as (y, x, radius), of one class."""
+    height, width = map_size
+    if len(members) == 1:
+        ((y, x, radius),) = members
+        reach = table.stamps[radius].shape[0] // 2
+        if reach <= y < height - reach and reach <= x < width - reach:  # nearly always: nothing to cut or compare
+            steps, codes = table.cells[radius]
+            return steps + (y * width + x), codes
+    # One extra entry: code -1 (below the cut-off) reads value 0.
+    values = np.append(table.values, np.float32(0))
+    largest = np.full(map_size, -1, np.int32)
+    top, bottom = height, 0
+    for y, x, radius in members:
+        stamp = table.stamps[radius]
+        reach = stamp.shape[0] // 2
+        y0, y1, x0, x1 = max(y - reach, 0), min(y + reach + 1, height), max(x - reach, 0), min(x + reach + 1, width)
+        top, bottom = min(top, y0), max(bottom, y1)
+        window = largest[y0:y1, x0:x1]
+        part = stamp[y0 - y + reach : y1 - y + reach, x0 - x + reach : x1 - x + reach]
+        np.copyto(window, part, where=values[part] > values[window])
+    touched = largest[top:bottom].reshape(-1)
+    cells = np.flatnonzero(touched >= 0)
+    return cells + top * width, touched[cells]
 
 
 def dense_heatmap(

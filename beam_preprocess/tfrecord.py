@@ -28,11 +28,11 @@ class RecordWriter:
     def write(self, record: bytes) -> None:
         """Appends one record."""
         length = _LENGTH.pack(len(record))
-        framed = b"".join((length, _CRC.pack(_masked_crc(length)), record, _CRC.pack(_masked_crc(record))))
-        self._stream.write(framed)
-        self._digest.update(framed)
+        for piece in (length + _CRC.pack(_masked_crc(length)), record, _CRC.pack(_masked_crc(record))):
+            self._stream.write(piece)
+            self._digest.update(piece)
+            self.bytes += len(piece)
         self.records += 1
-        self.bytes += len(framed)
 
     @property
     def sha256(self) -> str:

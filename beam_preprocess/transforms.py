@@ -22,6 +22,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from google.api_core.exceptions import NotFound
 
+from beam_preprocess.code_version import code_version
 from beam_preprocess.images import Decoded, ImageProblem, decode
 from beam_preprocess.manifest import Shard
 from beam_preprocess.read_ahead import read_ahead
@@ -96,7 +97,16 @@ class WriteShard(beam.DoFn):
 
 
 def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list[Reject]]:
-    """Writes the files of one shard and says what happened."""
+    """Writes the files of one shard and says what happened.
+
+    Raises:
+      RuntimeError: this worker has other code or libraries than the driver.
+    """
+    if job.code != code_version():
+        raise RuntimeError(
+            "this worker has other code of beam_preprocess, or other versions of OpenCV, simplejpeg, Pillow or NumPy, "
+            "than the command that started the job: build the worker's image from the same commit and lock file"
+        )
     map_size = job.config.map_size
     codes = len(manifest_code_table(asdict(job.config)).values)
     count: Counter[str] = Counter()

@@ -9,7 +9,7 @@ Clipped boxes and converted images are repaired, counted, and never end a run.
 """
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
     """
     keep = np.ones(len(annotations.image_ids), bool)
     rejects: list[Reject] = []
-    owners = np.sort(annotations.annotation_image_ids)
+    boxes_of = _box_counter(annotations)
     seen_ids: set[int] = set()
     seen_names: set[str] = set()
     sizes = annotations.image_sizes.tolist()
@@ -54,10 +54,41 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
         seen_names.add(path)
         if problem:
             keep[i] = False
-            boxes = int(np.searchsorted(owners, image_id, "right") - np.searchsorted(owners, image_id))
-            lost = "" if problem[0] is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes)
+            lost = "" if problem[0] is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes_of(image_id))
             rejects.append(Reject(reason=problem[0], image_id=image_id, file_name=name, detail=f"{problem[1]}{lost}"))
     return keep, rejects
+
+
+def drop_missing(
+    annotations: CocoAnnotations, keep: np.ndarray, present: Container[str], images: str
+) -> tuple[np.ndarray, list[Reject]]:
+    """Drops the images whose file isn't there.
+
+    Args:
+      annotations: the parsed file.
+      keep: bool [I], from `validate_images`.
+      present: names of the files in the image folder.
+      images: that folder, for the details.
+
+    Returns:
+      (keep bool [I], rejects).
+    """
+    keep = keep.copy()
+    boxes_of = _box_counter(annotations)
+    rejects: list[Reject] = []
+    for i in np.flatnonzero(keep).tolist():
+        name, image_id = annotations.file_names[i], int(annotations.image_ids[i])
+        if name not in present:
+            keep[i] = False
+            detail = f"not in {images}{lost_boxes(boxes_of(image_id))}"
+            rejects.append(Reject(reason=Reason.MISSING_IMAGE, image_id=image_id, file_name=name, detail=detail))
+    return keep, rejects
+
+
+def _box_counter(annotations: CocoAnnotations) -> Callable[[int], int]:
+    """How many boxes an image id has."""
+    owners = np.sort(annotations.annotation_image_ids)
+    return lambda image_id: int(np.searchsorted(owners, image_id, "right") - np.searchsorted(owners, image_id))
 
 
 def lost_boxes(count: int) -> str:

@@ -16,6 +16,7 @@ from apache_beam.runners.dataflow import dataflow_runner
 from dataflow_service import JOB_ID, DataflowService
 
 from beam_preprocess.__main__ import main
+from beam_preprocess.code_version import code_version
 from beam_preprocess.config import PreprocessConfig
 from beam_preprocess.options import beam_options
 from beam_preprocess.shards import ShardJob
@@ -60,6 +61,7 @@ def job_description(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         views=8,
         seed=0,
         num_shards=2,
+        code=code_version(),
     )
     plans = [(0, "gs://bucket/out/.plan-0/plan-00000.jsonl"), (1, "gs://bucket/out/.plan-0/plan-00001.jsonl")]
     pipeline = beam.Pipeline(options=beam_options(flags, num_workers=1))

@@ -12,15 +12,17 @@ import apache_beam as beam
 import numpy as np
 import pytest
 from apache_beam.internal.gcp import auth
+from apache_beam.pipeline import PipelineVisitor
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that
 from PIL import Image
 
+from beam_preprocess.code_version import code_version
 from beam_preprocess.config import PreprocessConfig
 from beam_preprocess.reasons import Reason, Reject
 from beam_preprocess.shards import ImageEntry, ShardJob, ShardResult
 from beam_preprocess.tfrecord import read_records
-from beam_preprocess.transforms import NAMESPACE, WriteRecords, _load, _read, atomic_file
+from beam_preprocess.transforms import NAMESPACE, WriteRecords, _load, _read, atomic_file, write_shard
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 60, 3), np.uint8)
 CONFIG = PreprocessConfig(image_size=(64, 64), train_views=2)
@@ -47,6 +49,7 @@ def job(tmp_path: Path) -> ShardJob:
         views=2,
         seed=0,
         num_shards=2,
+        code=code_version(),
     )
 
 
@@ -93,6 +96,33 @@ def test_records_rejects_results_and_counters(job: ShardJob, tmp_path: Path) -> 
         (3, "missing_image", "dropped"),
     ]
     assert lines[2]["detail"].endswith("1 box goes with it")
+
+
+def test_image_bytes_pass_no_group_by_key(job: ShardJob) -> None:
+    """Grouped are numbers of shards with their plans' paths, and rejects: nothing that WriteShard reads or writes."""
+    pipeline = Pipeline(runner="FnApiRunner")
+    _ = pipeline | beam.Create([(0, "plan")]) | WriteRecords(job)
+    grouped: dict[str, Any] = {}
+
+    class Groups(PipelineVisitor):
+        def visit_transform(self, node: Any) -> None:
+            if isinstance(node.transform, beam.GroupByKey):
+                (collection,) = node.inputs
+                grouped[node.full_label] = collection.element_type
+
+    pipeline.visit(Groups())
+    rejects, spread = sorted(grouped)
+    assert (rejects, spread.split("/")[:2]) == ("WriteRecords/GroupRejects", ["WriteRecords", "Spread"])
+    assert "bytes" not in str(grouped)
+    assert "Tuple[<class 'int'>, <class 'str'>]" in str(grouped[spread])  # (shard, plan)
+
+
+def test_a_worker_with_other_code_than_the_driver_writes_nothing(job: ShardJob, tmp_path: Path) -> None:
+    """Such as a worker's image of before a change: its records would get the digest of after it."""
+    path = plan(tmp_path, "p0", [entry(1, "good.jpg")])
+    with pytest.raises(RuntimeError, match=r"other code .* build the worker's image from the same commit"):
+        write_shard(0, path, dataclasses.replace(job, code="0" * 64))
+    assert list(Path(job.output).iterdir()) == []
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:

@@ -272,12 +272,15 @@ def model_garden(boxes: np.ndarray, classes: np.ndarray, size: tuple[int, int], 
 
 
 def extreme_boxes(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Random boxes of all sizes, sub-pixel ones, the whole input, at each border and corner, two in one cell."""
+    """Two in one cell first; the whole input, sub-pixel ones, at each border and corner; 90 random ones of all sizes,
+    40 of them twice."""
     height, width = size
     centre = rng.uniform(0, [height, width], (90, 2))
     side = np.exp(rng.uniform(np.log(0.3), np.log(max(size)), (90, 2)))
     boxes = np.clip(np.concatenate([centre - side / 2, centre + side / 2], axis=1), 0, [height, width] * 2)
     border = [
+        [13.1, 14.2, 17.5, 16.7],
+        [1.1, 2.2, 30.1, 29.3],
         [0, 0, height, width],
         [0, 10, 3, 30],
         [height - 3, 10, height, 30],
@@ -285,21 +288,28 @@ def extreme_boxes(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray
         [10, width - 3, 30, width],
         [0, 0, 0.2, 0.2],
         [height - 0.2, width - 0.2, height, width],
-        [20, 20, 24, 26],
-        [20.5, 20.5, 23, 26],
     ]
-    return np.concatenate([boxes, np.array(border, float), boxes[:40]])
+    return np.concatenate([np.array(border, float), boxes, boxes[:40]])
+
+
+EXTREMES = 9
+"""Of `extreme_boxes`, before the random ones."""
+
+
+def unambiguous(boxes: np.ndarray, stride: int) -> np.ndarray:
+    """The boxes whose radius and centre are integers or at least 1e-4 away from one. float32 [N, 4]."""
+    boxes = np.asarray(boxes, np.float32)
+    cells = boxes / np.float32(stride)
+    radius = gaussian_radius(cells[:, 2] - cells[:, 0], cells[:, 3] - cells[:, 1])
+    near = np.stack([radius, (cells[:, 0] + cells[:, 2]) / 2, (cells[:, 1] + cells[:, 3]) / 2], axis=1)
+    distance = np.abs(near - np.round(near))
+    return boxes[((distance == 0) | (distance > 1e-4)).all(axis=1)]
 
 
 def assert_equals_model_garden(boxes: np.ndarray, size: tuple[int, int], stride: int = 4) -> None:
-    """To 1e-6, but for boxes whose radius or centre is within 1e-4 of an integer: there either neighbour counts."""
-    boxes = np.asarray(boxes, np.float32)
-    cells = boxes / stride
-    radius = gaussian_radius(cells[:, 2] - cells[:, 0], cells[:, 3] - cells[:, 1])
-    near = np.stack([radius, (cells[:, 0] + cells[:, 2]) / 2, (cells[:, 1] + cells[:, 3]) / 2], axis=1)
-    boxes = boxes[(np.abs(near - np.round(near)) > 1e-4).all(axis=1)]
-    assert len(boxes)
-    classes = np.arange(len(boxes)) % CLASSES
+    """To 1e-6. Boxes whose radius or centre almost is an integer are left out: there either neighbour counts."""
+    boxes = unambiguous(boxes, stride)
+    classes = np.arange(len(boxes)) // 2 % CLASSES
     ours = assign_targets(boxes, classes, np.zeros(len(boxes), bool), image_size=size, stride=stride, cutoff=CUTOFF)
     theirs = model_garden(boxes, classes, size, stride)
     map_size = (size[0] // stride, size[1] // stride)
@@ -314,7 +324,13 @@ def assert_equals_model_garden(boxes: np.ndarray, size: tuple[int, int], stride:
 
 @pytest.mark.parametrize(("size", "stride"), [((128, 128), 4), ((512, 512), 4), ((128, 256), 4), ((256, 128), 8)])
 def test_targets_are_those_of_model_garden(size: tuple[int, int], stride: int) -> None:
-    assert_equals_model_garden(extreme_boxes(size, np.random.default_rng(1)), size, stride)
+    boxes = extreme_boxes(size, np.random.default_rng(1))
+    first, second = boxes[:2]
+    assert ((first[:2] + first[2:]) // (2 * stride) == (second[:2] + second[2:]) // (2 * stride)).all()
+    compared = unambiguous(boxes, stride)
+    assert len(compared) >= 128
+    np.testing.assert_array_equal(compared[:EXTREMES], boxes[:EXTREMES].astype(np.float32))
+    assert_equals_model_garden(boxes, size, stride)
 
 
 @settings(max_examples=25, deadline=None)
@@ -336,5 +352,6 @@ def test_targets_are_those_of_model_garden_on_coco_annotations() -> None:
         image = images[annotation["image_id"]]
         zoom = 512 / max(image["height"], image["width"])
         grouped.setdefault(annotation["image_id"], []).append([y * zoom, x * zoom, (y + h) * zoom, (x + w) * zoom])
-    for boxes in list(grouped.values()):
+    assert len(grouped) == 100
+    for boxes in grouped.values():
         assert_equals_model_garden(np.clip(boxes, 0, 512), (512, 512))
