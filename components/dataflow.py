@@ -132,10 +132,15 @@ def beam_arguments(
         raise InputError(f"beam_args: {beam_args!r}: {error}; quote it as a shell would") from error
     if preprocess_on not in PLACES:
         raise InputError(f"preprocess_on: {preprocess_on!r}; choose one of {', '.join(PLACES)}")
+    runner = next((word.partition("=")[2] for word in more if word.startswith("--runner=")), "")
     if preprocess_on == STEP:
+        if runner.startswith("Dataflow"):
+            raise InputError(
+                f"beam_args: {beam_args!r} names {runner}; give preprocess_on=dataflow and its keys instead"
+            )
         parallel = ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
         return [*(parallel if processes > 1 else []), *more]
-    if any(word.split("=")[0] == "--runner" for word in more):
+    if runner or "--runner" in more:
         raise InputError("beam_args: names a --runner, and preprocess_on is 'dataflow'; give one of the two")
     if not output.startswith("gs://"):
         raise InputError(

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ class Endpoint:
     """A connection to one installation; calls are repeated with back-off as Vertex AI's are."""
 
     def __init__(self, url: str, namespace: str):
-        if not url.startswith(("http://", "https://")):
+        if not re.fullmatch(r"https?://(\[[0-9a-fA-F:]+\]|[\w.-]+)(:\d+)?(/\S*)?", url):
             raise InputError(f"--endpoint {url}: is no address; give one such as http://localhost:8080")
         self.url = url.rstrip("/")
         self.namespace = namespace or None

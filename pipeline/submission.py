@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,11 +10,11 @@ from typing import Any, Protocol
 
 from beam_preprocess.errors import InputError
 from components.dataflow import DATAFLOW, Dataflow
-from pipeline import preflight
+from pipeline import preflight, request_checks
 from pipeline.cost import Prices, Step, steps
 from pipeline.parameters import check_values, signature, split_pairs, with_dataflow
 from pipeline.targets import REPOSITORY, TARGETS, Target, find_target
-from trainer.config import RunConfig, find_config, parse_config
+from trainer.config import find_config, parse_config
 from trainer.vertex_client import Place
 
 DEFAULT_MODEL = "centernet"
@@ -23,10 +22,6 @@ DEFAULT_MODEL = "centernet"
 DEFAULT_CONFIG = "custom-small"
 DEFAULT_REPOSITORY = "centernet"
 """Artifact Registry repository of the images when --image doesn't say: where docs/vertex.md has them pushed."""
-
-_OWN_LABELS = ("pipeline", "target", "content")
-_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +113,7 @@ def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedu
         or something that an endpoint can't do.
     """
     target = _target(request, place)
-    labels = _labels(request.labels)
+    labels = request_checks.labels(request.labels)
     texts = split_pairs("--param", request.param)
     for name in ("run_id", "work_dir"):  # a folder that they share would be the champion's model, written again
         if schedule and texts.get(name):
@@ -126,10 +121,10 @@ def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedu
     if "config" in texts:
         raise InputError("--param config: give --config, which takes a file, and checks it")
     config_path = find_config(request.config or _default_config(target))
-    config = config_path.read_text()
+    config = preflight.read_config(config_path)
     parsed = parse_config(config, str(config_path))
     if "runtime" not in texts:  # which changes how many devices there are
-        _check_batches(parsed, str(config_path), target)
+        request_checks.batches(parsed, str(config_path), target)
     config_check = preflight.ConfigCheck(config_path) if request.config_check else None
     try:
         spec = compiled(target, cached=request.cached)
@@ -148,7 +143,7 @@ def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedu
             service_account=account.get("service_account", ""),
             network=account.get("network", ""),
         )
-        _check_uris(parameters)
+        request_checks.values(parameters)
         if config_check is not None:
             print("checking the configuration, Model Garden's sections too", flush=True)
             config_check.wait()
@@ -195,6 +190,8 @@ def _target(request: RunRequest, place: Place | None) -> Target:
     if place is None and not request.image:
         raise InputError("--image: not given; an endpoint has no default, give the URI that make images pushed")
     image = request.image
+    if re.search(r"\s", image):
+        raise InputError(f"--image {image!r}: is no image's name; give the URI that make images pushed")
     if place is not None and not image:
         image = target.image.replace(REPOSITORY, f"{place.region}-docker.pkg.dev/{place.project}/{DEFAULT_REPOSITORY}")
     target = replace(target, image=image)
@@ -233,20 +230,6 @@ def _default_config(target: Target) -> str:
     return DEFAULT_CONFIG
 
 
-def _check_batches(config: RunConfig, where: str, target: Target) -> None:
-    """Training refuses a batch that its devices can't share, but only after the preprocessing."""
-    devices = target.accelerator_count * target.replicas
-    if target.tpu_topology:
-        devices = math.prod(map(int, target.tpu_topology.split("x")))
-    for section in ("train_data", "validation_data"):
-        batch = (config.experiment["task"].get(section) or {}).get("global_batch_size", 0)
-        if devices and isinstance(batch, int) and batch % devices:
-            raise InputError(
-                f"--config {where}: task.{section}.global_batch_size: {batch} is not a multiple of the {devices} "
-                f"devices of {target.name}; change it, or take another target"
-            )
-
-
 def _flag_values(request: RunRequest, texts: Mapping[str, str], config: str, place: Place | None) -> dict[str, Any]:
     """What flags say; a value that `--param` gives replaces a flag's default, but not a flag that was given."""
     values: dict[str, Any] = {name: getattr(request, name) for name in preflight.DATA if getattr(request, name)}
@@ -268,26 +251,3 @@ def _flag_values(request: RunRequest, texts: Mapping[str, str], config: str, pla
     if request.only_if_changed:
         values["only_if_changed"] = True
     return values
-
-
-def _check_uris(parameters: Mapping[str, Any]) -> None:
-    for name in (*preflight.DATA, "registry", "work_dir"):
-        value = parameters.get(name, "")
-        if value and "://" not in value:
-            raise InputError(
-                f"--{name.replace('_', '-')} {value}: is a path of this machine, which the cloud can't read; "
-                "copy it to a bucket (gcloud storage cp -r) and give its gs:// URI"
-            )
-
-
-def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
-    labels = split_pairs("--labels", pairs)
-    for key, value in labels.items():
-        if key in _OWN_LABELS:
-            raise InputError(f"--labels {key}={value}: {key} is set by this command; take another key")
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            raise InputError(
-                f"--labels {key}={value}: keys and values take a-z, 0-9, _ and -, at most 63 of them, and a key begins "
-                "with a letter"
-            )
-    return labels

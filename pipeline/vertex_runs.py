@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from beam_preprocess.errors import InputError
+from pipeline.request_checks import bucket
 from pipeline.run_view import RunView, TaskView
 from pipeline.submission import Submission
 from trainer import vertex_client
@@ -25,8 +26,7 @@ class RunsAs:
     network: str = ""
 
     def __post_init__(self) -> None:
-        if not self.pipeline_root.startswith("gs://") or len(self.pipeline_root) < 8:
-            raise InputError(f"--pipeline-root {self.pipeline_root}: is no bucket's URI; give gs://BUCKET/FOLDER")
+        bucket("--pipeline-root", self.pipeline_root)
         if self.service_account and not self.service_account.endswith(".gserviceaccount.com"):
             raise InputError(
                 f"--service-account {self.service_account}: is no service account; give NAME@PROJECT.iam."

@@ -153,6 +153,7 @@ def test_an_update_is_a_new_recurring_run_of_the_same(paused: bool, kubeflow: Ku
         (["--notify", "owner@example.org"], "--notify"),
         (["--target", "vertex-tpu-v5e"], "custom job"),
         (["--endpoint", "localhost"], "http://localhost"),
+        (["--endpoint", "http://[bad"], "http://localhost"),
     ],
 )
 def test_bad_input(extra: list[str], says: str, kubeflow: KubeflowServer, run: Run) -> None:

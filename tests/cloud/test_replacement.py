@@ -1,6 +1,6 @@
 """A changed pipeline is a new schedule: what is left when that fails, is interrupted, or meets others of the name."""
 
-from collections.abc import Callable
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ from invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run
 from kfp_server import KubeflowServer
 from loopback import Fault
 from vertex_server import VertexServer
+
+from pipeline.cli import main
 
 NAMED = ["--name", "weekly", "--cron", "0 3 * * 1"]
 
@@ -160,10 +162,6 @@ def test_what_others_made_is_not_replaced(service: Service, run: Run) -> None:
 @pytest.mark.parametrize("verb", ["create --cron '0 3 * * 1' --name", "delete", "pause", "resume", "update", "show"])
 def test_no_name_is_no_schedule(verb: str, vertex: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
     """An empty name would be any schedule's: "$NAME" of a script that never set it."""
-    import shlex
-
-    from pipeline.cli import main
-
     with pytest.raises(SystemExit) as stopped:
         main(["schedule", *shlex.split(verb), "", *PLACE])
     assert stopped.value.code == 2
@@ -172,9 +170,9 @@ def test_no_name_is_no_schedule(verb: str, vertex: VertexServer, capsys: pytest.
 
 
 def test_a_name_is_only_itself(vertex: VertexServer, run: Run) -> None:
-    create: Callable[[str], list[str]] = lambda name: [
-        *("schedule", "create", "--name", name, "--cron", "0 3 * * 1", *WHERE, *WHAT)
-    ]
+    def create(name: str) -> list[str]:
+        return ["schedule", "create", "--name", name, "--cron", "0 3 * * 1", *WHERE, *WHAT]
+
     for name in ('the "weekly" one', "w*", "weekly"):
         assert "created" in run(*create(name))[1]
     assert "unchanged" in run(*create('the "weekly" one'))[1]

@@ -11,6 +11,7 @@ from loopback import Fault
 from vertex_server import PARENT, VertexServer
 
 SUBMIT = ["submit", *WHERE, *WHAT]
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "demo-detections.jpg"
 
 
 def tasks_of(spec: dict[str, Any]) -> dict[str, Any]:
@@ -82,9 +83,14 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--target", "vertex-abacus"], ["vertex-abacus", "vertex-gpu"]),
         (["--target", "local"], ["--target local", "pipeline run"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
+        (["--config", str(PICTURE)], [str(PICTURE), "no text file"]),
         (["--pipeline-root", "runs"], ["--pipeline-root", "gs://"]),
+        (["--pipeline-root", "gs://My Bucket/runs"], ["--pipeline-root gs://My Bucket/runs"]),
         (["--pipeline-root", ""], ["--pipeline-root", "gs://"]),
         (["--train-images", "/data/train"], ["--train-images /data/train", "gs://"]),
+        (["--train-images", "file:///data/train"], ["--train-images file:///data/train", "path of this machine"]),
+        (["--train-images", "s3://my-data/train"], ["--train-images s3://my-data/train", "gs://BUCKET/FOLDER"]),
+        (["--train-images", "gs:///train"], ["--train-images gs:///train", "gs://BUCKET/FOLDER"]),
         (["--train-images", "gs://my-data/tarin"], ["--train-images gs://my-data/tarin", "no such folder"]),
         (["--val-annotations", "gs://my-data/no.json"], ["--val-annotations", "no such file"]),
         (["--val-annotations", ""], ["--val-annotations", "needs it"]),
@@ -101,7 +107,17 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--replicas", "4"], ["--replicas 4", "one machine", "vertex-multinode-gpu"]),
         (["--reduction-servers", "2", "--target", "vertex-tpu-v3"], ["--reduction-servers 2", "vertex-multinode-gpu"]),
         (["--config", "demo", "--target", "vertex-multinode-gpu", "--replicas", "4"], ["32 devices"]),
-        (["--registry", "registry"], ["--registry registry", "gs://"]),
+        (["--registry", "registry"], ["--registry registry", "vertex://"]),
+        (["--registry", "gs://my-bucket/registry"], ["--registry gs://my-bucket/registry", "vertex://"]),
+        (["--registry", "vertex://my-project"], ["--registry vertex://my-project", "MODEL_ID"]),
+        (["--param", "registry=gs://my-bucket/registry"], ["--registry gs://my-bucket/registry", "vertex://"]),
+        (["--seed", "-1"], ["--seed -1", "from 0"]),
+        (["--param", f"seed={2**31}"], [f"--seed {2**31}", "from 0"]),
+        (["--image", "my image"], ["--image 'my image'"]),
+        (["--param", "runtime={"], ["--param runtime={", "YAML"]),
+        (["--param", "runtime=float32"], ["--param runtime=float32", "YAML"]),
+        (["--param", "beam_args=--runner=DataflowRunner"], ["beam_args", "preprocess_on=dataflow"]),
+        (["--param", "work_dir=/tmp/x"], ["--work-dir /tmp/x", "gs://"]),
         (["--notify", "me"], ["--notify me", "owner@example.org"]),
         (["--config", ""], ["--config", "custom-gpu"]),
         (["--param", "config=gate: {}"], ["--param config", "--config"]),

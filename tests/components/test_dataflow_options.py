@@ -84,6 +84,8 @@ def test_beam_args_win() -> None:
         ({"service_account": "me@example.com"}, "service account"),
         ({"subnetwork": "private"}, "regions/REGION/subnetworks/NAME"),
         ({"beam_args": "--runner=FnApiRunner"}, "give one of the two"),
+        ({"beam_args": "--runner FnApiRunner"}, "give one of the two"),
+        ({"place": STEP, "beam_args": "--runner=DataflowRunner"}, "give preprocess_on=dataflow"),
         ({"beam_args": "--labels='x"}, "quote it"),
         ({"place": "moon"}, "step, dataflow"),
         ({"output": "runs/1"}, r"the pipeline root is runs/1; give gs://"),

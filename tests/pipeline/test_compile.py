@@ -51,6 +51,20 @@ def test_a_stale_file_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "gait" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{", "cannot be read"), ("- 1\n", "no compiled pipeline"), ("", "no compiled pipeline")],
+)
+def test_a_file_that_is_no_pipeline(text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "pipeline.yaml"
+    output.write_text(text)
+    assert main(["compile", "--output", str(output), "--check"]) == 2
+    assert main(["compile", "--output", "gs://my-bucket/pipeline.yaml", "--check"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert says in errors[0]
+    assert "--check compares a file of this machine" in errors[1]
+
+
 def test_every_task_has_a_name_for_people(compiled: dict[str, Any]) -> None:
     names = {task["taskInfo"]["name"] for task in tasks(compiled).values()}
     assert len(names) == len(tasks(compiled)) == 17
