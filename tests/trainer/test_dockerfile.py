@@ -118,6 +118,32 @@ def test_an_image_is_not_run_by_root_and_holds_bytecode_and_code(name: str) -> N
     assert entry == (['["/opt/apache/beam/boot"]'] if name == "beam" else [])
 
 
+BOOT_ASKS = ["python", "-m", "pip", "show", "apache-beam"]
+"""What Beam's boot program runs before it starts a worker (`isPackageInstalled` in Beam's sdks/python/container); it
+ends without, and also when it can't make an environment of its own below /opt."""
+
+
+def test_beams_boot_takes_the_images_own_environment(tmp_path: Path) -> None:
+    steps = lineage("beam")
+    assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in [rest for word, rest in steps if word == "ENV"]
+    # As user 1000 starts it: python is the image's /opt/venv, which uv made, and uv's environments have no pip.
+    subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, "venv"], cwd=tmp_path, check=True)
+    environment = {**os.environ, "PATH": f"{tmp_path}/venv/bin{os.pathsep}{os.environ['PATH']}"}
+    packages = Path(sys.executable).parents[1] / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+    (beam,) = packages.glob("apache_beam-*.dist-info")
+    (tmp_path / "venv" / packages.relative_to(packages.parents[2]) / beam.name).symlink_to(beam)
+
+    def boot_finds_beam() -> bool:
+        asked = subprocess.run(BOOT_ASKS, env=environment, cwd=tmp_path, capture_output=True, check=False)
+        return asked.returncode == 0
+
+    assert not boot_finds_beam()
+    for word, rest in stages()["beam"]:
+        if word == "RUN":
+            subprocess.run(shlex.split(rest), env=environment, cwd=tmp_path, check=True, capture_output=True)
+    assert boot_finds_beam()
+
+
 def test_what_is_copied_exists_and_is_not_ignored() -> None:
     allowed = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for name, steps in stages().items():
@@ -187,24 +213,30 @@ def test_every_image_takes_one_of_the_install_stages() -> None:
     assert sources == {"cpu": ["build-cpu"], "gpu": ["build-gpu"], "tpu": ["build-tpu"], "beam": ["build-cpu"]}
 
 
+def uv() -> str:
+    """Its place on this machine."""
+    found = shutil.which("uv") or str(REPOSITORY / ".uv" / "bin" / "uv")
+    if not Path(found).exists():
+        pytest.skip("uv is not installed: make setup")
+    return found
+
+
 def install(name: str, folder: Path, *flags: str) -> str:
     """Runs the stage's install steps in an empty environment `folder`/venv; as in the image, but for uv's place.
     Returns what uv says that it installs."""
-    uv = shutil.which("uv") or str(REPOSITORY / ".uv" / "bin" / "uv")
-    if not Path(uv).exists():
-        pytest.skip("uv is not installed: make setup")
     for file in [REPOSITORY / "requirements.lock", *(REPOSITORY / "trainer").glob("*.lock")]:
         shutil.copy(file, folder)
     shutil.copy(REPOSITORY / "trainer" / "tpu-override.txt", folder)
     environment = {**os.environ, "VIRTUAL_ENV": str(folder / "venv"), "UV_LINK_MODE": "hardlink"}
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, "venv"], cwd=folder, check=True)
+    environment |= {"CC": "false", "CXX": "false"}  # the slim image has no compiler
+    subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, "venv"], cwd=folder, check=True)
     commands = install_steps(name)
     assert commands
     output = ""
     for command in commands:
         assert command[0] == "/opt/uv/bin/uv"
         process = subprocess.run(
-            [uv, *command[1:], *flags], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            [uv(), *command[1:], *flags], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
         assert process.returncode == 0, process.stderr[-2000:]
         output += process.stderr
