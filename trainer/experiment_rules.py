@@ -214,8 +214,8 @@ def _at(experiment: cfg.ExperimentConfig, path: str) -> Any:
 
 
 @functools.cache
-def _hints(kind: type[hyperparams.Config]) -> dict[str, Any]:
-    return kind._get_annotations()
+def _hints(kind: Any) -> dict[str, Any]:
+    return dict(kind._get_annotations())
 
 
 def _keys(config: hyperparams.Config) -> set[str]:
@@ -237,11 +237,17 @@ def _is(value: Any, hint: Any) -> bool:
     return type(value) is hint
 
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "null"}
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    type(None): "null",
+}
 
 
 def _kind(value: Any) -> str:
-    return {list: "a list", tuple: "a list", dict: "a mapping"}.get(type(value)) or _WORDS.get(type(value), "no such")
+    return _WORDS.get(type(value), "a mapping" if isinstance(value, dict) else "a list")
 
 
 def _wanted(hint: Any) -> str:

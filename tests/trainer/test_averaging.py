@@ -152,6 +152,7 @@ def test_the_average_is_what_is_evaluated(
     assert json.loads(line.removeprefix("result: "))["validation_loss"] == pytest.approx(average, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_with_its_averages(
     averaged_model: Path, records_folder: Path, val_records_folder: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Starting from other weights: Model Garden's layout, shapes that differ, and the Object Detection API's archives."""
 
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from made_records import TINY_CONFIG
+from official.projects.centernet.configs import centernet as shipped_config
 from official.projects.centernet.modeling.layers import cn_nn_blocks
+from official.projects.centernet.tasks.centernet import CenterNetTask as ShippedTask
 from official.vision.modeling.backbones import mobilenet
 from official.vision.modeling.layers import nn_blocks
 
 from beam_preprocess.errors import InputError
-from trainer import initial_weights, modeling
+from trainer import checkpoints, initial_weights, modeling
 from trainer.config import parse_config
 from trainer.experiment import build_experiment
 from trainer.init_weights import SUMMARY, init_weights, main
+from trainer.train import train
 
 TWO_STACKS = (
     TINY_CONFIG.replace("num_hourglasses: 1", "num_hourglasses: 2")
@@ -27,14 +32,19 @@ TWO_STACKS = (
 WIDER = TWO_STACKS.replace("input_channel_dims: 4", "input_channel_dims: 8")
 
 
-def build(config: str, classes: int, seed: int) -> modeling.CenterNetModel:
-    """A model whose every weight is drawn, batch statistics included."""
-    task = build_experiment(parse_config(config)).task
-    task.model.num_classes = classes
-    model = modeling.build_model(task)
+def drawn(model: Any, seed: int) -> None:
+    """Draws every weight, batch statistics included."""
     rng = np.random.default_rng(seed)
     for part in (model.backbone, model.head):
         part.set_weights([rng.uniform(0.1, 1.0, w.shape).astype(np.float32) for w in part.get_weights()])
+
+
+def build(config: str, classes: int, seed: int) -> modeling.CenterNetModel:
+    """A model of ours whose every weight is drawn."""
+    task = build_experiment(parse_config(config)).task
+    task.model.num_classes = classes
+    model = modeling.build_model(task)
+    drawn(model, seed)
     return model
 
 
@@ -43,15 +53,25 @@ def same(a: Any, b: Any) -> list[bool]:
 
 
 @pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> tuple[modeling.CenterNetModel, str]:
-    """A model of 7 classes and its checkpoint as Model Garden's converter writes it."""
-    model = build(TINY_CONFIG, 7, seed=1)
-    checkpoint = tf.train.Checkpoint(model=model, **model.checkpoint_items)
+def coco(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
+    """Model Garden's own model of 7 classes, and its checkpoint as Model Garden's trainer writes it."""
+    config = shipped_config.CenterNetTask()
+    config.model.num_classes, config.model.input_size = 7, [32, 64, 3]
+    hourglass = config.model.backbone.hourglass
+    hourglass.model_id, hourglass.input_channel_dims, hourglass.num_hourglasses = 10, 4, 1
+    config.model.head.input_levels = ["2"]
+    model = ShippedTask(config).build_model()
+    drawn(model, seed=1)
+    optimizer = tf_keras.optimizers.legacy.Adam()
+    optimizer._create_all_weights(model.trainable_variables)
+    checkpoint = tf.train.Checkpoint(
+        global_step=tf.Variable(5, dtype=tf.int64), model=model, optimizer=optimizer, **model.checkpoint_items
+    )
     manager = tf.train.CheckpointManager(checkpoint, str(tmp_path_factory.mktemp("garden")), max_to_keep=1)
-    return model, str(Path(manager.save()).parent)
+    return model, str(Path(manager.save(5)).parent)
 
 
-def test_matching_heads_are_taken_and_others_are_named(coco: tuple[modeling.CenterNetModel, str]) -> None:
+def test_matching_heads_are_taken_and_others_are_named(coco: tuple[Any, str]) -> None:
     original, folder = coco
     target = build(TINY_CONFIG, 3, seed=2)
     fresh = target.head.get_weights()
@@ -64,7 +84,28 @@ def test_matching_heads_are_taken_and_others_are_named(coco: tuple[modeling.Cent
     assert not transfer.absent
 
 
-def test_all_refuses_other_shapes_and_changes_nothing(coco: tuple[modeling.CenterNetModel, str]) -> None:
+def test_a_training_on_other_classes_starts_from_them(
+    coco: tuple[Any, str], records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three classes after seven. The learning rate is 0: what the folder holds at the end is what it began with."""
+    original, folder = coco
+    override = (
+        f"task.init_checkpoint={folder},task.init_checkpoint_modules=matching,trainer.train_steps=2,"
+        "trainer.optimizer_config.learning_rate.cosine.initial_learning_rate=0.0"
+    )
+    train(records=str(records_folder), output=str(tmp_path), config=TINY_CONFIG, params_override=override)
+    assert re.search(r"fresh, because of another shape: .*\[7\], here \[3\]", capsys.readouterr().out)
+    started = build(TINY_CONFIG, 3, seed=2)
+    checkpoints.restore_weights(str(tmp_path), started)
+    for ours, theirs in zip(started.head.weights, original.head.weights, strict=True):
+        assert np.array_equal(ours, theirs) == (ours.shape == theirs.shape), ours.name
+    # Three channels: the bias that the class layer starts with.
+    assert any(np.array_equal(w, np.full(3, -2.19, np.float32)) for w in started.head.get_weights())
+    trained, given = started.backbone.trainable_variables, original.backbone.trainable_variables
+    assert all(np.array_equal(a, b) for a, b in zip(trained, given, strict=True))
+
+
+def test_all_refuses_other_shapes_and_changes_nothing(coco: tuple[Any, str]) -> None:
     target = build(TINY_CONFIG, 3, seed=2)
     before = target.backbone.get_weights()
     with pytest.raises(InputError, match=r"doesn't fit all: of another shape: .*\[7\], here \[3\]"):
@@ -72,7 +113,7 @@ def test_all_refuses_other_shapes_and_changes_nothing(coco: tuple[modeling.Cente
     assert all(np.array_equal(a, b) for a, b in zip(before, target.backbone.get_weights(), strict=True))
 
 
-def test_another_backbone_is_refused_with_names(coco: tuple[modeling.CenterNetModel, str]) -> None:
+def test_another_backbone_is_refused_with_names(coco: tuple[Any, str]) -> None:
     target = build(TINY_CONFIG.replace("input_channel_dims: 4", "input_channel_dims: 8"), 7, seed=2)
     with pytest.raises(InputError, match=r"of another shape: .*kernel.* and \d+ more"):
         initial_weights.load(coco[1], "backbone", target)

@@ -13,9 +13,11 @@ from trainer import modeling
 from trainer.config import parse_config
 from trainer.experiment import CenterNetTask, build_experiment
 
+TWO_STACKS = TINY_CONFIG.replace("num_hourglasses: 1", "num_hourglasses: 2").replace("['2']", "['2_0', '2']")
 
-def _task(momentum: float = 0.83, epsilon: float = 0.02) -> CenterNetTask:
-    task = build_experiment(parse_config(TINY_CONFIG)).task
+
+def _task(momentum: float = 0.83, epsilon: float = 0.02, config: str = TINY_CONFIG) -> CenterNetTask:
+    task = build_experiment(parse_config(config)).task
     task.model.num_classes = CLASSES
     task.model.norm_activation.norm_momentum = momentum
     task.model.norm_activation.norm_epsilon = epsilon
@@ -28,9 +30,22 @@ def _settings(model: tf_keras.Model) -> set[tuple[float, float, bool]]:
     return {(m.momentum, m.epsilon, bool(getattr(m, "synchronized", False))) for m in norms}
 
 
-def test_every_batch_norm_has_the_configured_settings_which_model_garden_ignores() -> None:
-    task = _task()
-    assert _settings(modeling.build_model(task)) == {(0.83, 0.02, False)}
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize(
+    ("reference", "momentum"),
+    [
+        (False, 0.83),
+        (True, 0.1),  # the published models' on all layers, whatever is configured
+    ],
+)
+def test_every_batch_norm_has_the_configured_settings_which_model_garden_ignores(
+    reference: bool, momentum: float, sync: bool
+) -> None:
+    """On two stacks: also in the layers between them."""
+    task = _task(config=TWO_STACKS)
+    task.model.reference_bn, task.model.norm_activation.use_sync_bn = reference, sync
+    assert _settings(modeling.build_model(task)) == {(momentum, 0.02, sync)}
+    task.model.norm_activation.use_sync_bn = False
     shipped = factory.build_backbone(
         input_specs=tf_keras.layers.InputSpec(shape=[None, *SIZE, 3]),
         backbone_config=task.model.backbone,

@@ -35,13 +35,19 @@ def case_task(records: Path) -> CenterNetTask:
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A batch of records, its boxes, random heads, and our task."""
+    """`made_case` of records without crowds."""
     folder = tmp_path_factory.mktemp("records")
-    manifest = write_records(folder, images=BATCH, shards=1)
+    write_records(folder, images=BATCH, shards=1)
+    return made_case(folder)
+
+
+def made_case(folder: Path, crowd_is_object: bool = False) -> dict[str, Any]:
+    """A batch of records, its boxes, random heads, and our task."""
     experiment = build_experiment(parse_config(TINY_CONFIG))
     experiment.task.model.num_classes = CLASSES
     experiment.task.train_data.input_path = str(folder)
-    task = Task(experiment.task, manifest)
+    experiment.task.losses.crowd_is_object = crowd_is_object
+    task = Task(experiment.task, input_pipeline.load_manifest(str(folder)))
     image, labels = next(iter(task.build_inputs(experiment.task.train_data)))
     boxes, classes, counts = np.full((BATCH, MOST, 4), -1.0, np.float32), np.full((BATCH, MOST), -1), []
     for row, image_id in enumerate(labels.image_id.numpy()):
@@ -121,6 +127,22 @@ def test_gradients_are_model_gardens_where_it_is_right(case: dict[str, Any]) -> 
         assert np.abs(shipped[name][0]).max() > 0
     # A cell that isn't stored has (1 - value)^4 between 1 and 1 - 4e-3.
     np.testing.assert_allclose(ours["ct_heatmaps"][0], shipped["ct_heatmaps"][0], rtol=5e-3, atol=1e-7)
+
+
+def test_crowds_as_objects_are_the_reference(tmp_path: Path) -> None:
+    """`crowd_is_object` gives the losses of Model Garden, for which a crowd is one more box; else they differ."""
+    manifest = write_records(tmp_path, images=BATCH, shards=1, crowd_every=1)
+    assert manifest.crowds == BATCH - 1, "the first image has no object at all"
+    found = {}
+    for as_object in (False, True):
+        case = made_case(tmp_path, crowd_is_object=as_object)
+        losses = case["task"].build_losses(case["heads"], case["labels"])
+        found[as_object] = {name: float(value) for name, value in losses.items()}
+    shipped = _shipped_losses(case, np.maximum(case["boxes"], 0), case["counts"])
+    for name in ("scale_loss", "ct_offset_loss"):
+        assert found[True][name] == pytest.approx(shipped[name], rel=1e-5)
+    assert found[True]["ct_loss"] == pytest.approx(shipped["ct_loss"], rel=1e-3)
+    assert all(abs(found[False][name] / shipped[name] - 1) > 0.02 for name in shipped)
 
 
 def test_padding_is_harmless_where_model_garden_fails(case: dict[str, Any]) -> None:
