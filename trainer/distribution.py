@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from official.common import distribute_utils
 from official.core import config_definitions as cfg
@@ -62,21 +64,67 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return bool(strategy.extended.should_checkpoint)
 
 
-def anywhere(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
-    """Whether something is so in any worker, told to all of them; every worker must ask at the same step."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return bool
+def workers(strategy: tf.distribute.Strategy) -> int:
+    """How many processes train together; each has its own input and its own part of the results."""
+    return strategy.extended._num_workers if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else 1
 
-    @tf.function
-    def count(mine: tf.Tensor) -> tf.Tensor:
-        def sum_of_workers() -> tf.Tensor:
+
+Sums = Callable[[npt.ArrayLike], npt.NDArray[np.float32]]
+
+
+def sums(strategy: tf.distribute.Strategy) -> Sums:
+    """What adds arrays up over the workers and gives the sums to all; every worker must call at the same step."""
+    if workers(strategy) == 1:
+        return lambda mine: np.asarray(mine, np.float32)
+    replicas = strategy.num_replicas_in_sync // workers(strategy)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])  # one trace for all lengths
+    def total(mine: tf.Tensor) -> tf.Tensor:
+        def sum_of_replicas() -> tf.Tensor:
             # A tensor of the replica's device: the argument has none, and reducing needs one.
-            flag = tf.identity(mine)
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flag)
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(mine))
 
-        return strategy.run(sum_of_workers)
+        return strategy.run(sum_of_replicas)
 
-    return lambda mine: bool(strategy.experimental_local_results(count(tf.constant(float(mine))))[0] > 0)
+    def of_all(mine: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        array = np.asarray(mine, np.float32)
+        found = strategy.experimental_local_results(total(tf.constant(array.ravel())))[0]
+        return np.asarray(found.numpy() / replicas, np.float32).reshape(array.shape)
+
+    return of_all
+
+
+def gather(strategy: tf.distribute.Strategy, batches: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """The rows of all workers' batches, at every worker; every worker must call.
+
+    As float32, so integers must be below 2^24. One sum of arrays that are 0 in other workers' rows: TensorFlow's own
+    gathering ends the process (a segmentation fault) at an array without columns.
+
+    Args:
+      strategy: of the training.
+      batches: of this worker; by name an array with a row an image.
+
+    Returns:
+      The same, or, with several workers, one batch.
+    """
+    if workers(strategy) == 1:
+        return batches
+    total, me = sums(strategy), strategy.extended._id_in_cluster
+    mine = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    flat = np.concatenate([array.reshape(len(array), -1) for array in mine.values()], axis=1, dtype=np.float32)
+    counts = np.zeros(workers(strategy))
+    counts[me] = len(flat)
+    ends = np.cumsum(total(counts)).astype(int)
+    table = np.zeros((ends[-1], flat.shape[1]), np.float32)
+    table[ends[me] - len(flat) : ends[me]] = flat
+    columns = np.cumsum([np.prod(array.shape[1:], dtype=int) for array in mine.values()])
+    parts = np.split(total(table), columns[:-1], axis=1)
+    return [
+        {
+            name: part.reshape(len(table), *array.shape[1:]).astype(array.dtype)
+            for (name, array), part in zip(mine.items(), parts, strict=True)
+        }
+    ]
 
 
 def check_batch(batch: int, strategy: tf.distribute.Strategy, key: str) -> None:

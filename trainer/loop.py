@@ -1,4 +1,4 @@
-"""What our training loop adds to Model Garden's: XLA on any device, progress, history, a stop at NaN."""
+"""What our loop adds to Model Garden's: XLA on any device, a stop on the way, progress, history, a stop at NaN."""
 
 import json
 import math
@@ -11,10 +11,15 @@ import orbit
 import tensorflow as tf
 from official.core import base_trainer
 from official.core import config_definitions as cfg
+from official.modeling import optimization
 
 from beam_preprocess.manifest import Manifest
+from trainer import checkpoints, distribution
+from trainer.preemption import Interrupted, Preemption
 
 HISTORY = "history.jsonl"
+IMAGES = "images"
+"""Of an evaluation: how many were scored."""
 LOG_SECONDS = 5.0
 BAR_WIDTH = 20
 
@@ -32,6 +37,55 @@ class Trainer(base_trainer.Trainer):
 
     data_wait: tf.Variable | None = None
     """float64 scalar on the host: seconds that the steps so far waited for their input; None doesn't measure."""
+    preemption: Preemption | None = None
+    """Asked on the way, in training and evaluation; None: nothing interrupts them."""
+
+    _train_loop_fn: Any
+    _train_iter: Any
+
+    def train(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See base class; a request to stop is noticed on the way.
+
+        Raises:
+          Interrupted: with the output of the steps that were made.
+        """
+        stop = self.preemption or Preemption()
+        self.train_loop_begin()
+        if self._train_loop_fn is None:
+            self._train_loop_fn = self.create_train_loop_fn()
+        if self._train_iter is None:
+            self._train_iter = iter(self.train_dataset)
+        for steps in stop.pieces(int(num_steps)):
+            self._train_loop_fn(self._train_iter, tf.constant(steps, tf.int32))
+            self.global_step.numpy()  # waits for the device, which may be steps behind
+        output = self.train_loop_end()
+        if stop.asked:
+            raise Interrupted(output)
+        return output
+
+    def evaluate(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See base class.
+
+        Raises:
+          Interrupted: asked to stop on the way.
+        """
+        try:
+            return super().evaluate(num_steps)
+        except Interrupted:
+            if isinstance(self.optimizer, optimization.ExponentialMovingAverage):
+                self.optimizer.swap_weights()  # back: the averages were in the model's place
+            raise
+
+    def eval_reduce(self, state: Any = None, step_outputs: Any = None) -> Any:
+        """See base class."""
+        if self.preemption:
+            self.preemption.check()
+        return super().eval_reduce(state, step_outputs)
+
+    def eval_end(self, aggregated_logs: Any = None) -> dict[str, Any]:
+        """See base class. AP is that of all workers' images, whose number is given too."""
+        batches = distribution.gather(self.strategy, aggregated_logs)
+        return {**super().eval_end(batches), IMAGES: sum(len(batch["scores"]) for batch in batches)}
 
     def next_train_inputs(self, iterator: Any) -> Any:
         """See base class."""
@@ -97,11 +151,7 @@ class History:
         return self._rows[-1] if self._rows else {}
 
     def _write(self) -> None:
-        # A whole new file, renamed: object stores can't append, and a reader never sees half a row.
-        temporary = f"{self._path}.tmp"
-        with tf.io.gfile.GFile(temporary, "w") as file:
-            file.write("".join(json.dumps(row) + "\n" for row in self._rows))
-        tf.io.gfile.rename(temporary, self._path, overwrite=True)
+        checkpoints.write(self._path, "".join(json.dumps(row) + "\n" for row in self._rows))
 
 
 def read_history(folder: str, name: str = HISTORY) -> list[dict[str, Any]]:
@@ -192,4 +242,7 @@ class Validation:
         ap, ap50 = (None if output[name] < 0 else round(float(output[name]), 6) for name in ("ap", "ap50"))
         self._history.add({"step": step, "validation_loss": round(loss, 6), "ap": ap, "ap50": ap50})
         shown = "n/a" if ap is None else f"{ap:.4f} (AP50 {ap50:.4f})"
-        print(f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on the records", flush=True)
+        print(
+            f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on {output[IMAGES]} images",
+            flush=True,
+        )

@@ -16,26 +16,33 @@ import os
 import re
 import sys
 import tempfile
+from contextlib import ExitStack
 from typing import Any
 
 if __name__ == "__main__":
     # Before TensorFlow is imported: it speaks of missing drivers on every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import orbit
 import tensorflow as tf
 import tf_keras
-import yaml
 from official.core import config_definitions as cfg
 from official.core import train_utils
-from official.modeling import hyperparams, optimization
+from official.modeling import optimization
 
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
-from trainer import checkpoints, distribution, initial_weights, input_pipeline, loop, preemption
+from trainer import checkpoints, distribution, initial_weights, input_pipeline, loop, preemption, schedule
 from trainer.config import find_config, parse_config
 from trainer.eval_modes import validate
-from trainer.experiment import as_dict, build_experiment, check, fit_to_records
+from trainer.experiment import (
+    as_dict,
+    build_experiment,
+    check_splits,
+    configured_folders,
+    fit_to_records,
+    override,
+    with_runtime,
+)
 from trainer.preemption import Preempted, Preemption
 from trainer.task import Task, with_clipping
 
@@ -70,6 +77,8 @@ def train(
     Raises:
       InputError: the configuration, the records or both don't fit.
       loop.NonFiniteLoss: the loss or a weight became NaN or infinite.
+      checkpoints.SaveError: the model folder can't be written.
+      Preempted: asked to stop by SIGTERM, and saved.
     """
     manifest = input_pipeline.load_manifest(records)
     experiment = make_experiment(config, params_override, manifest, records, val_records, seed)
@@ -80,19 +89,59 @@ def train(
         return done
     # Whatever is wrong with the input is said before anything is written.
     input_pipeline.check_shards(records, manifest)
-    if val_records:
-        input_pipeline.check_shards(val_records, input_pipeline.load_manifest(val_records))
+    validation = input_pipeline.load_manifest(val_records) if val_records else None
+    check_splits(manifest, records, validation, val_records)
+    if validation:
+        input_pipeline.check_shards(val_records, validation)
     strategy = distribution.make_strategy(experiment.runtime)
     for section in ("train_data", "validation_data")[: 1 + bool(val_records)]:
         batch = getattr(experiment.task, section).global_batch_size
         distribution.check_batch(batch, strategy, f"task.{section}.global_batch_size")
     distribution.set_precision(experiment.runtime)
-    # Every worker must save, since reading synchronised variables takes all of them, but one folder takes one writer.
-    folder = output if distribution.is_chief(strategy) else tempfile.mkdtemp()
+    total = distribution.sums(strategy)
+    stop = Preemption(total, distribution.workers(strategy))
+    with ExitStack() as stack:
+        stack.enter_context(stop.watch())
+        # Every worker must save, since reading synchronised variables takes all of them, but one folder takes one
+        # writer.
+        chief = distribution.is_chief(strategy)
+        folder = output if chief else stack.enter_context(tempfile.TemporaryDirectory(prefix="centernet-worker-"))
+        return _train(
+            experiment, manifest, strategy, stop, total, digest=digest, config=config, output=output, folder=folder
+        )
+
+
+def _train(
+    experiment: cfg.ExperimentConfig,
+    manifest: Manifest,
+    strategy: tf.distribute.Strategy,
+    stop: Preemption,
+    total: distribution.Sums,
+    *,
+    digest: str,
+    config: str,
+    output: str,
+    folder: str,
+) -> dict[str, Any]:
+    """The training itself, when all of its input is known to be good.
+
+    Args:
+      experiment: fitted to the records.
+      manifest: of the training records.
+      strategy: whose scope is not entered yet.
+      stop: watches already.
+      total: see `distribution.sums`.
+      digest: of the training.
+      config: YAML text, kept beside the weights.
+      output: model folder, which is read.
+      folder: where this process writes: the same one, or a worker's own.
+    """
+    chief, settings, seed = folder == output, experiment.trainer, experiment.task.train_data.seed
+    val_records = experiment.task.validation_data.input_path
     checkpoints.refuse_other(folder, digest)
 
     # Resume policy: (1) the newest whole checkpoint of this folder, (2) task.init_checkpoint, (3) from scratch.
-    newest = checkpoints.newest_whole(output, repair=distribution.is_chief(strategy))
+    newest = _agreed(output, checkpoints.newest_whole(output, repair=True) if chief else None, total)
     first_step = checkpoints.step_of(newest)
     if newest is None and experiment.task.init_checkpoint:
         initial_weights.find_checkpoint(experiment.task.init_checkpoint)
@@ -103,7 +152,7 @@ def train(
     with strategy.scope():
         task = Task(experiment.task, manifest, first_step)
         model = task.build_model()
-        optimizer = task.create_optimizer(experiment.trainer.optimizer_config, experiment.runtime)
+        optimizer = task.create_optimizer(settings.optimizer_config, experiment.runtime)
         # Slots exist before the first step, so that a checkpoint restores into them at once.
         optimizer._create_all_weights(model.trainable_variables)
         trainer = loop.Trainer(experiment, task, model=model, optimizer=optimizer, evaluate=bool(val_records))
@@ -114,12 +163,12 @@ def train(
     checkpoints.start(folder, digest)
     train_utils.serialize_config(experiment, folder)
     history = loop.History(folder, first_step, loop.read_history(output))
-    manager = tf.train.CheckpointManager(
+    manager = checkpoints.Manager(
         trainer.checkpoint,
         directory=folder,
-        max_to_keep=experiment.trainer.max_to_keep,
+        max_to_keep=settings.max_to_keep if chief else 1,
         step_counter=trainer.global_step,
-        checkpoint_interval=experiment.trainer.checkpoint_interval,
+        checkpoint_interval=settings.checkpoint_interval,
         # Also for the workers whose own folder is empty while the chief's has a checkpoint.
         init_fn=lambda: trainer.checkpoint.restore(newest) if newest else None,
     )
@@ -127,15 +176,15 @@ def train(
         f"training {sum(v.shape.num_elements() for v in model.trainable_variables) / 1e6:.2f} M parameters on "
         f"{manifest.images} images x {manifest.views} views, batch {experiment.task.train_data.global_batch_size}, "
         f"{strategy.num_replicas_in_sync} replica(s), {experiment.runtime.mixed_precision_dtype or 'float32'}, "
-        f"steps {first_step} to {experiment.trainer.train_steps}" + (f", resumed from {output}" if first_step else ""),
+        f"steps {first_step} to {settings.train_steps}" + (f", resumed from {output}" if first_step else ""),
         flush=True,
     )
     try:
-        _run(experiment, strategy, trainer, manager, history, manifest)
+        schedule.run(experiment, strategy, trainer, manager, history, manifest, stop)
     except tf.errors.DataLossError as error:
         # Of the graph's long report, where in a shard.
         place = re.search(r"\w+ record at \d+", str(error))
-        where = " or ".join(filter(None, (records, val_records)))
+        where = " or ".join(filter(None, (experiment.task.train_data.input_path, val_records)))
         raise InputError(
             f"{where}: damaged inside a shard ({place[0] if place else error.message[:200]}); copy or make it again, "
             "then the same command goes on from the newest checkpoint"
@@ -163,41 +212,20 @@ def train(
     return summary
 
 
-def _run(
-    experiment: cfg.ExperimentConfig,
-    strategy: tf.distribute.Strategy,
-    trainer: loop.Trainer,
-    manager: tf.train.CheckpointManager,
-    history: loop.History,
-    manifest: Manifest,
-) -> None:
-    """Orbit's loop, to the last step or to SIGTERM."""
+def _agreed(output: str, newest: str | None, total: distribution.Sums) -> str | None:
+    """The chief's newest checkpoint, told to the other workers, who give None.
 
-    def save() -> str:
-        manager.save(int(trainer.global_step.numpy()), check_interval=False)
-        return f"saved {manager.latest_checkpoint}"
-
-    stop = Preemption(distribution.anywhere(strategy))
-    controller = orbit.Controller(
-        strategy=strategy,
-        trainer=trainer,
-        evaluator=trainer if experiment.task.validation_data.input_path else None,
-        global_step=trainer.global_step,
-        steps_per_loop=experiment.trainer.steps_per_loop,
-        checkpoint_manager=manager,
-        train_actions=[loop.Progress(experiment, manifest, trainer, history), stop.action(save)],
-        eval_actions=[loop.Validation(trainer, history)],
-    )
-    settings = experiment.trainer
-    with stop.watch(), strategy.scope():
-        if experiment.task.validation_data.input_path:
-            controller.train_and_evaluate(
-                train_steps=settings.train_steps,
-                eval_steps=settings.validation_steps,
-                eval_interval=settings.validation_interval,
-            )
-        else:
-            controller.train(steps=settings.train_steps)
+    Raises:
+      InputError: this worker doesn't have it.
+    """
+    step = int(total([float(checkpoints.step_of(newest))])[0])
+    prefix = os.path.join(output, f"ckpt-{step}") if step else None
+    if prefix and not tf.io.gfile.exists(f"{prefix}.index"):
+        raise InputError(
+            f"{output}: the chief has a checkpoint of step {step} there, this worker none; give all workers one "
+            "--model_dir that they share, such as a bucket"
+        )
+    return prefix
 
 
 def make_experiment(
@@ -205,11 +233,7 @@ def make_experiment(
 ) -> cfg.ExperimentConfig:
     experiment = build_experiment(parse_config(config))
     if params_override:
-        try:
-            hyperparams.override_params_dict(experiment, params_override, is_strict=True)
-        except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-            raise InputError(f"--params_override {params_override}: {' '.join(str(error).split())}") from error
-        check(experiment)
+        override(experiment, params_override, "--params_override")
     fit_to_records(experiment, manifest, records)
     experiment.task.train_data.input_path = records
     experiment.task.train_data.seed = seed
@@ -234,17 +258,18 @@ def _digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: int) -> 
 
 
 def _run_mode(flags: argparse.Namespace) -> None:
-    needs = {"--records": "train" in flags.mode, "--val_records": "eval" in flags.mode}
-    for name, needed in needs.items():
-        value = getattr(flags, name.removeprefix("--"))
-        if needed != bool(value):
-            raise InputError(f"{name} {value!r}: mode {flags.mode} {'needs' if needed else 'reads no'} such folder")
     config = find_config(flags.config_file).read_text()
     override = flags.params_override
     if flags.tpu:
-        override = ",".join(
-            part for part in (override, f"runtime.distribution_strategy=tpu,runtime.tpu={flags.tpu}") if part
-        )
+        override = with_runtime(override, distribution_strategy="tpu", tpu=flags.tpu)
+    needs = {"records": "train" in flags.mode, "val_records": "eval" in flags.mode}
+    configured = configured_folders(parse_config(config), override)
+    for name, needed in needs.items():
+        if needed and not getattr(flags, name):
+            setattr(flags, name, configured[name])
+        value = getattr(flags, name)
+        if needed != bool(value):
+            raise InputError(f"--{name} {value!r}: mode {flags.mode} {'needs' if needed else 'reads no'} such folder")
     if "train" in flags.mode:
         train(
             records=flags.records,
@@ -292,7 +317,7 @@ def main(argv: list[str] | None = None) -> int:
     except Preempted as stop:
         print(f"preempted: {stop}", file=sys.stderr)
         return preemption.EXIT_CODE
-    except loop.NonFiniteLoss as error:
+    except (loop.NonFiniteLoss, checkpoints.SaveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
