@@ -116,7 +116,7 @@ def check_types(config: hyperparams.Config, name: str = "") -> None:
     if isinstance(config, hyperparams.OneOfConfig) and chosen is not None and chosen not in _keys(config):
         known = ", ".join(sorted(_keys(config) - {"type"}))
         raise InputError(f"{name}.type: {chosen!r}; use one of {known}")
-    for key, hint in _hints(type(config)).items():
+    for key, hint in _hints(config).items():
         if isinstance(config, hyperparams.OneOfConfig) and key not in ("type", chosen):
             continue
         value, path = getattr(config, key), f"{name}.{key}" if name else key
@@ -213,13 +213,17 @@ def _at(experiment: cfg.ExperimentConfig, path: str) -> Any:
     return value
 
 
+def _hints(config: hyperparams.Config) -> dict[str, Any]:
+    return _hints_of_class(type(config))  # type: ignore[arg-type]
+
+
 @functools.cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _hints_of_class(kind: Any) -> dict[str, Any]:
     return dict(kind._get_annotations())
 
 
 def _keys(config: hyperparams.Config) -> set[str]:
-    return set(_hints(type(config)))
+    return set(_hints(config))
 
 
 def _is(value: Any, hint: Any) -> bool:

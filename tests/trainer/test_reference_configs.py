@@ -56,6 +56,7 @@ def test_the_numbers_are_the_published_ones(kind: str) -> None:
     }
     made = config.preprocess
     assert (made.train_views, made.class_index, made.scale_min, made.scale_max) == (8, "id-minus-1", 0.6, 1.3)
+    assert (made.crop_border, made.min_visible) == (0.2, 0.0)  # 128 of 640 pixels; whatever is left of a box
 
 
 @pytest.mark.parametrize("kind", RECIPES)
@@ -81,7 +82,12 @@ def test_the_header_says_how_on_what_and_what_is_known(kind: str) -> None:
         r"decoded in float32",
         r"5,000 of 5,000 validation images .*4,992",
         r"only boxes that are in the crop count",
+        r"padding is at no cell +\(there: at cell -1",
+        r"the focal loss has a gradient everywhere",
         r"crops are drawn once per view",
+        r"scale is drawn from the range 0\.6 to 1\.3 +\(there: from 8 steps",
+        r"heatmap values below preprocess\.heatmap_cutoff are 0",
+        r"brightness, contrast, saturation are factors of 0\.8-1\.2 +\(there: brightness is added",
     ],
 )
 def test_the_header_names_every_deviation(kind: str, deviation: str) -> None:
