@@ -6,6 +6,7 @@ def remember(
     train_digest: str,
     val_digest: str,
     config: str,
+    runtime: str,
     seed: int,
     image: str,
     registry: str,
@@ -16,6 +17,8 @@ def remember(
     from trainer.last_run import identity, write_last
 
     with limited("remember the run"):
-        uri = write_last(identity(train_digest, val_digest, config, seed, image), outcome, registry, pipeline_root)
+        uri = write_last(
+            identity(train_digest, val_digest, config + runtime, seed, image), outcome, registry, pipeline_root
+        )
     print(f"result: {uri}", flush=True)
     return outcome

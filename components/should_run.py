@@ -6,16 +6,17 @@ def should_run(
     train_digest: str,
     val_digest: str,
     config: str,
+    runtime: str,
     seed: int,
     image: str,
     registry: str,
     pipeline_root: str,
 ) -> bool:
-    """True unless only changes count, and data, configuration, seed and image are the last completed run's."""
+    """True unless only changes count, and data, configuration (with overrides), seed and image are the last run's."""
     from components.stage import limited
     from trainer.last_run import identity, is_last
 
-    run = identity(train_digest, val_digest, config, seed, image)
+    run = identity(train_digest, val_digest, config + runtime, seed, image)
     with limited("anything new"):
         new = not (only_if_changed and is_last(run, registry, pipeline_root))
     print(f"result: {'run' if new else 'nothing changed since the last completed run'}", flush=True)

@@ -35,9 +35,9 @@ def staleness(target: Target, committed: Path) -> str:
       InputError: the file is there and is no compiled pipeline.
     """
     with tempfile.TemporaryDirectory() as folder:
+        before = _text(committed) if committed.exists() else ""
         current = Path(folder) / "pipeline.yaml"
         compile_pipeline(target, current)
-        before = _text(committed) if committed.exists() else ""
         after = _text(current)
     return "".join(
         difflib.unified_diff(

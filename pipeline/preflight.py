@@ -128,8 +128,12 @@ def _exists(uri: str, kind: str) -> bool:
 
     filesystem, path = fsspec.core.url_to_fs(uri)
     try:
-        # Not isfile or isdir: those take what may not be looked at for absent.
-        found = filesystem.info(path.partition("/")[0] if kind == "bucket" else path)
+        if kind == "bucket":
+            # A look into it, not at it: that takes a role which who may read data needn't have, and gcsfs would then
+            # call an empty bucket absent.
+            filesystem.call("GET", "b/{}/o", path.partition("/")[0], maxResults=1)
+            return True
+        found = filesystem.info(path)  # not isfile or isdir: those take what may not be looked at for absent
     except FileNotFoundError:
         return False
     return bool((found["type"] == "file") == (kind == "file"))

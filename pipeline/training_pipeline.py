@@ -84,6 +84,7 @@ def make_pipeline(target: Target) -> Any:
             "train_digest": checked.outputs["train_digest"],
             "val_digest": checked.outputs["val_digest"],
             "config": config,
+            "runtime": runtime,
             "seed": seed,
             "image": target.image,
             "registry": registry,

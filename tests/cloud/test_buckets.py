@@ -82,6 +82,24 @@ def test_a_pipeline_root_that_is_not_there(vertex: VertexServer, run: Run) -> No
     assert run("submit", *WHERE, *WHAT, "--pipeline-root", new)[0] == 0
 
 
+class ObjectsOnly(LoopbackServer):
+    """A storage service whose caller may read objects, but not buckets; this one is empty."""
+
+    def answer(self, request: Request) -> Any:
+        if request.path.endswith("/o"):
+            return {"kind": "storage#objects", "items": []}
+        raise Rejected(403, "storage.buckets.get denied")
+
+
+def test_an_empty_bucket_that_may_only_be_listed_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ObjectsOnly()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+    fsspec.get_filesystem_class("gs").clear_instance_cache()
+    assert preflight.check_buckets({}, "gs://empty/runs") == []
+    fsspec.get_filesystem_class("gs").clear_instance_cache()
+    server.stop()
+
+
 class Denying(LoopbackServer):
     """A storage service that lets nobody read."""
 

@@ -34,6 +34,7 @@ RUN = {
     "train_digest": "t",
     "val_digest": "v",
     "config": "gate: {}",
+    "runtime": "",
     "seed": 0,
     "image": "i",
     "pipeline_root": "gs://none",
@@ -48,12 +49,13 @@ def test_should_run_then_remember_then_nothing_new(specs: dict[str, Any], tmp_pa
         ("remember", {"outcome": "held: min_ap"}),
         ("should-run", {"only_if_changed": True}),
         ("should-run", {"only_if_changed": True, "image": "other"}),
+        ("should-run", {"only_if_changed": True, "runtime": "runtime: {mixed_precision_dtype: float32}"}),
     ):
         process, output = execute(spec, component, tmp_path, {**run, **extra})
         assert process.returncode == 0, process.stderr
         assert output
         answers.append(output["parameterValues"]["Output"])
-    assert answers == [True, "held: min_ap", False, True]
+    assert answers == [True, "held: min_ap", False, True, True]
 
 
 def test_resolve_champion_of_an_empty_registry(specs: dict[str, Any], tmp_path: Path) -> None:
