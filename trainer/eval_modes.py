@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import orbit
+import tensorflow as tf
 import tf_keras
 from official.core import config_definitions as cfg
 
@@ -79,11 +80,24 @@ def _restore(trainer: loop.Trainer, prefix: str) -> None:
 
 def _coming(model_dir: str, settings: cfg.TrainerConfig) -> Iterator[str]:
     """Checkpoints as they appear, the newest of each time, to the last step or a time without any."""
-    step, since = -1, time.monotonic()
+    step, since, seen = -1, time.monotonic(), None
     while step < settings.train_steps and time.monotonic() - since < settings.continuous_eval_timeout:
-        newest = checkpoints.newest_whole(model_dir, repair=False)
-        if newest is None or checkpoints.step_of(newest) == step:
+        listed = _listed(model_dir)
+        if listed == seen:
             time.sleep(POLL_SECONDS)
             continue
-        step, since = checkpoints.step_of(newest), time.monotonic()
-        yield newest
+        # Only now, since it reads a checkpoint to its end, which can be gigabytes.
+        seen, newest = listed, checkpoints.newest_whole(model_dir, repair=False)
+        if newest is not None and checkpoints.step_of(newest) != step:
+            step = checkpoints.step_of(newest)
+            yield newest
+            since = time.monotonic()  # an evaluation's own time isn't one without checkpoints
+
+
+def _listed(model_dir: str) -> str:
+    """The newest checkpoint by name; empty where there is none, or no list that can be read."""
+    try:
+        state = tf.train.get_checkpoint_state(model_dir)
+    except ValueError:  # the list is being written
+        return ""
+    return str(state.model_checkpoint_path) if state else ""

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from made_records import CLASSES, MAP, TINY_CONFIG, write_records
 
-from trainer import input_pipeline, loop, validation
+from trainer import checkpoints, eval_modes, input_pipeline, loop, validation
 from trainer.eval_modes import HISTORY
 from trainer.experiment import RecordsConfig
 from trainer.heatmap import Labels
@@ -91,6 +91,34 @@ def test_the_newest_checkpoint_is_evaluated_as_while_training(
     assert row["ap"] == pytest.approx(expected["ap"], abs=1e-6)
     assert loop.read_history(str(model_dir), HISTORY) == [row]
     assert (model_dir / "history.jsonl").read_text() == before
+
+
+def test_each_checkpoint_is_evaluated_as_it_appears_and_read_once(
+    model_dir: Path, val_records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training beside it saves steps 2, 4 and 6; between them the mode looks at the list alone."""
+    config = tmp_path / "run.yaml"
+    config.write_text(TINY_CONFIG)
+    to_come, looks, reads = [2, 2, 4, 4, 6], [0], [0]
+    (model_dir / "checkpoint").unlink()
+    read = checkpoints.newest_whole
+
+    def time_passes(_seconds: float) -> None:
+        looks[0] += 1
+        prefix = str(model_dir / f"ckpt-{to_come.pop(0)}")
+        tf.compat.v1.train.update_checkpoint_state(str(model_dir), prefix)
+
+    def counted(folder: str, **options: bool) -> str | None:
+        reads[0] += 1
+        return read(folder, **options)
+
+    monkeypatch.setattr(eval_modes.time, "sleep", time_passes)
+    monkeypatch.setattr(eval_modes.checkpoints, "newest_whole", counted)
+    flags = ["--mode=continuous_eval", f"--model_dir={model_dir}", f"--val_records={val_records_folder}"]
+    assert main([*flags, f"--config_file={config}"]) == 0
+    assert [row["step"] for row in loop.read_history(str(model_dir), HISTORY)] == [2, 4, 6]
+    assert not to_come
+    assert (looks[0], reads[0]) == (5, 5), "before the first look, at the first, and once for each that came"
 
 
 @pytest.mark.parametrize(
