@@ -38,7 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if not _is_interrupt(error):
+            raise
+        print("interrupted; the same command again does it all", file=sys.stderr)
+        return 1
     return 0
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Beam's runner makes a RuntimeError of a KeyboardInterrupt, with its name in front."""
+    return isinstance(error, KeyboardInterrupt) or str(error).startswith("KeyboardInterrupt")
 
 
 def _preprocess(arguments: Sequence[str]) -> None:

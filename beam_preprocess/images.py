@@ -27,6 +27,9 @@ _EXIF_ORIENTATION = 0x0112
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
 _LONGEST_MAGIC = 8
+_END_OF_JPEG = b"\xff\xd9"
+_TRAILER = 64
+"""The last bytes of a JPEG, where its end marker is looked for."""
 _BENIGN_JPEG_WARNING = "extraneous bytes before marker"
 
 # Images above Pillow's limit are rejected by our own check of the header (validate.MAX_PIXELS).
@@ -99,7 +102,7 @@ def _decode_jpeg(data: bytes, declared: tuple[int, int]) -> Decoded | None:
         # Stray bytes between segments are common and harmless; anything else means that pixels are lost, which
         # decoders that only warn paint gray.
         if _BENIGN_JPEG_WARNING not in str(error):
-            raise _damage(error) from error
+            raise _damage(error, cut=_END_OF_JPEG not in data[-_TRAILER:]) from error
         pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=False)
         conversions.append((Reason.CONVERTED_DAMAGED_JPEG, str(error)))
     return Decoded(pixels=pixels, conversions=tuple(conversions))
@@ -131,10 +134,10 @@ def _unidentified(data: bytes | BinaryIO) -> ImageProblem:
     return ImageProblem(Reason.NOT_AN_IMAGE, f"not an image that Pillow can identify; it begins with {start!r}")
 
 
-def _damage(error: Exception) -> ImageProblem:
-    """Truncated when the decoder ran out of bytes, else unreadable."""
+def _damage(error: Exception, cut: bool = False) -> ImageProblem:
+    """Truncated when the file is known to be cut or the decoder ran out of bytes, else unreadable."""
     text = str(error)
-    cut = isinstance(error, EOFError) or any(word in text.lower() for word in ("truncated", "premature end"))
+    cut |= isinstance(error, EOFError) or any(word in text.lower() for word in ("truncated", "premature end"))
     return ImageProblem(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, text)
 
 

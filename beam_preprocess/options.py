@@ -41,7 +41,7 @@ def beam_options(arguments: Sequence[str], num_workers: int) -> PipelineOptions:
     if reason:
         raise InputError(f"--runner {runner}: refused, because {reason}; use {RUNNER} or leave --runner out")
     defaults = [f"--runner={runner}"]
-    if num_workers > 1 and runner.rsplit(".", 1)[-1].lower() != RUNNER.lower():
+    if num_workers > 1 and not _is_local(runner):
         raise InputError(
             f"--num-workers {num_workers}: local processes are {RUNNER}'s, not {runner}'s; use that runner's own "
             "option, such as --max_num_workers of DataflowRunner"
@@ -56,8 +56,17 @@ def beam_options(arguments: Sequence[str], num_workers: int) -> PipelineOptions:
     return options
 
 
+def _is_local(runner: str) -> bool:
+    return runner.rsplit(".", 1)[-1].lower() == RUNNER.lower()
+
+
 def _unknown(arguments: Sequence[str]) -> list[str]:
     """What no option class of Beam parses: Beam itself would only log it."""
     parsers: list[Any] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+
+    def refuse(message: str) -> None:  # instead of two screens of Beam's usage
+        raise InputError(f"{message}; see Beam's pipeline options")
+
+    parsers[0].error = refuse
     return list(parsers[0].parse_known_args(list(arguments))[1])

@@ -6,6 +6,7 @@ record files; the driver then checks the reject limits and writes the manifest, 
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -151,6 +152,8 @@ def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
 
     A job on Dataflow is cancelled when this process is interrupted, because its plans go.
     """
+    for logger in ("apache_beam.runners.common", "apache_beam.runners.portability.local_job_service"):
+        logging.getLogger(logger).addFilter(_is_news)
     pipeline = beam.Pipeline(options=options)
     _ = (
         pipeline
@@ -171,6 +174,11 @@ def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
     if link:
         found = ", ".join(f"{name} {count}" for name, count in counters(result, NAMESPACE).items())
         print(f"counters: {found or 'none reported'}", flush=True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not the place in the work where a Ctrl-C came, nor that a local worker has no main session, which none needs."""
+    return not any(word in record.getMessage() for word in ("KeyboardInterrupt", "No semi_persistent_directory"))
 
 
 def _check_arguments(split: str, seed: int, num_shards: int | None, num_workers: int) -> None:

@@ -1,5 +1,6 @@
 """Parsing of COCO annotation files."""
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -62,6 +63,9 @@ def test_no_annotations_is_a_data_set_without_boxes(tmp_path: Path) -> None:
         ("", "empty"),
         ("not json", "not valid JSON"),
         (json.dumps(VALID)[:-40], "not valid JSON"),  # truncated
+        (json.dumps(VALID).encode("utf-8-sig"), "begins with a byte order mark"),
+        (gzip.compress(json.dumps(VALID).encode()), "is a gzip file; unpack it"),
+        (json.dumps({**VALID, "annotations": [{**BOX, "iscrowd": "0"}]}), r"annotations\[0\]: 'iscrowd' is '0'"),
         (b"\xff\xd8\xff\xe0 a JPEG", "not valid JSON"),
         (json.dumps([VALID]), "not an object"),
         ("3", "not an object"),

@@ -45,6 +45,8 @@ JPEG, PNG = encoded(), encoded(form="PNG")
 IMAGES: dict[str, tuple[bytes | None, dict[str, Any], set[Reason]]] = {
     "good.jpg": (JPEG, {}, set()),
     "missing.jpg": (None, {}, {Reason.MISSING_IMAGE}),
+    "good.jpg/below.jpg": (None, {}, {Reason.MISSING_IMAGE}),  # a file where a folder should be
+    f"{'long' * 80}.jpg": (None, {}, {Reason.MISSING_IMAGE}),  # longer than file systems allow
     "broken.png": (PNG[:60] + bytes(40) + PNG[100:], {}, {Reason.UNREADABLE_IMAGE}),
     "cut.jpg": (JPEG[:-300], {}, {Reason.TRUNCATED_IMAGE}),
     "page.jpg": (b"<html>404</html>", {}, {Reason.NOT_AN_IMAGE}),
@@ -65,6 +67,11 @@ IMAGES: dict[str, tuple[bytes | None, dict[str, Any], set[Reason]]] = {
         encoded("P", "GIF", save_all=True, append_images=[Image.fromarray(PICTURE[::-1]).convert("P")]),
         {},
         {Reason.CONVERTED_ANIMATION, Reason.CONVERTED_PALETTE},
+    ),
+    "moving.png": (
+        encoded("RGB", "PNG", save_all=True, append_images=[Image.fromarray(PICTURE[::-1])]),
+        {},
+        {Reason.CONVERTED_ANIMATION},
     ),
     "stray.jpg": (JPEG[:-2] + b"\1" * 8 + JPEG[-2:], {}, {Reason.CONVERTED_DAMAGED_JPEG}),
     "web.webp": (encoded(form="WEBP"), {}, {Reason.UNSUPPORTED_FORMAT}),
@@ -156,9 +163,9 @@ def test_the_check_prints_a_table_and_exits_with_1_over_the_limit(bad_data: dict
     text = capsys.readouterr().out
     for reason, count in EXPECTED.items():
         assert any(line.split()[:2] == [reason, str(count)] for line in text.splitlines()), reason
-    assert "e.g. image 4 (cut.jpg): " in text
+    assert "e.g. image 6 (cut.jpg): " in text
     assert main([*arguments, "train"]) == 1
-    assert "over the limit: 15 of 23 training images were rejected" in capsys.readouterr().out
+    assert "over the limit: 17 of 26 training images were rejected" in capsys.readouterr().out
     assert main([*arguments, "val"]) == 1
     assert "validation images can't be used" in capsys.readouterr().out
     assert main([*arguments, "val", "--json"]) == 1

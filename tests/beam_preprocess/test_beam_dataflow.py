@@ -183,8 +183,9 @@ def test_an_interrupted_command_cancels_its_job(bucket: Any, monkeypatch: pytest
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dataflow_runner.DataflowPipelineResult, "wait_until_finish", interrupted)
-    with service(bucket.fs, "JOB_STATE_PENDING") as dataflow, pytest.raises(KeyboardInterrupt):
-        main([*DATA, *SHAPE, "--output", "gs://my-records/train", *JOB, f"--dataflow_endpoint={dataflow.url}"])
+    with service(bucket.fs, "JOB_STATE_PENDING") as dataflow:
+        output = ["--output", "gs://my-records/train"]
+        assert main([*DATA, *SHAPE, *output, *JOB, f"--dataflow_endpoint={dataflow.url}"]) == 1
     assert dataflow.requested == ["JOB_STATE_CANCELLED"]
 
 

@@ -281,6 +281,8 @@ def test_bad_boxes_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) ->
         ({"num_workers": 0}, "num_workers 0"),
         ({"pipeline_args": ["--no-such-flag=1"]}, "unknown arguments: --no-such-flag=1"),
         ({"pipeline_args": ["stray"]}, "unknown arguments: stray"),
+        ({"pipeline_args": ["--max_num_workers=many"]}, "argument --max_num_workers: invalid int value: 'many'; see"),
+        ({"pipeline_args": ["--runner"]}, "argument --runner: expected one argument; see"),
         ({"pipeline_args": ["--runner=DirectRunner"]}, "refused"),
         (
             {"pipeline_args": ["--runner=apache_beam.runners.dask.dask_runner.DaskRunner"]},

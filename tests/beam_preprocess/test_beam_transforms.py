@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,22 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="disk full"):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FileNotFoundError(2, "gone since the listing"), Reason.MISSING_IMAGE),
+        (IsADirectoryError(21, "Is a directory"), Reason.MISSING_IMAGE),
+        (PermissionError(13, "Permission denied"), Reason.UNREADABLE_IMAGE),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_a_reject(job: ShardJob, error: OSError, reason: Reason) -> None:
+    data: Future[bytes] = Future()
+    data.set_exception(error)
+    rejects: list[Reject] = []
+    assert _load(entry(1, "good.jpg"), data, job, rejects) is None
+    assert [(reject.reason, reject.detail.split("; ")[-1]) for reject in rejects] == [(reason, "1 box goes with it")]
 
 
 class _NothingThere(BaseHTTPRequestHandler):

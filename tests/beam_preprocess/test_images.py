@@ -97,7 +97,8 @@ ROTATED[0x0112] = 6
         (JPEG[:100], SIZE, Reason.TRUNCATED_IMAGE),
         (JPEG[: len(JPEG) // 2], SIZE, Reason.TRUNCATED_IMAGE),
         (JPEG[: len(JPEG) // 2] + b"\xff\xd9", SIZE, Reason.TRUNCATED_IMAGE),  # cut, with an end marker: Pillow: gray
-        (encoded(progressive=True)[:-400], SIZE, Reason.UNREADABLE_IMAGE),
+        (encoded(progressive=True)[:-400], SIZE, Reason.TRUNCATED_IMAGE),
+        (encoded(progressive=True)[:-400] + b"\xff\xd9", SIZE, Reason.UNREADABLE_IMAGE),  # damaged, not cut
         (encoded("L")[:-100], SIZE, Reason.TRUNCATED_IMAGE),
         (encoded("CMYK")[:-100], SIZE, Reason.TRUNCATED_IMAGE),
         (encoded("RGB", "PNG")[:-200], SIZE, Reason.TRUNCATED_IMAGE),

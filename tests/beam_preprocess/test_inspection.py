@@ -33,6 +33,8 @@ def test_prints_digests_label_map_and_histograms(written: tuple[str, Manifest], 
     for name, count in (manifest.class_histogram | manifest.size_histogram).items():
         line = next(line for line in text.splitlines() if line.split()[:2] == [name, str(count)])
         assert ("#" in line) == (count > 0)
+    assert main(["inspect", f"{folder}/manifest.json"]) == 0  # what a shell completes
+    assert capsys.readouterr().out == text
     assert main(["inspect", folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["records_digest"] == manifest.records_digest
 
@@ -57,8 +59,10 @@ def test_verify_finds_damage(written: tuple[str, Manifest], capsys: Any) -> None
     assert f"damaged: {second.name} is missing" in text
 
 
-def test_no_manifest_is_bad_input(tmp_path: Path, capsys: Any) -> None:
-    assert main(["inspect", str(tmp_path)]) == 2
+@pytest.mark.parametrize("name", [".", "nowhere", "photo.jpg"])
+def test_no_manifest_is_bad_input(tmp_path: Path, name: str, capsys: Any) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    assert main(["inspect", str(tmp_path / name)]) == 2
     assert "no finished records" in capsys.readouterr().err
 
 
@@ -72,3 +76,27 @@ def test_the_contact_sheet_shows_every_view(written: tuple[str, Manifest], capsy
     assert main(["inspect", folder, "--preview", "0"]) == 2
     assert main(["inspect", folder, "--preview", "99"]) == 0  # as many as there are
     assert Image.open(Path(folder) / "preview.jpg").height == 12 * (tile + 18 + 4)
+
+
+def test_the_contact_sheet_shows_box_and_heatmap(data_set: Any, tmp_path: Path) -> None:
+    """On black pictures, whatever has a colour was drawn: a box's outline, the glow of its centre, the captions."""
+    (tmp_path / "black").mkdir()
+    data_set.images = tmp_path / "black"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(data_set.images / "a.png")
+    data_set.content |= {
+        "images": [{"id": 1, "file_name": "a.png", "height": 64, "width": 64}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [8, 16, 48, 40]}],
+    }
+    data_set.save()
+    out = str(tmp_path / "out")
+    config = PreprocessConfig(image_size=(64, 64), train_views=1)
+    preprocess(
+        images=str(data_set.images), annotations=str(data_set.annotations), split="val", output=out, config=config
+    )
+    assert main(["inspect", out, "--preview", "1"]) == 0
+    tile = np.asarray(Image.open(Path(out) / "preview.jpg").convert("RGB"))[18:, :].max(axis=2)
+    top, bottom, left, right = 4 * 16, 4 * 56 - 1, 4 * 8, 4 * 56 - 1  # 256 pixels show 64
+    for y, x in ((top, 200), (bottom, 60), (200, left), (80, right), (144, 128)):
+        assert tile[y - 1 : y + 2, x - 1 : x + 2].max() > 100, (y, x)
+    for y, x in ((top - 20, 128), (bottom + 20, 128), (200, left - 16), (200, right + 16), (80, left + 30)):
+        assert tile[y, x] < 60, (y, x)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gcsfs.retry import HttpError
 
 from beam_preprocess import progress
 from beam_preprocess.progress import Progress, Watcher
@@ -80,14 +81,17 @@ def test_a_line_is_printed_when_the_last_is_five_seconds_old(
     assert capsys.readouterr().out == line
 
 
-def test_a_poll_that_fails_is_told_and_does_not_end_the_watching(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+@pytest.mark.parametrize("error", [OSError("503"), HttpError({"code": 503, "message": "busy"})])
+def test_a_poll_that_fails_is_told_and_does_not_end_the_watching(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.setattr(progress, "INTERVAL", 0.01)
-    answers = iter([OSError("503"), (3, "0 rejects so far")])
+    answers = iter([error, (3, "0 rejects so far")])
     seen = threading.Event()
 
     def poll() -> tuple[int, str]:
         answer = next(answers, None)
-        if isinstance(answer, OSError):
+        if isinstance(answer, Exception):
             raise answer
         if answer is None:
             seen.set()
@@ -96,5 +100,5 @@ def test_a_poll_that_fails_is_told_and_does_not_end_the_watching(monkeypatch: py
     with Watcher(Progress("train", total=5, unit="images"), poll):
         assert seen.wait(30)
     first, second = capsys.readouterr().out.splitlines()[:2]
-    assert first == "progress: not known now (503)"
+    assert first == f"progress: not known now ({error})"
     assert second.startswith("progress: train 3/5 images, ") and second.endswith(" s left, 0 rejects so far")

@@ -1,5 +1,7 @@
 """The image folder's listing and the data digest."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import google_crc32c
@@ -31,6 +33,24 @@ def test_no_folder_and_nothing_in_common_are_input_errors(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="none of the 1 images of annotations") as error:
         list_images(str(tmp_path), ["a.jpg"], "annotations.json")
     assert str(tmp_path) in str(error.value)
+
+
+def test_a_file_that_may_not_be_read_is_there_and_changes_the_digest() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not below pytest's own, which others can't enter
+        path = Path(folder) / "a.jpg"
+        path.write_bytes(b"hello")
+        Path(folder).chmod(0o755)
+        readable = list_images(folder, ["a.jpg"], "annotations.json")
+        path.chmod(0)
+        user = os.geteuid()
+        if not user:  # nothing is closed to root
+            os.seteuid(65534)
+        try:
+            found = list_images(folder, ["a.jpg"], "annotations.json")
+        finally:
+            os.seteuid(user)
+    assert found == {"a.jpg": SourceFile(5, None)}
+    assert data_digest("x", ["a.jpg"], found) not in (data_digest("x", ["a.jpg"], f) for f in (readable, {}))
 
 
 FILES = {"a": SourceFile(1, 2), "b": SourceFile(3, 4)}
