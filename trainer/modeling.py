@@ -3,7 +3,7 @@
 1. Decoding runs in float32 whatever the training policy (in bfloat16 it costs a fifth of the AP).
 2. Every batch normalisation has the configured momentum, epsilon and sync setting; Model Garden's
    HourglassBlock ignores them in 50 of 60 layers.
-3. Nearest upsampling is a reshape and a broadcast, because ResizeNearestNeighborGrad has no XLA kernel.
+3. Nearest upsampling is concatenation and reshape, because ResizeNearestNeighborGrad has no XLA kernel.
 4. Class indices come out 0-based: the label map belongs to the data, not to the decoder.
 
 Variables and their checkpoint names stay Model Garden's.
@@ -38,10 +38,10 @@ class NearestUpsampling(tf_keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Repeats every row and column."""
         height, width, channels = x.shape[1:]
-        # A reshape and no new axes: TFLite can't slice 6 dimensions.
-        batch, x = tf.shape(x)[0], tf.reshape(x, [-1, height, 1, width, 1, channels])
-        x = tf.broadcast_to(x, [batch, height, 2, width, 2, channels])
-        return tf.reshape(x, [-1, 2 * height, 2 * width, channels])
+        # Every pixel beside itself, then every row below itself. The gradient is two sums of halves: that of a
+        # broadcast is a sum over inner axes, which takes a CPU 6 to 7 times as long.
+        x = tf.reshape(tf.concat([x, x], axis=3), [-1, height, 2 * width * channels])
+        return tf.reshape(tf.concat([x, x], axis=2), [-1, 2 * height, 2 * width, channels])
 
 
 class CenterNetModel(centernet_model.CenterNetModel):
