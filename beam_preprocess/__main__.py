@@ -1,5 +1,6 @@
 """Command line: `python -m beam_preprocess …`, and its verbs `check` and `inspect`."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,7 +27,8 @@ All other options are Apache Beam's pipeline options. See docs/preprocessing.md.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
+    """Runs the command line, the process's own by default; returns the exit code."""
+    own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verbs = {"check": check_cli.run, "inspect": inspection.run}
     try:
@@ -41,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, RuntimeError) as error:
         if not _is_interrupt(error):
             raise
-        print("interrupted; the same command again does it all", file=sys.stderr)
+        print("interrupted; the same command again does it all", file=sys.stderr, flush=True)
+        if own_process:
+            os._exit(1)  # Beam's threads are in the middle of their work: an orderly end would wait for it, or abort
         return 1
     return 0
 
@@ -64,6 +68,9 @@ def _preprocess(arguments: Sequence[str]) -> None:
     )
     command.add_argument(
         "--num-workers", type=int, default=1, help="local processes (default 1; more take 4 to 8 s to start)"
+    )
+    command.add_argument(
+        "--num-threads", type=int, default=1, help="or threads: start at once, but more than 4 gain little (default 1)"
     )
     command.add_argument("--force", action="store_true", help="write the records again even if they are there")
     command.add_argument(
@@ -88,6 +95,7 @@ def _preprocess(arguments: Sequence[str]) -> None:
         seed=flags.seed,
         num_shards=flags.num_shards,
         num_workers=flags.num_workers,
+        num_threads=flags.num_threads,
         pipeline_args=beam_flags,
         force=flags.force,
     )

@@ -26,7 +26,7 @@ from beam_preprocess.output import OutputFolder, Plans, absolute
 from beam_preprocess.progress import Progress, Watcher
 from beam_preprocess.reasons import Reason, Reject, UnusableFile, count_by_reason
 from beam_preprocess.records import SCHEMA_VERSION
-from beam_preprocess.shards import ShardJob, ShardResult, number_of_shards, plan_shards
+from beam_preprocess.shards import MAX_SHARDS, ShardJob, ShardResult, number_of_shards, plan_shards
 from beam_preprocess.sources import data_digest, list_images
 from beam_preprocess.transforms import NAMESPACE, WriteRecords, write_result
 from beam_preprocess.validate import check_limits, drop_missing, validate_boxes, validate_images
@@ -42,6 +42,7 @@ def preprocess(
     seed: int = 0,
     num_shards: int | None = None,
     num_workers: int = 1,
+    num_threads: int = 1,
     pipeline_args: Sequence[str] = (),
     force: bool = False,
 ) -> Manifest:
@@ -57,6 +58,7 @@ def preprocess(
       seed: of the random views, 0 or more.
       num_shards: files per view; None chooses by the number of images.
       num_workers: local worker processes.
+      num_threads: or threads of this process, see `beam_options`.
       pipeline_args: Beam options.
       force: write the records again even if `output` already holds them.
 
@@ -67,8 +69,8 @@ def preprocess(
       InputError: bad input, an output that isn't writable, or more rejects than the limit; in the last case the
         reject files are written and there is no manifest.
     """
-    _check_arguments(split, seed, num_shards, num_workers)
-    options = beam_options(pipeline_args, num_workers)
+    _check_arguments(split, seed=seed, num_shards=num_shards, num_workers=num_workers, num_threads=num_threads)
+    options = beam_options(pipeline_args, num_workers, num_threads)
     if is_dataflow(options.get_all_options()["runner"]):
         check_reachable(images=images, output=output)
     folder = OutputFolder(output)
@@ -181,12 +183,15 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not any(word in record.getMessage() for word in ("KeyboardInterrupt", "No semi_persistent_directory"))
 
 
-def _check_arguments(split: str, seed: int, num_shards: int | None, num_workers: int) -> None:
+def _check_arguments(split: str, **numbers: int | None) -> None:
     if split not in ("train", "val"):
         raise InputError(f"split {split!r}: use 'train' or 'val'")
-    for name, value, least in (("seed", seed, 0), ("num_shards", num_shards, 1), ("num_workers", num_workers, 1)):
+    for name, value in numbers.items():
+        least = 0 if name == "seed" else 1
         if value is not None and value < least:
             raise InputError(f"{name} {value}: use {least} or more")
+    if (numbers["num_shards"] or 1) > MAX_SHARDS:
+        raise InputError(f"num_shards {numbers['num_shards']}: use {MAX_SHARDS} or fewer; file names have five digits")
 
 
 def _parameters(job: ShardJob) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from beam_preprocess.views import Labels
 IMAGES_PER_SHARD = 256
 FEWEST_SHARDS = 8
 MOST_SHARDS = 1024
+"""Of the default number."""
+MAX_SHARDS = 99_999
+"""As many as `OURS` knows by name."""
 
 OURS = re.compile(
     r"((train|val)-v\d+-\d{5}-of-\d{5}\.tfrecord|rejects-(\d{5}-of-\d{5}|annotations)\.jsonl|preview\.jpg)(\.tmp-\w+)?"

@@ -1,10 +1,12 @@
 """The whole preprocessing of a split, on real files."""
 
+import dataclasses
 import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,16 @@ from beam_preprocess import manifest as manifests
 from beam_preprocess.__main__ import main
 from beam_preprocess.annotations import class_map, load_annotations
 from beam_preprocess.check import check_split
+from beam_preprocess.code_version import code_version
 from beam_preprocess.config import PreprocessConfig
 from beam_preprocess.errors import InputError
 from beam_preprocess.geometry import to_original
 from beam_preprocess.images import decode as decode_image
 from beam_preprocess.manifest import Manifest
 from beam_preprocess.options import beam_options
-from beam_preprocess.pipeline import preprocess
+from beam_preprocess.pipeline import _records_digest, preprocess
 from beam_preprocess.records import Record, decode
+from beam_preprocess.shards import ShardJob
 from beam_preprocess.targets import code_table
 from beam_preprocess.tfrecord import read_records
 
@@ -76,6 +80,34 @@ def test_every_image_is_there_once_a_view_with_its_boxes(data_set: Any, tmp_path
         boxes = to_original(record.view, np.concatenate([centre - half, centre + half], axis=1))
         x, y, w, h = np.array([a["bbox"] for a in annotations]).reshape(-1, 4).T
         np.testing.assert_allclose(boxes, np.stack([y, x, y + h, x + w], axis=1), atol=1e-3)
+
+
+def test_a_random_view_holds_the_boxes_that_it_shows(data_set: Any, tmp_path: Path) -> None:
+    """Cut at the window by hand, from the annotation file; what is less than a quarter visible is gone."""
+    manifest = run(data_set, tmp_path / "out")
+    index_of = {c.id: c.index for c in manifest.categories}
+    kept = cut = 0
+    for record in records(tmp_path / "out", manifest):
+        if not record.view_number:
+            continue
+        sy0, sx0, sy1, sx1 = record.view.source
+        expected = []
+        for a in data_set.content["annotations"]:
+            x, y, w, h = a["bbox"]
+            box = max(y, sy0), max(x, sx0), min(y + h, sy1), min(x + w, sx1)
+            sides = max(box[2] - box[0], 0), max(box[3] - box[1], 0)
+            visible = sides[0] * sides[1] / (w * h)
+            if a["image_id"] == record.image_id and (visible >= 0.25 or (a["iscrowd"] and visible > 0)):
+                expected.append((index_of[a["category_id"]], *box))
+                cut += visible < 0.999
+        targets = record.targets
+        cells = np.stack(np.divmod(targets.object_cell, 16), axis=1)
+        centre, half = (cells + targets.object_offset) * 4, targets.object_size * 2
+        boxes = to_original(record.view, np.concatenate([centre - half, centre + half], axis=1))
+        assert targets.object_class.tolist() == [int(e[0]) for e in expected]
+        np.testing.assert_allclose(boxes, np.array([e[1:] for e in expected]).reshape(-1, 4), atol=1e-3)
+        kept += len(expected)
+    assert kept > 20 and cut > 2
 
 
 def test_the_manifest_describes_the_files(data_set: Any, tmp_path: Path) -> None:
@@ -134,6 +166,8 @@ def test_the_same_bytes_on_another_engine_and_another_file_order(data_set: Any, 
     run(data_set, tmp_path / "one")
     run(data_set, tmp_path / "two", pipeline_args=["--runner=BundleBasedDirectRunner"])
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    run(data_set, tmp_path / "threads", num_threads=3)
+    assert contents(tmp_path / "one") == contents(tmp_path / "threads")
     data_set.content["images"].reverse()
     data_set.save()
     run(data_set, tmp_path / "three")
@@ -261,6 +295,24 @@ def test_too_many_rejects_end_the_run_after_the_reject_file(
     assert not (tmp_path / "out" / manifests.NAME).exists()
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_what_is_known_to_be_too_much_ends_the_run_before_an_image_is_opened(
+    data_set: Any, tmp_path: Path, split: str
+) -> None:
+    run(data_set, tmp_path / "out", split=split)
+    (data_set.images / "photo_005.jpg").unlink()
+    (data_set.images / "photo_006.jpg").write_bytes(b"no image")  # which only its opening would show
+    data_set.content["annotations"][0]["category_id"] = 1
+    data_set.save()
+    with pytest.raises(InputError, match=r"1 of 12 .* images .*missing_image 1; listed in .*rejects-\*"):
+        run(data_set, tmp_path / "out", split=split)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["rejects-annotations.jsonl"]
+    unknown, missing = rejects(tmp_path / "out")
+    assert (unknown["reason"], unknown["annotation_id"]) == ("unknown_category", 1)
+    assert (missing["reason"], missing["file_name"]) == ("missing_image", "photo_005.jpg")
+    assert missing["detail"] == f"not in {data_set.images}; 1 box goes with it"
+
+
 def test_bad_boxes_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) -> None:
     for annotation in data_set.content["annotations"]:
         annotation["category_id"] = 1
@@ -278,6 +330,9 @@ def test_bad_boxes_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) ->
         ({"split": "test"}, "use 'train' or 'val'"),
         ({"seed": -1}, "seed -1"),
         ({"num_shards": 0}, "num_shards 0"),
+        ({"num_shards": 100_000}, "num_shards 100000: use 99999 or fewer"),
+        ({"num_threads": 0}, "num_threads 0"),
+        ({"num_threads": 2, "num_workers": 2}, "--num-workers 2 and --num-threads 2: choose one"),
         ({"num_workers": 0}, "num_workers 0"),
         ({"pipeline_args": ["--no-such-flag=1"]}, "unknown arguments: --no-such-flag=1"),
         ({"pipeline_args": ["stray"]}, "unknown arguments: stray"),
@@ -290,8 +345,9 @@ def test_bad_boxes_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) ->
         ),
         (
             {"pipeline_args": ["--runner=BundleBasedDirectRunner"], "num_workers": 2},
-            "local processes are FnApiRunner's, not BundleBasedDirectRunner's",
+            "--num-workers 2: local processes and threads are FnApiRunner's, not BundleBasedDirectRunner's",
         ),
+        ({"pipeline_args": ["--runner=PortableRunner"], "num_threads": 2}, "--num-threads 2: local processes and"),
         ({"pipeline_args": ["--runner=PrismRunner"]}, "refused, because it downloads a binary"),
     ],
 )
@@ -301,14 +357,17 @@ def test_bad_options_are_input_errors(data_set: Any, tmp_path: Path, options: di
 
 
 @pytest.mark.parametrize(
-    ("workers", "expected"),
+    ("workers", "threads", "expected"),
     [
-        (1, ("FnApiRunner", "in_memory", 1)),
-        (3, ("FnApiRunner", "multi_processing", 3)),
+        (1, 1, ("FnApiRunner", "in_memory", 1)),
+        (3, 1, ("FnApiRunner", "multi_processing", 3)),
+        (1, 2, ("FnApiRunner", "multi_threading", 2)),
     ],
 )
-def test_the_default_runner_is_named_and_downloads_nothing(workers: int, expected: tuple[str, str, int]) -> None:
-    options = beam_options([], workers).get_all_options()
+def test_the_default_runner_is_named_and_downloads_nothing(
+    workers: int, threads: int, expected: tuple[str, str, int]
+) -> None:
+    options = beam_options([], workers, threads).get_all_options()
     assert (options["runner"], options["direct_running_mode"], options["direct_num_workers"]) == expected
 
 
@@ -316,6 +375,37 @@ def test_an_output_that_can_not_be_written(data_set: Any, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't be written"):
         run(data_set, tmp_path / "file" / "out")
+
+
+CHANGES: dict[str, Any] = {
+    "image_size": (64, 96),
+    "stride": 8,
+    "train_views": 2,
+    "scale_min": 0.7,
+    "scale_max": 1.2,
+    "crop_border": 0.1,
+    "min_visible": 0.5,
+    "min_box_side": 2.0,
+    "jpeg_quality": 90,
+    "gaussian_iou": 0.6,
+    "heatmap_cutoff": 1e-3,
+    "target_variant": "original",
+    "class_index": "id-minus-1",
+    "max_reject_fraction": 0.5,
+}
+
+
+def test_the_records_digest_holds_every_parameter_and_the_code() -> None:
+    job = ShardJob(
+        images="i", output="o", split="train", config=CONFIG, views=3, seed=0, num_shards=4, code=code_version()
+    )
+    assert set(CHANGES) == {field.name for field in dataclasses.fields(PreprocessConfig)}
+    jobs = [replace(job, config=replace(CONFIG, **{name: value})) for name, value in CHANGES.items()]
+    jobs += [replace(job, **change) for change in ({"split": "val"}, {"seed": 1}, {"num_shards": 5}, {"code": "0"})]
+    digests = {_records_digest("data", changed) for changed in [job, *jobs]} | {_records_digest("other", job)}
+    assert len(digests) == len(jobs) + 2
+    elsewhere = replace(job, images="gs://bucket/i", output="gs://bucket/o")
+    assert _records_digest("data", elsewhere) == _records_digest("data", job)
 
 
 def test_a_folder_of_another_split_is_not_touched(data_set: Any, tmp_path: Path) -> None:

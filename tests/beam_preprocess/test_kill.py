@@ -4,7 +4,10 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from beam_preprocess.inspection import verify
 from beam_preprocess.manifest import Manifest
 from beam_preprocess.pipeline import preprocess
 
+ROOT = Path(__file__).parents[2]
+WORKER = "apache_beam.runners.worker.sdk_worker_main"
 CONFIG = PreprocessConfig(image_size=(64, 64), train_views=4)
 
 
@@ -91,3 +96,59 @@ def test_kills_at_many_random_moments(make_data: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_kills_with_worker_processes(make_data: Any, tmp_path: Path) -> None:
     kill_and_rerun(make_data(120), tmp_path, [0.5, 0.8, 0.95], {"num_workers": 2})
+
+
+def session(leader: int) -> dict[int, str]:
+    """The living processes of a session: pid to command line."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, owner = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            if int(owner) == leader and state != "Z":
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 120
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found, "waited for two minutes"
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["a worker", "the driver"])
+def test_one_process_of_several_is_killed(make_data: Any, tmp_path: Path, victim: str) -> None:
+    """As the kernel does when memory runs out: the others end by themselves, and a rerun makes it good."""
+    data = make_data(120)
+    start(data, tmp_path / "undisturbed", num_shards=6).join()
+    out = tmp_path / "out"
+    driver = start(data, out, num_shards=6, num_workers=2)
+    wait_for(lambda: list(out.glob("*.tfrecord.tmp-*")))
+    workers = [pid for pid, command in session(driver.pid).items() if command.split()[1:3] == ["-m", WORKER]]
+    assert len(workers) == 2
+    os.kill(workers[0] if victim == "a worker" else driver.pid, signal.SIGKILL)
+    driver.join(120)
+    assert driver.exitcode == (1 if victim == "a worker" else -signal.SIGKILL)
+    wait_for(lambda: not session(driver.pid))
+    assert not (out / manifests.NAME).exists()
+    start(data, out, num_shards=6).join()
+    assert contents(out) == contents(tmp_path / "undisturbed")
+    assert len(list(out.iterdir())) == len(contents(out)), "orphans are left"
+
+
+@pytest.mark.parametrize("flags", [[], ["--num-threads", "2"]])
+def test_an_interrupt_ends_the_command_with_one_line(make_data: Any, tmp_path: Path, flags: list[str]) -> None:
+    data = make_data(64)
+    arguments = ["--images", str(data.images), "--annotations", str(data.annotations), "--split", "train"]
+    arguments += ["--output", str(tmp_path / "out"), "--image-size", "384", "--num-shards", "2", *flags]
+    command = [sys.executable, "-m", "beam_preprocess", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    wait_for(lambda: list(tmp_path.glob("out/*.tfrecord.tmp-*")) or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (1, "interrupted; the same command again does it all\n")
+    assert not (tmp_path / "out" / manifests.NAME).exists()
