@@ -147,6 +147,10 @@ def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
         raise ImageProblem(
             Reason.UNSUPPORTED_FORMAT, f"{image.format}; the exported model reads {', '.join(FORMATS)}: convert it"
         )
+    if image.format == "BMP" and not _plain_bmp(image):
+        raise ImageProblem(
+            Reason.UNSUPPORTED_FORMAT, "BMP with a palette, 16 bits or compressed; the exported model can't: convert it"
+        )
     stored = image.height, image.width
     if stored == declared and size_problem(stored, declared) is None:
         return
@@ -157,6 +161,13 @@ def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
     problem = size_problem(stored, declared, orientation)
     if problem:
         raise ImageProblem(*problem)
+
+
+def _plain_bmp(image: Image.Image) -> bool:
+    """Whether TensorFlow reads it alike: it takes the indices of a palette for gray, and refuses other kinds."""
+    ((codec, _, _, arguments),) = getattr(image, "tile", ())
+    layout = arguments[0] if isinstance(arguments, tuple) else arguments
+    return codec == "raw" and layout in ("BGR", "BGRX", "BGRA", "L")
 
 
 def _decode_pillow(image: Image.Image) -> Decoded:

@@ -105,6 +105,8 @@ ROTATED[0x0112] = 6
         (encoded("RGB", "BMP")[:-200], SIZE, Reason.TRUNCATED_IMAGE),
         (encoded("RGB", "WEBP"), SIZE, Reason.UNSUPPORTED_FORMAT),
         (encoded("RGB", "TIFF"), SIZE, Reason.UNSUPPORTED_FORMAT),
+        (encoded("P", "BMP"), SIZE, Reason.UNSUPPORTED_FORMAT),
+        (encoded("1", "BMP"), SIZE, Reason.UNSUPPORTED_FORMAT),
         (JPEG, (HEIGHT, WIDTH + 1), Reason.SIZE_DIFFERS),
         (encoded("RGB", "PNG"), (WIDTH, HEIGHT), Reason.SIZE_DIFFERS),
         (encoded(exif=ROTATED), (WIDTH, HEIGHT), Reason.SIZE_MATCHES_ONLY_AFTER_EXIF),
@@ -174,10 +176,14 @@ def test_pixels_are_those_of_the_exported_model() -> None:
     """Decoding bit for bit; resizing within the rounding of 8 bits (cv2's linear weights have 11 bits)."""
     import tensorflow as tf
 
-    for data in (JPEG, encoded("L"), encoded(quality=60, subsampling=0)):
+    for data in (JPEG, encoded("L"), encoded("CMYK"), encoded(quality=60, subsampling=0), encoded(progressive=True)):
         ours = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE").numpy()
         np.testing.assert_array_equal(decode(data, SIZE).pixels, ours)
-    for data in (encoded("RGBA", "PNG"), encoded("P", "PNG"), sixteen_bit(picture()), encoded("P", "GIF")):
+    others = [encoded(mode, "PNG") for mode in ("RGBA", "P", "LA", "L", "1")]
+    others += [encoded(mode, "BMP") for mode in ("RGB", "RGBA", "L")]
+    others += [sixteen_bit(picture()), sixteen_bit(picture()[..., 0]), encoded("P", "GIF")]
+    others.append(encoded("RGB", "PNG", save_all=True, append_images=[Image.fromarray(picture(1))]))
+    for data in others:
         ours = tf.io.decode_image(data, 3, expand_animations=False).numpy()
         np.testing.assert_array_equal(decode(data, SIZE).pixels, ours)
     for input_size in ((32, 32), (96, 96), (128, 64)):
