@@ -10,7 +10,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -165,7 +165,8 @@ def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
 
 def _plain_bmp(image: Image.Image) -> bool:
     """Whether TensorFlow reads it alike: it takes the indices of a palette for gray, and refuses other kinds."""
-    ((codec, _, _, arguments),) = getattr(image, "tile", ())
+    tiles: list[Any] = getattr(image, "tile", [])
+    codec, _, _, arguments = tiles[0]
     layout = arguments[0] if isinstance(arguments, tuple) else arguments
     return codec == "raw" and layout in ("BGR", "BGRX", "BGRA", "L")
 

@@ -1,10 +1,11 @@
 """Preprocessing against the bare loop decode + resize + encode on the same images, its scaling, bytes and memory.
 
-    python benchmarks/preprocess.py                             speed, 2 workers, bytes, COCO arithmetic
+    python benchmarks/preprocess.py                             speed, 2 threads and 2 processes, bytes, COCO arithmetic
     python benchmarks/preprocess.py --image-folder photos       on JPEGs of your own instead of generated ones
     python benchmarks/preprocess.py --memory 1000 10000 50000   peak memory by number of images (64 x 64 pixels)
 
-Both sides take turns in one process. On a machine with other work the ratio by CPU seconds is the steadier one.
+All sides take turns in one process. On a machine with other work the ratio by CPU seconds is the steadier one; what
+two threads or processes gain by the clock needs a machine that has both cores to give.
 The bare loop is simplejpeg (accurate DCT) and OpenCV, the fastest pair measured; it renders the same views.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import contextlib
 import io
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -97,6 +99,12 @@ def bare_loop(images: Path, annotations: Path, config: PreprocessConfig) -> tupl
     return time.perf_counter() - start, time.process_time() - cpu
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those that it started and that ended."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
 def speed(flags: argparse.Namespace, folder: Path) -> None:
     """Both sides in turn; the library's is its whole run, plans, validation, digests and manifest included."""
     from beam_preprocess.pipeline import preprocess
@@ -115,8 +123,8 @@ def speed(flags: argparse.Namespace, folder: Path) -> None:
         annotations, count = make_data(folder, flags.images, (480, 640), min(flags.images, 100)), flags.images
         images = folder / "images"
 
-    def library(workers: int, output: Path) -> tuple[float, float]:
-        start, cpu = time.perf_counter(), time.process_time()
+    def library(output: Path, **parallel: int) -> tuple[float, float]:
+        start, cpu = time.perf_counter(), cpu_seconds()
         with contextlib.redirect_stdout(io.StringIO()):
             preprocess(
                 images=str(images),
@@ -124,27 +132,32 @@ def speed(flags: argparse.Namespace, folder: Path) -> None:
                 split="train",
                 output=str(output),
                 config=config,
-                num_workers=workers,
                 force=True,
+                **parallel,
             )
-        return time.perf_counter() - start, time.process_time() - cpu
+        return time.perf_counter() - start, cpu_seconds() - cpu
 
     output = folder / "out"
     bare_loop(images, annotations, config)  # warm-up: page cache, code
-    ours, bare = [], []
+    sides: dict[str, list[tuple[float, float]]] = {"bare": [], "one": [], "threads": [], "processes": []}
     for repeat in range(flags.repeats):
         print(f"repeat {repeat + 1} of {flags.repeats}", file=sys.stderr, flush=True)
-        bare.append(bare_loop(images, annotations, config))
-        ours.append(library(1, output))
-    two, _ = library(2, output)
-    one, loop = (statistics.median(wall for wall, _ in side) for side in (ours, bare))
-    one_cpu, loop_cpu = (statistics.median(cpu for _, cpu in side) for side in (ours, bare))
+        sides["bare"].append(bare_loop(images, annotations, config))
+        sides["one"].append(library(output))
+        sides["threads"].append(library(output, num_threads=2))
+        sides["processes"].append(library(output, num_workers=2))
+    wall, cpu = ({name: statistics.median(run[i] for run in runs) for name, runs in sides.items()} for i in (0, 1))
+    loop, one, one_cpu = wall["bare"], wall["one"], cpu["one"]
     views = flags.views
     print(f"{count} images x {views} views of 512 x 512, median of {flags.repeats} runs")
     print(f"bare loop, 1 core      {count / loop:8.1f} images/s  {count * views / loop:8.1f} views/s")
     print(f"whole run, 1 worker    {count / one:8.1f} images/s  {count * views / one:8.1f} views/s")
-    print(f"ratio                  {loop / one:8.2f} by the clock, {loop_cpu / one_cpu:.2f} by CPU seconds")
-    print(f"whole run, 2 workers   {count / two:8.1f} images/s; {one / two:.2f} x of 1, their start-up included")
+    print(f"ratio                  {loop / one:8.2f} by the clock, {cpu['bare'] / one_cpu:.2f} by CPU seconds")
+    for name in ("threads", "processes"):
+        print(
+            f"whole run, {f'2 {name}':<11} {count / wall[name]:8.1f} images/s, {one / wall[name]:.2f} x of 1; "
+            f"{cpu[name] / one_cpu:.2f} x its CPU seconds, start-up included"
+        )
 
     codes = len(code_table(config.map_size, config.heatmap_cutoff).values)
     total = jpeg = 0
