@@ -1,12 +1,13 @@
 """Command line: `python -m beam_preprocess …`, and its verbs `check` and `inspect`."""
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 
 from beam_preprocess import check_cli, inspection
 from beam_preprocess.errors import InputError
-from beam_preprocess.flags import RULE, add_config_flags, config_of, parser
+from beam_preprocess.flags import RULE, add_config_flags, check_preview, config_of, parser
 
 _EPILOG = """\
 examples:
@@ -81,8 +82,7 @@ def _preprocess(arguments: Sequence[str]) -> None:
     )
     flags, beam_flags = command.parse_known_args(arguments)
     config = config_of(flags)
-    if flags.preview is not None and flags.preview < 1:
-        raise InputError(f"--preview {flags.preview}: use 1 or more images")
+    check_preview(flags.preview)
 
     from beam_preprocess.pipeline import preprocess  # Beam takes seconds to import: not for --help
 
@@ -106,7 +106,11 @@ def _preprocess(arguments: Sequence[str]) -> None:
 
 
 def _shards(text: str) -> int | None:
-    return None if text == "auto" else int(text)
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: use a whole number or auto")
+    return int(text)
 
 
 if __name__ == "__main__":

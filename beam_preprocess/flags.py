@@ -17,6 +17,20 @@ exit codes: 0 done, 2 bad input or usage, 1 anything else
 """
 
 
+MOST_PREVIEWED = 200
+"""Images of a contact sheet: a JPEG has at most 65,535 rows."""
+
+
+def check_preview(images: int | None) -> None:
+    """Refuses a contact sheet that can't be drawn, before any work.
+
+    Raises:
+      InputError: no images, or too many.
+    """
+    if images is not None and not 1 <= images <= MOST_PREVIEWED:
+        raise InputError(f"--preview {images}: use 1 to {MOST_PREVIEWED} images")
+
+
 def parser(program: str, description: str, epilog: str) -> argparse.ArgumentParser:
     """A parser that keeps the epilog's lines."""
     return argparse.ArgumentParser(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from beam_preprocess import manifest as manifests
 from beam_preprocess.errors import InputError
-from beam_preprocess.flags import parser
+from beam_preprocess.flags import check_preview, parser
 from beam_preprocess.manifest import Manifest
 from beam_preprocess.progress import Progress
 from beam_preprocess.storage import file_system, refusals, refused
@@ -36,11 +36,10 @@ def run(arguments: Sequence[str]) -> int:
     command.add_argument("--json", action="store_true", help="print the manifest as it is")
     flags = command.parse_args(arguments)
     flags.folder = flags.folder.removesuffix(f"/{manifests.NAME}")
+    check_preview(flags.preview)
     manifest = read_manifest(flags.folder)
     print(manifest.to_json() if flags.json else describe(manifest, None if flags.all else MOST_CLASSES))
     if flags.preview is not None:
-        if flags.preview < 1:
-            raise InputError(f"--preview {flags.preview}: use 1 or more images")
         from beam_preprocess.preview import write_preview
 
         print(f"preview: {write_preview(flags.folder, manifest, flags.preview)}")

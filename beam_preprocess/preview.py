@@ -17,6 +17,8 @@ from beam_preprocess.tfrecord import read_records
 NAME = "preview.jpg"
 TILE = 256
 """Longer side of a drawn view in pixels."""
+MOST_VIEWS = 64
+"""Columns, from view 0 on: a JPEG has at most 65,535."""
 GAP = 4
 _CAPTION = 18
 
@@ -34,7 +36,7 @@ def write_preview(folder: str, manifest: Manifest, images: int) -> str:
     """
     names = {category.index: category.name for category in manifest.categories}
     rows = [
-        np.hstack([_tile(record, manifest, names) for record in views])
+        np.hstack([_tile(record, manifest, names) for record in views[:MOST_VIEWS]])
         for views in itertools.islice(_images(folder, manifest), images)
     ]
     sheet = np.vstack(rows) if rows else np.zeros((TILE, TILE, 3), np.uint8)

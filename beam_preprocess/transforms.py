@@ -218,7 +218,9 @@ def atomic_file(path: str) -> Iterator[BinaryIO]:
         yield stream
         stream.close()
     except BaseException:
-        stream.close()
-        FileSystems.delete([temporary])
+        try:
+            stream.close()  # fails too where the disk is full
+        finally:
+            FileSystems.delete([temporary])
         raise
     FileSystems.rename([temporary], [path])

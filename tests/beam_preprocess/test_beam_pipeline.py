@@ -458,6 +458,9 @@ def test_the_command_line(data_set: Any, tmp_path: Path) -> None:
         ("--images x --annotations x --split val --output OUT --stride 7", "preprocess.image_size"),
         ("--images x --annotations x --split val --output OUT --config no.yaml", "--config no.yaml"),
         ("--images x", "required"),
+        ("--images x --annotations x --split val --output OUT --num-shards few", "'few': use a whole number or auto"),
+        ("--images x --annotations x --split val --output OUT --preview 0", "--preview 0: use 1 to 200 images"),
+        ("chek --images x", "chek: no such verb; use check or inspect"),
         ("check --train-images x", "give --images, --annotations and --split"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -132,6 +133,18 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
             raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_can_not_even_be_closed_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_file(str(tmp_path / "file")) as file:
+            file.write(b"half")
+            os.close(file.fileno())  # what is in the buffer can't be written any more, as on a full disk
+            raise RuntimeError("disk full")
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
         fail()
     assert list(tmp_path.iterdir()) == []
 

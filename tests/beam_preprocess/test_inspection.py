@@ -10,6 +10,7 @@ from PIL import Image
 
 from beam_preprocess.__main__ import main
 from beam_preprocess.config import PreprocessConfig
+from beam_preprocess.flags import MOST_PREVIEWED
 from beam_preprocess.inspection import describe
 from beam_preprocess.manifest import Manifest
 from beam_preprocess.pipeline import preprocess
@@ -74,8 +75,18 @@ def test_the_contact_sheet_shows_every_view(written: tuple[str, Manifest], capsy
     tile = round(256 * 64 / 96)
     assert sheet.shape == (4 * (tile + 18 + 4), 3 * (256 + 4), 3)
     assert main(["inspect", folder, "--preview", "0"]) == 2
+    assert main(["inspect", folder, "--preview", "201"]) == 2
+    assert "--preview 201: use 1 to 200 images" in capsys.readouterr().err
     assert main(["inspect", folder, "--preview", "99"]) == 0  # as many as there are
     assert Image.open(Path(folder) / "preview.jpg").height == 12 * (tile + 18 + 4)
+
+
+def test_the_largest_contact_sheet_fits_a_jpeg(make_data: Any, tmp_path: Path) -> None:
+    data, out = make_data(MOST_PREVIEWED), str(tmp_path / "out")
+    config = PreprocessConfig(image_size=(32, 32), train_views=1)
+    preprocess(images=str(data.images), annotations=str(data.annotations), split="val", output=out, config=config)
+    assert main(["inspect", out, "--preview", str(MOST_PREVIEWED)]) == 0
+    assert Image.open(Path(out) / "preview.jpg").height == MOST_PREVIEWED * (256 + 18 + 4)
 
 
 def test_the_contact_sheet_shows_box_and_heatmap(data_set: Any, tmp_path: Path) -> None:
