@@ -223,7 +223,7 @@ def table(planned: list[Step], prices: Prices) -> str:
     lines.append(
         f"cost ceiling {ceiling(planned, prices):,.2f} {prices.currency}: every attempt of every step running into its "
         f"time limit, at {prices.region} prices of {prices.date} ({prices.source}; --prices takes others), without "
-        "storage, disks and network"
+        "storage, disks, network and the service's fee of a run"
     )
     return "\n".join(lines)
 
