@@ -206,6 +206,8 @@ class _Looker:
                     check_header(file, (height, width))
         except ImageProblem as problem:
             return [self._dropped(i, problem.reason, problem.detail)]
+        except FileNotFoundError:
+            return [self._dropped(i, Reason.MISSING_IMAGE, "gone since the folder was listed")]
         except PermissionError as error:
             return [self._dropped(i, Reason.UNREADABLE_IMAGE, str(error.strerror))]
         return []

@@ -107,8 +107,8 @@ class OutputFolder:
         self._write_whole(FILE_REJECTS, "".join(lines))
 
     def write_plans(self, records_digest: str, shards: Iterable[Sequence[str]]) -> "Plans":
-        """Writes one plan file for each shard's lines."""
-        return Plans(f"{self.uri.rstrip('/')}/{_PLAN_PREFIX}{records_digest[:16]}", shards)
+        """Writes one plan file for each shard's lines, into a folder of this run alone."""
+        return Plans(f"{self.uri.rstrip('/')}/{_PLAN_PREFIX}{records_digest[:16]}-{uuid.uuid4().hex[:8]}", shards)
 
     def write_manifest(self, manifest: Manifest) -> None:
         """The ready marker: appears whole or not at all."""

@@ -140,6 +140,21 @@ def test_one_process_of_several_is_killed(make_data: Any, tmp_path: Path, victim
     assert len(list(out.iterdir())) == len(contents(out)), "orphans are left"
 
 
+@pytest.mark.slow
+def test_a_second_run_in_the_same_folder_ends_the_first_and_is_whole(make_data: Any, tmp_path: Path) -> None:
+    data, out = make_data(120), tmp_path / "out"
+    first = start(data, out, num_shards=6)
+    wait_for(lambda: list(out.glob("*.tfrecord.tmp-*")))
+    os.kill(first.pid, signal.SIGSTOP)
+    second = start(data, out, num_shards=6)
+    second.join()
+    os.kill(first.pid, signal.SIGCONT)
+    first.join()
+    assert (first.exitcode, second.exitcode) == (1, 0)
+    manifest = Manifest.from_json((out / manifests.NAME).read_text(), str(out))
+    assert verify(str(out), manifest) == []
+
+
 @pytest.mark.parametrize("flags", [[], ["--num-threads", "2"]])
 def test_an_interrupt_ends_the_command_with_one_line(make_data: Any, tmp_path: Path, flags: list[str]) -> None:
     data = make_data(64)
