@@ -149,6 +149,8 @@ class VertexRuns:
             ),
             permission="aiplatform.pipelineJobs.cancel",
             place=self.place,
+            # The service refuses to cancel what has ended: an attempt that seemed lost may have done it.
+            after_doubt=lambda: self.get(run_id).state in ("CANCELLING", "CANCELLED") or None,
         )
 
     def logs(self, run_id: str, *, task: str, limit: int) -> Iterator[str]:

@@ -117,10 +117,14 @@ class VertexSchedules(Schedules):
 
     def _switch(self, view: ScheduleView, *, on: bool) -> None:
         switch = self._client.resume_schedule if on else self._client.pause_schedule
-        self._call(
+        wanted = "ACTIVE" if on else "PAUSED"
+        call(
             f"{'resume' if on else 'pause'} the schedule {view.name}",
             lambda: switch(name=self._name(view), retry=None, timeout=vertex_client.CALL_SECONDS),
-            "aiplatform.schedules.update",
+            permission="aiplatform.schedules.update",
+            place=self.place,
+            # The service refuses to pause what is paused: an attempt that seemed lost may have done it.
+            after_doubt=lambda: self._read(view.schedule_id).state == wanted or None,
         )
 
     def _delete(self, view: ScheduleView) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from invocations import ENDPOINT_WHAT, WHAT, WHERE, Run
+from invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run, task
 from kfp_server import KubeflowServer
 from loopback import Fault
 from vertex_server import VertexServer
@@ -169,6 +169,39 @@ def test_what_vertex_ai_wants_is_named(fault: Fault, says: list[str], vertex: Ve
     assert code == 1
     for part in says:
         assert part in err
+
+
+SCHEDULE = ["schedule", "update", "weekly", "--cron", "0 4 * * 1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "path", "permission", "role"),
+    [
+        (["list"], "GET", "pipelineJobs", "aiplatform.pipelineJobs.list", "roles/aiplatform.user"),
+        (["status", "JOB"], "GET", "pipelineJobs/", "aiplatform.pipelineJobs.get", "roles/aiplatform.user"),
+        (["cancel", "JOB"], "POST", ":cancel", "aiplatform.pipelineJobs.cancel", "roles/aiplatform.user"),
+        (["logs", "JOB"], "GET", "pipelineJobs/", "aiplatform.pipelineJobs.get", "roles/aiplatform.user"),
+        (["logs", "JOB"], "POST", "entries:list", "logging.logEntries.list", "roles/logging.viewer"),
+        (["schedule", "list"], "GET", "schedules", "aiplatform.schedules.list", "roles/aiplatform.user"),
+        (["schedule", "pause", "weekly"], "POST", ":pause", "aiplatform.schedules.update", "roles/aiplatform.user"),
+        (SCHEDULE, "PATCH", "schedules/", "aiplatform.schedules.update", "roles/aiplatform.user"),
+        (["schedule", "delete", "weekly"], "DELETE", "", "aiplatform.schedules.delete", "roles/aiplatform.user"),
+    ],
+    ids=lambda value: "",
+)
+def test_a_verb_that_is_denied_says_what_it_lacks(
+    words: list[str], method: str, path: str, permission: str, role: str, vertex: VertexServer, run: Run
+) -> None:
+    run("submit", *WHERE, *WHAT)
+    run(*CREATE, *WHERE, *WHAT)
+    (job,) = vertex.jobs
+    started = {"executorDetail": {"containerDetail": {"mainJob": "projects/1/locations/us-central1/customJobs/7"}}}
+    vertex.timeline = [{"jobDetail": {"taskDetails": [task("data-check", "RUNNING", **started)]}}]
+    vertex.next_fault(method, path, Fault(status=403, message="no"))
+    code, _, err = run(*[job.rpartition("/")[2] if word == "JOB" else word for word in words], *PLACE)
+    assert code == 1
+    assert err.count("\n") == 1
+    assert f"permission {permission} is missing; grant {role}" in err
 
 
 def test_no_server_at_all(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,14 @@ def test_cancel(vertex: VertexServer, run: Run) -> None:
     assert "not found" in err
 
 
+def test_a_cancellation_whose_answer_is_lost_is_no_failure(vertex: VertexServer, run: Run) -> None:
+    """The service would refuse to do it again."""
+    job = submitted(vertex, run)
+    vertex.next_fault("POST", ":cancel", Fault(cut="after"))
+    assert run("cancel", job, *PLACE)[0] == 0
+    assert len(vertex.sent("POST", ":cancel")) == 1
+
+
 def test_logs(vertex: VertexServer, run: Run) -> None:
     job = submitted(vertex, run)
     vertex.timeline = [FAILED]

@@ -51,6 +51,14 @@ def test_one_that_fails_leaves_the_old_one_at_work(service: Service, run: Run) -
     assert service.at_work() == list(service.kept) == [old]
 
 
+def test_a_pause_whose_answer_is_lost_is_no_failure(service: Service, run: Run) -> None:
+    run(*service.create)
+    (old,) = service.kept
+    service.server.next_fault("POST", old.rpartition("/")[2], Fault(cut="after"))
+    assert run(*service.create, "--seed", "5")[0] == 0
+    assert service.at_work() == list(service.kept) != [old]
+
+
 def test_ctrl_c_leaves_the_old_one_at_work(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*service.create)
     (old,) = service.kept
@@ -173,7 +181,7 @@ def test_a_name_is_only_itself(vertex: VertexServer, run: Run) -> None:
     def create(name: str) -> list[str]:
         return ["schedule", "create", "--name", name, "--cron", "0 3 * * 1", *WHERE, *WHAT]
 
-    for name in ('the "weekly" one', "w*", "weekly"):
+    for name in ('the "weekly" one', "weekly", "w*"):
         assert "created" in run(*create(name))[1]
     assert "unchanged" in run(*create('the "weekly" one'))[1]
     assert len(vertex.schedules) == 3

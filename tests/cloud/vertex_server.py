@@ -87,7 +87,7 @@ class VertexServer(LoopbackServer):
         message(v1.CancelPipelineJobRequest, request.body or {})
         job = self._existing(self.jobs, "pipelineJobs", name)
         if job["state"] in ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED"):
-            raise Rejected(412, f"PipelineJob {name} is already in a final state")
+            raise Rejected(400, f"PipelineJob {name} is already in a final state")
         job["state"] = "PIPELINE_STATE_CANCELLED"
         return {}
 
@@ -137,13 +137,19 @@ class VertexServer(LoopbackServer):
 
     def _schedules_pause(self, name: str, request: Request) -> Json:
         message(v1.PauseScheduleRequest, request.body or {})
-        self._existing(self.schedules, "schedules", name)["state"] = "PAUSED"
+        self._change(name, "ACTIVE", "PAUSED")
         return {}
 
     def _schedules_resume(self, name: str, request: Request) -> Json:
         message(v1.ResumeScheduleRequest, request.body or {})
-        self._existing(self.schedules, "schedules", name)["state"] = "ACTIVE"
+        self._change(name, "PAUSED", "ACTIVE")
         return {}
+
+    def _change(self, name: str, before: str, after: str) -> None:
+        schedule = self._existing(self.schedules, "schedules", name)
+        if schedule["state"] != before:
+            raise Rejected(400, f"Schedule {name} is {schedule['state']}")
+        schedule["state"] = after
 
     def _schedules_delete(self, name: str, _request: Request) -> Json:
         schedule = self._existing(self.schedules, "schedules", name)
