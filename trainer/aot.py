@@ -1,7 +1,7 @@
 """The training step compiled for hardware that isn't here.
 
     python -m trainer.aot compile --config_file coco-centernet-hourglass-tpu --topology v5e:2x2 --batch 8 16 32
-    python -m trainer.aot compile --config_file mine.yaml --records runs/mine/train-records --topology v3:2x2 --batch 16
+    python -m trainer.aot compile --config_file mine.yaml --records runs/mine/train-records --topology v3:2x2 --search
     python -m trainer.aot carry --config_file coco-centernet-hourglass-gpu --precision float16 --batch 8 16 32
 
 compile: does the real step (augmentation, network, losses, gradients, clipping, optimizer) compile for this TPU, how
@@ -72,7 +72,14 @@ class CompileError(RuntimeError):
 
 
 def compile_step(
-    step: Step, *, topologies: list[str], batches: list[int], output: str, environment: str, python: str
+    step: Step,
+    *,
+    topologies: list[str],
+    batches: list[int],
+    output: str,
+    environment: str,
+    python: str,
+    search: bool = False,
 ) -> dict[str, Any]:
     """Exports the step for each batch and compiles it for each topology.
 
@@ -83,6 +90,7 @@ def compile_step(
       output: folder for the steps and `report.json`.
       environment: folder of the JAX environment.
       python: version or path of the interpreter to make it with.
+      search: go on with twice the largest batch, and twice that, while it fits a topology.
 
     Returns:
       The content of `report.json`: `results` has a row for each topology and batch, see `aot_xla.compile_for`.
@@ -93,33 +101,48 @@ def compile_step(
     """
     _check(batches)
     interpreter = aot_environment.ensure(environment, python=python)
-    rows = []
-    for batch in batches:
+    rows: list[dict[str, Any]] = []
+    waiting = sorted(batches)
+    while waiting:
+        batch = waiting.pop(0)
         folder, description = _exported(step, batch, Path(output), interpreter)
-        for topology in topologies:
-            result = folder / f"{topology.replace(':', '-')}.json"
-            key = [description["digest"], aot_environment.LOCK.read_text()]
-            found = _read(result)
-            if found is None or found.get("key") != key:
-                _jax(
-                    interpreter,
-                    ["compile", str(folder), "--topology", topology, "--result", str(result)],
-                    f"compiling {batch} images a core for {topology}",
-                )
-                found = {**json.loads(result.read_text()), "key": key}
-                write_text(str(result), json.dumps(found, indent=1) + "\n")
-            row = {"batch_per_core": batch, "global_batch": batch * found["cores"], **found}
-            row.pop("key")
-            rows.append(row)
-            print(f"progress: {sentence(row)}", flush=True)
+        # What a smaller batch didn't fit is not asked again.
+        full = {row["topology"] for row in rows if not row["fits"]}
+        found = [
+            _compiled(folder, description["digest"], topology, batch, interpreter)
+            for topology in topologies
+            if topology not in full
+        ]
+        rows += found
+        if search and not waiting and any(row["fits"] for row in found):
+            waiting.append(2 * batch)
     report = {
         "precision": description["precision"],
         "parameters": description["parameters"],
         "image_size": description["image_size"],
+        "configured_batch": description["configured_batch"],
         "results": rows,
     }
     write_text(str(Path(output) / REPORT), json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _compiled(folder: Path, digest: str, topology: str, batch: int, interpreter: str) -> dict[str, Any]:
+    """The row of one topology and batch; compiled now, or before by the same code and versions."""
+    result, key = folder / f"{topology.replace(':', '-')}.json", [digest, aot_environment.LOCK.read_text()]
+    found = _read(result)
+    if found is None or found.get("key") != key:
+        _jax(
+            interpreter,
+            ["compile", str(folder), "--topology", topology, "--result", str(result)],
+            f"compiling {batch} images a core for {topology}",
+        )
+        found = {**json.loads(result.read_text()), "key": key}
+        write_text(str(result), json.dumps(found, indent=1) + "\n")
+    row = {"batch_per_core": batch, "global_batch": batch * found["cores"], **found}
+    row.pop("key")
+    print(f"progress: {sentence(row)}", flush=True)
+    return row
 
 
 def carry(step: Step, *, batches: list[int], output: str, environment: str, python: str) -> list[Path]:
@@ -258,6 +281,9 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--python", default=aot_environment.PYTHON, help="version or path, to make it with")
         if verb == "compile":
             command.add_argument("--topology", nargs="+", default=["v5e:2x2"], help="v2, v3, v4, v5e, v5p, v6e: …")
+            command.add_argument(
+                "--search", action="store_true", help="then try twice the largest batch, and so on while it fits"
+            )
     flags = parser.parse_args(argv)
     try:
         names = ("params_override", "precision", "records", "num_classes", "max_cells", "max_objects")
@@ -267,7 +293,7 @@ def main(argv: list[str] | None = None) -> int:
             for folder in carry(step, batches=flags.batch, **where):
                 print(f"result: {folder}: there, run `python {RUNNER} time .`")
             return 0
-        report = compile_step(step, topologies=flags.topology, batches=flags.batch, **where)
+        report = compile_step(step, topologies=flags.topology, batches=flags.batch, search=flags.search, **where)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -28,17 +28,30 @@ def sentence(row: dict[str, Any]) -> str:
 
 
 def conclusions(report: dict[str, Any]) -> list[str]:
-    """One line a topology: the largest of the batches that fits."""
+    """One line a topology: the largest of the batches that fits, and whether the configuration's own does."""
     lines = []
     for topology in dict.fromkeys(row["topology"] for row in report["results"]):
         rows = [row for row in report["results"] if row["topology"] == topology]
         fitting = [row for row in rows if row["fits"]]
+        too_large = min((row["batch_per_core"] for row in rows if not row["fits"]), default=None)
         if not fitting:
-            lines.append(f"result: {topology}: none of the batches fits")
-            continue
-        most = max(fitting, key=lambda row: int(row["batch_per_core"]))
-        lines.append(
-            f"result: {topology}: of the batches tried, {most['batch_per_core']} images a core fit: "
-            f"a global batch of {most['global_batch']} on its {most['cores']} cores"
-        )
+            found = "none fits"
+        else:
+            most = max(fitting, key=lambda row: int(row["batch_per_core"]))
+            found = f"{most['batch_per_core']} images a core fit" + (f" and {too_large} do not" if too_large else "")
+            found += f": a global batch of {most['global_batch']} on its {most['cores']} cores"
+        lines.append(f"result: {topology}: of the batches tried, {found}; {_own(report['configured_batch'], rows)}")
     return lines
+
+
+def _own(batch: int, rows: list[dict[str, Any]]) -> str:
+    """What the rows of one topology say of the configuration's global batch."""
+    cores = rows[0]["cores"]
+    if batch % cores:
+        return f"the configuration's {batch} is no multiple of its {cores} cores"
+    share = batch // cores
+    if any(row["fits"] and row["batch_per_core"] >= share for row in rows):
+        return f"the configuration's {batch}, {share} a core, fits"
+    if any(not row["fits"] and row["batch_per_core"] <= share for row in rows):
+        return f"the configuration's {batch}, {share} a core, does not fit"
+    return f"the configuration's {batch} was not tried: --batch {share}"

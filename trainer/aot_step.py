@@ -6,7 +6,7 @@
     values.npz   the variables' values, where asked for
 
 TensorFlow lowers it for the CPU: the step has no random operation with a state and no custom call, so the module is the
-same for every device (docs/tpu.md says what was compared).
+same for every device (docs/training.md#tpu says what was compared).
 """
 
 import dataclasses
@@ -133,6 +133,7 @@ def export_step(
     written = {
         "digest": digest,
         "batch": batch,
+        "configured_batch": experiment.task.train_data.global_batch_size,
         "image_size": list(experiment.task.model.input_size[:2]),
         "precision": experiment.runtime.mixed_precision_dtype or "float32",
         "parameters": sum(v.shape.num_elements() for v in model.trainable_variables),

@@ -1,6 +1,7 @@
 """Which devices train, in which precision: the `runtime:` section; and who of several workers writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,11 @@ from official.core import config_definitions as cfg
 from official.modeling import performance
 
 from beam_preprocess.errors import InputError
+
+
+class WorkerLost(RuntimeError):
+    """Another worker of the job ended; the checkpoints are whole, and the whole job has to be started again."""
+
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 
@@ -57,6 +63,24 @@ def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
             "and write all checkpoints. Use a slice of one host (v3-8; v5e up to 2x4)"
         )
     return strategy
+
+
+@contextmanager
+def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Says in one line when another worker is gone: what TensorFlow says of it fills pages.
+
+    Raises:
+      WorkerLost: that line.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if workers(strategy) == 1:
+            raise
+        raise WorkerLost(
+            f"another worker is gone ({' '.join(str(error.message).split())[:160]}); start all workers again, then the "
+            "training goes on from the newest checkpoint"
+        ) from error
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

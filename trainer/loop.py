@@ -3,8 +3,8 @@
 import json
 import math
 import os
-import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orbit
@@ -14,14 +14,12 @@ from official.core import config_definitions as cfg
 from official.modeling import optimization
 
 from beam_preprocess.manifest import Manifest
-from trainer import checkpoints, distribution
+from trainer import checkpoints, distribution, progress_line
 from trainer.preemption import Interrupted, Preemption
 
 HISTORY = "history.jsonl"
 IMAGES = "images"
 """Of an evaluation: how many were scored."""
-LOG_SECONDS = 5.0
-BAR_WIDTH = 20
 
 
 class NonFiniteLoss(RuntimeError):
@@ -37,8 +35,12 @@ class Trainer(base_trainer.Trainer):
 
     data_wait: tf.Variable | None = None
     """float64 scalar on the host: seconds that the steps so far waited for their input; None doesn't measure."""
+    loop_started = 0.0
+    """time.monotonic() at the start of the newest loop of steps."""
     preemption: Preemption | None = None
     """Asked on the way, in training and evaluation; None: nothing interrupts them."""
+    on_the_way: Callable[[dict[str, tf.Tensor]], None] | None = None
+    """Called every few seconds within a loop, with what `train` would return."""
 
     _train_loop_fn: Any
     _train_iter: Any
@@ -49,19 +51,31 @@ class Trainer(base_trainer.Trainer):
         Raises:
           Interrupted: with the output of the steps that were made.
         """
-        stop = self.preemption or Preemption()
+        stop, self.loop_started = self.preemption or Preemption(), time.monotonic()
         self.train_loop_begin()
         if self._train_loop_fn is None:
             self._train_loop_fn = self.create_train_loop_fn()
         if self._train_iter is None:
             self._train_iter = iter(self.train_dataset)
+        until = int(self.global_step.numpy()) + int(num_steps)
         for steps in stop.pieces(int(num_steps)):
             self._train_loop_fn(self._train_iter, tf.constant(steps, tf.int32))
-            self.global_step.numpy()  # waits for the device, which may be steps behind
+            step = int(self.global_step.numpy())  # waits for the device, which may be behind
+            stop.worth_saving = True
+            if self.on_the_way and step < until:
+                self.on_the_way(self._so_far())
         output = self.train_loop_end()
         if stop.asked:
             raise Interrupted(output)
         return output
+
+    def _so_far(self) -> dict[str, tf.Tensor]:
+        """Means of the loop's steps until now, and the learning rate."""
+        rate = self.optimizer.learning_rate
+        return {
+            **{metric.name: metric.result() for metric in self.train_metrics},
+            "learning_rate": rate(self.optimizer.iterations) if callable(rate) else rate,
+        }
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """See base class.
@@ -172,11 +186,13 @@ class Progress:
         self._total = experiment.trainer.train_steps
         self._batch = experiment.task.train_data.global_batch_size
         self._images, self._trainer, self._history = manifest.images, trainer, history
-        self._step, self._time = int(trainer.global_step.numpy()), time.monotonic()
-        self._waited, self._shown = 0.0, -LOG_SECONDS
+        self._step, self._waited = int(trainer.global_step.numpy()), 0.0
+        self._line = progress_line.ProgressLine(self._total)
 
     def __call__(self, output: orbit.runner.Output) -> None:
-        step, now = int(self._trainer.global_step.numpy()), time.monotonic()
+        step = int(self._trainer.global_step.numpy())
+        # Without the evaluations and checkpoints between two loops.
+        elapsed = time.monotonic() - self._trainer.loop_started
         values = {name: float(orbit.utils.get_value(value)) for name, value in output.items()}
         losses = {name: value for name, value in values.items() if name not in ("training_loss", "learning_rate")}
         broken = sorted(f"{name} became {value}" for name, value in losses.items() if not math.isfinite(value))
@@ -188,10 +204,7 @@ class Progress:
                 f"{', '.join(broken)} between steps {self._step + 1} and {step}; the last checkpoint is from before. "
                 "Lower trainer.optimizer_config.learning_rate or raise its warm-up"
             )
-        elapsed = now - self._time
-        rate = (step - self._step) * self._batch / elapsed
-        waited = 0.0 if self._trainer.data_wait is None else float(self._trainer.data_wait.numpy())
-        share = min((waited - self._waited) / elapsed, 1.0)
+        rate, share, waited = self._speed(step, elapsed)
         self._history.add(
             {
                 "step": step,
@@ -202,26 +215,34 @@ class Progress:
                 "data_wait": round(share, 4),
             }
         )
-        left = (self._total - step) * self._batch / rate
-        self._show(
-            step,
-            f"loss {losses['total_loss']:.3f} "
-            f"(centre {losses['ct_loss']:.3f}, size {losses['scale_loss']:.3f}, offset {losses['ct_offset_loss']:.3f})"
-            f"  lr {values['learning_rate']:.2e}  {rate:.1f} img/s  data wait {share:.0%}"
-            f"  ETA {int(left // 60)}:{int(left % 60):02d}",
-        )
-        self._step, self._time, self._waited = step, now, waited
+        self._show(step, values, rate, share)
+        self._step, self._waited = step, waited
 
-    def _show(self, step: int, text: str) -> None:
-        """A bar that is overwritten on a terminal; in a log a line every LOG_SECONDS, and the last."""
-        if sys.stdout.isatty():
-            done = BAR_WIDTH * step // self._total
-            bar = "#" * done + "-" * (BAR_WIDTH - done)
-            end = "\n" if step >= self._total else ""
-            print(f"\r\x1b[K[{bar}] {step}/{self._total}  {text}", end=end, flush=True)
-        elif step >= self._total or time.monotonic() - self._shown >= LOG_SECONDS:
-            self._shown = time.monotonic()
-            print(f"progress: train step {step}/{self._total}  {text}", flush=True)
+    def on_the_way(self, output: orbit.runner.Output) -> None:
+        """The line alone: a loop can take minutes, and the end of it comes as well."""
+        step = int(self._trainer.global_step.numpy())
+        values = {name: float(orbit.utils.get_value(value)) for name, value in output.items()}
+        rate, share, _ = self._speed(step, time.monotonic() - self._trainer.loop_started)
+        self._show(step, values, rate, share)
+
+    def _speed(self, step: int, elapsed: float) -> tuple[float, float, float]:
+        """(images a second, share of the time that was waited for input, seconds waited in the whole run)."""
+        waited = 0.0 if self._trainer.data_wait is None else float(self._trainer.data_wait.numpy())
+        return (step - self._step) * self._batch / elapsed, min((waited - self._waited) / elapsed, 1.0), waited
+
+    def _show(self, step: int, values: dict[str, float], rate: float, share: float) -> None:
+        left = (self._total - step) * self._batch / rate
+        self._line.show(
+            step,
+            f"loss {values['total_loss']:.3f} "
+            f"(centre {values['ct_loss']:.3f}, size {values['scale_loss']:.3f}, offset {values['ct_offset_loss']:.3f})"
+            f"  lr {values['learning_rate']:.2e}  {rate:.1f} img/s  data wait {share:.0%}"
+            f"  ETA {progress_line.duration(left)}",
+        )
+
+    def close(self) -> None:
+        """To be called when training ends, however it does."""
+        self._line.close()
 
 
 @tf.function
@@ -242,7 +263,6 @@ class Validation:
         ap, ap50 = (None if output[name] < 0 else round(float(output[name]), 6) for name in ("ap", "ap50"))
         self._history.add({"step": step, "validation_loss": round(loss, 6), "ap": ap, "ap50": ap50})
         shown = "n/a" if ap is None else f"{ap:.4f} (AP50 {ap50:.4f})"
-        print(
-            f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on {output[IMAGES]} images",
-            flush=True,
+        progress_line.note(
+            f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on {output[IMAGES]} images"
         )

@@ -48,9 +48,10 @@ class Preemption:
         """This process was."""
         self.asked = False
         """Any worker was, and all know."""
+        self.worth_saving = False
+        """Set by whoever runs the pieces, when a step is done."""
         self._sums, self._workers = sums, workers
         self._length = 1
-        self._begun = False
 
     def pieces(self, steps: int) -> Iterator[int]:
         """Lengths of pieces that make up a loop of so many steps, or less when it is asked to stop.
@@ -61,12 +62,11 @@ class Preemption:
             length, started = min(self._length, steps), time.monotonic()
             yield length
             steps -= length
-            self._begun = True
             requested, seconds = self._sums([float(self.requested), time.monotonic() - started])
             self.asked = bool(requested > 0)
             # The first one takes minutes, which says nothing of the second: TensorFlow builds the step in it.
             in_time = CHECK_SECONDS * length * self._workers / max(seconds, 1e-6)
-            self._length = max(1, min(int(in_time), 2 * self._length))
+            self._length = max(1, min(int(in_time + 1e-6), 2 * self._length))
 
     def check(self) -> None:
         """To be called by every worker at the same step of an evaluation.
@@ -91,7 +91,7 @@ class Preemption:
             return
 
         def request(_number: int, _frame: object) -> None:
-            if not self._begun:
+            if not self.worth_saving:
                 print("preempted: asked to stop by SIGTERM before the first step: nothing to save", file=sys.stderr)
                 sys.stdout.flush()
                 sys.stderr.flush()

@@ -9,7 +9,7 @@ import tensorflow as tf
 from official.core import config_definitions as cfg
 
 from beam_preprocess.manifest import Manifest
-from trainer import checkpoints, loop
+from trainer import checkpoints, distribution, loop
 from trainer.preemption import Interrupted, Preempted, Preemption
 
 
@@ -28,10 +28,11 @@ def run(
       Preempted: asked to stop, and saved.
       loop.NonFiniteLoss: the loss or a weight became NaN or infinite.
       checkpoints.SaveError: a checkpoint can't be written.
+      distribution.WorkerLost: another worker ended.
     """
     progress, validation = loop.Progress(experiment, manifest, trainer, history), loop.Validation(trainer, history)
-    trainer.preemption = stop
-    with strategy.scope():
+    trainer.preemption, trainer.on_the_way = stop, progress.on_the_way
+    with strategy.scope(), distribution.together(strategy):
         manager.restore_or_initialize()
         try:
             _to_the_end(experiment, trainer, manager, progress, validation)
@@ -42,6 +43,8 @@ def run(
             raise Preempted(
                 f"asked to stop by SIGTERM: saved {manager.latest_checkpoint}; the same command goes on from there"
             ) from None
+        finally:
+            progress.close()
 
 
 def _to_the_end(

@@ -231,6 +231,8 @@ def _agreed(output: str, newest: str | None, total: distribution.Sums) -> str | 
 def make_experiment(
     config: str, params_override: str, manifest: Manifest, records: str, val_records: str, seed: int
 ) -> cfg.ExperimentConfig:
+    if not 0 <= seed < 1 << 31:
+        raise InputError(f"--seed {seed}: out of range; use 0 to 2147483647")
     experiment = build_experiment(parse_config(config))
     if params_override:
         override(experiment, params_override, "--params_override")
@@ -317,7 +319,7 @@ def main(argv: list[str] | None = None) -> int:
     except Preempted as stop:
         print(f"preempted: {stop}", file=sys.stderr)
         return preemption.EXIT_CODE
-    except (loop.NonFiniteLoss, checkpoints.SaveError) as error:
+    except (loop.NonFiniteLoss, checkpoints.SaveError, distribution.WorkerLost) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

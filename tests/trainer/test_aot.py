@@ -28,16 +28,32 @@ DOES_NOT = {
 
 
 def test_the_table_and_the_largest_batch() -> None:
-    report = {"results": [FITS, DOES_NOT, {**DOES_NOT, "topology": "v2:2x2"}]}
+    report = {"configured_batch": 32, "results": [FITS, DOES_NOT, {**DOES_NOT, "topology": "v2:2x2"}]}
     head, fits, does_not, other = aot_report.table(report).splitlines()
     assert " ".join(head.split()) == "topology cores a core global fits HBM peak / core TFLOP/step ms at peak"
     assert " ".join(fits.split()) == "v5e:2x2 4 8 32 yes 6.00 / 16 GiB 13.80 70.0"
     assert " ".join(does_not.split()) == "v5e:2x2 4 64 256 no too much"
     assert other.startswith("v2:2x2")
-    assert aot_report.conclusions(report) == [
-        "result: v5e:2x2: of the batches tried, 8 images a core fit: a global batch of 32 on its 4 cores",
-        "result: v2:2x2: none of the batches fits",
-    ]
+    v5e, v2 = aot_report.conclusions(report)
+    assert v5e == (
+        "result: v5e:2x2: of the batches tried, 8 images a core fit and 64 do not: a global batch of 32 on its 4 "
+        "cores; the configuration's 32, 8 a core, fits"
+    )
+    assert v2 == "result: v2:2x2: of the batches tried, none fits; the configuration's 32 was not tried: --batch 8"
+
+
+@pytest.mark.parametrize(
+    ("configured", "said"),
+    [
+        (16, "16, 4 a core, fits"),  # a larger one does
+        (128, "128 was not tried: --batch 32"),  # between the two
+        (512, "512, 128 a core, does not fit"),  # a smaller one doesn't
+        (30, "30 is no multiple of its 4 cores"),
+    ],
+)
+def test_what_is_said_of_the_configurations_own_batch(configured: int, said: str) -> None:
+    (line,) = aot_report.conclusions({"configured_batch": configured, "results": [FITS, DOES_NOT]})
+    assert line.endswith(f"; the configuration's {said}")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +104,9 @@ def test_a_small_step_compiles_for_tpus_that_are_not_here(
     """A batch that fits, a second call that finds the first one's result, a batch far too large, and an error."""
     flags = command("compile", config, tmp_path, "--batch", "2", "--topology", "v5e:2x2", "v3:2x2")
     assert aot.main(flags) == 0
-    assert "v5e:2x2: of the batches tried, 2 images a core fit: a global batch of 8" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "v5e:2x2: of the batches tried, 2 images a core fit: a global batch of 8 on its 4 cores" in output
+    assert "the configuration's 4 was not tried" not in output
     report = json.loads((tmp_path / aot.REPORT).read_text())
     assert report["precision"] == "bfloat16"
     small, other = report["results"]
@@ -102,6 +120,9 @@ def test_a_small_step_compiles_for_tpus_that_are_not_here(
     assert "compiling" not in capsys.readouterr().out, "nothing is compiled twice"
     assert aot.main(command("compile", config, tmp_path, "--batch", "2", "--topology", "v9:2x2")) == 2
     assert "--topology v9:2x2: libtpu offers no such one" in capsys.readouterr().err
+    searched = command("compile", config, tmp_path, "--batch", "65536", "--topology", "v5e:2x2", "--search")
+    assert aot.main(searched) == 0
+    print(capsys.readouterr().out)
     assert aot.main(command("compile", config, tmp_path, "--batch", "262144", "--topology", "v5e:2x2")) == 1
     assert "does not fit: RESOURCE_EXHAUSTED" in capsys.readouterr().out
 

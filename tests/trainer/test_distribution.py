@@ -101,6 +101,7 @@ def assert_same_training(found: Path, expected: Path) -> None:
             assert (name in row) == (name in other)
             if name in row:
                 assert row[name] == pytest.approx(other[name], rel=5e-3), (row["step"], name)
+        assert row.get("ap") == pytest.approx(other.get("ap"), abs=0.02)
     weights, expected_weights = (
         tf.train.load_checkpoint(str(folder / checkpoints.WEIGHTS)) for folder in (found, expected)
     )
@@ -161,14 +162,63 @@ def test_two_workers_train_as_one_device_and_only_the_chief_writes(
     command = TRAIN + flags(config, records_folder, val_records_folder, folder, "multi_worker_mirrored")
     for output in run([command] * 2, two_workers):
         assert "2 replica(s)" in output
+        assert "on 6 images" in output, "AP is of all validation images, not of a worker's"
     assert_same_training(folder, one_device)
-    assert list((tmp_path / "worker-scratch").glob("*/weights")), "the worker wrote into a folder of its own"
-    assert not list((tmp_path / "chief-scratch").glob("*/weights"))
     assert (folder / "train.json").exists()
+    assert len(list((folder / "tensorboard").iterdir())) == 1, "a second writer"
+    # The worker has saved as well, which takes all, but into a folder of its own, which is gone.
+    assert not list((tmp_path / "worker-scratch").iterdir())
+
+
+SHARES = """
+import json, os
+import numpy as np
+import orbit
+from official.core import config_definitions as cfg
+from trainer import distribution
+strategy = distribution.make_strategy(cfg.RuntimeConfig(distribution_strategy="multi_worker_mirrored"))
+from trainer import input_pipeline
+from trainer.experiment import RecordsConfig
+from trainer.task import Task
+from trainer.train import make_experiment
+records = os.environ["RECORDS"]
+manifest = input_pipeline.load_manifest(records)
+experiment = make_experiment(os.environ["CONFIG"], "", manifest, records, "", 0)
+task = Task(experiment.task, manifest)
+batches = iter(orbit.utils.make_distributed_dataset(strategy, task.build_inputs, experiment.task.train_data))
+epoch = [next(batches)[1].image_id for _ in range(manifest.images * manifest.views // 4)]
+ids = [int(i) for part in epoch for i in strategy.experimental_local_results(part)[0].numpy()]
+rows = {"chief": 3, "worker": 1}[json.loads(os.environ["TF_CONFIG"])["task"]["type"]]
+batch = {"a": np.full([rows, 2], rows, np.int32), "none": np.zeros([rows, 0]), "b": np.arange(rows) + 10.0 * rows}
+(found,) = distribution.gather(strategy, [{name: array[:1] for name, array in batch.items()},
+                                          {name: array[1:] for name, array in batch.items()}])
+total = distribution.sums(strategy)([[rows, 5.0]])
+print(json.dumps({"ids": ids, "sums": total.tolist(), "dtypes": [v.dtype.name for v in found.values()],
+                  "rows": {name: array.tolist() for name, array in found.items()}}))
+"""
+
+
+@pytest.mark.slow
+def test_two_workers_read_every_image_once_and_tell_each_other_what_they_have(
+    two_workers: list[dict[str, str]], records_folder: Path
+) -> None:
+    """As the trainer distributes its input: an epoch a view, each image once in total."""
+    given = {"RECORDS": str(records_folder), "CONFIG": TINY_CONFIG}
+    outputs = run([[sys.executable, "-c", SHARES]] * 2, [environment | given for environment in two_workers])
+    chief, worker = (json.loads(output.splitlines()[-1]) for output in outputs)
+    assert len(chief["ids"]) == len(worker["ids"]) == 10
+    # Both views of ten images, four a step: two of each worker's.
+    assert sorted(chief["ids"] + worker["ids"]) == sorted(list(range(1000, 1010)) * 2)
+    assert sorted(chief["ids"][:5] + worker["ids"][:5]) == list(range(1000, 1010)), "the first epoch"
+    for found in (chief, worker):
+        assert found["sums"] == [[4.0, 10.0]]
+        assert found["rows"] == {"a": [[3, 3]] * 3 + [[1, 1]], "none": [[]] * 4, "b": [30.0, 31.0, 32.0, 10.0]}
+        assert found["dtypes"] == ["int32", "float64", "float64"]
 
 
 LONG = 60
 """Steps of a run that is killed on the way."""
+LONG_LOOP = ("train_steps", "steps_per_loop", "checkpoint_interval", "validation_interval")
 TO_THE_END = (
     f",trainer.train_steps={LONG},trainer.validation_interval={LONG}"
     # Or the learning rate is 0 before the kill, and any resume would do.
@@ -248,18 +298,35 @@ def test_workers_save_together_when_one_is_asked_to_stop(
     records_folder: Path,
     val_records_folder: Path,
 ) -> None:
-    more = ",trainer.train_steps=4000,trainer.checkpoint_interval=4000,trainer.validation_interval=4000"
+    # One loop for the whole training: nobody waits for its end.
+    more = "".join(f",trainer.{key}=4000" for key in LONG_LOOP)
     folder = tmp_path / "workers"
     command = TRAIN + flags(tiny, records_folder, val_records_folder, folder, "multi_worker_mirrored", more)
     processes = [start(command, environment) for environment in two_workers]
-    deadline = time.monotonic() + 1200
-    while not loop.read_history(str(folder)):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    assert processes[1].stdout
+    next(line for line in processes[1].stdout if line.startswith("progress: "))
     processes[1].send_signal(signal.SIGTERM)
     for output in finish(processes, preemption.EXIT_CODE):
         assert "the same command goes on from there" in output
-    assert steps_saved(folder) == loop.read_history(str(folder))[-1]["step"]
+    (row,) = loop.read_history(str(folder))
+    assert steps_saved(folder) == row["step"] < 4000
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_ends_the_chief_with_one_line(
+    tmp_path: Path, tiny: Path, two_workers: list[dict[str, str]], records_folder: Path, val_records_folder: Path
+) -> None:
+    """And not with a wait for ever, nor with a report of TensorFlow's insides."""
+    folder = tmp_path / "workers"
+    command = TRAIN + flags(tiny, records_folder, val_records_folder, folder, "multi_worker_mirrored", TO_THE_END)
+    processes = [start(command, environment) for environment in two_workers]
+    wait_for_checkpoint(folder, processes)
+    processes[1].kill()
+    (output,) = finish(processes[:1], code=1)
+    processes[1].communicate()
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert "another worker is gone" in line
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow
@@ -282,6 +349,7 @@ def test_every_validation_image_counts_once_on_any_number_of_replicas(
         ]
         override = "task.validation_data.global_batch_size=6,runtime.distribution_strategy=mirrored"
         (output,) = run([[*command, f"--params_override={override}"]], [{}])
+        assert "on 7 images" in output
         (result,) = [line.removeprefix("result: ") for line in output.splitlines() if line.startswith("result: ")]
         rows.append(json.loads(result))
     assert rows[0]["validation_loss"] > 0
