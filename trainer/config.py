@@ -125,13 +125,17 @@ def find_config(name: str) -> Path:
     """A path, or the name of a config that ships with the trainer (`custom-small`).
 
     Raises:
-      InputError: neither exists.
+      InputError: neither exists, or it is no text.
     """
     for candidate in (Path(name), CONFIGS / name, CONFIGS / f"{name}.yaml"):
         if candidate.is_file():
+            try:
+                candidate.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise InputError(f"config {candidate}: can't be read: {error}; give a YAML file") from error
             return candidate
     known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
-    raise InputError(f"--config {name}: no such file; give a path or one of {known}")
+    raise InputError(f"config {name}: no such file; give a path or one of {known}")
 
 
 def parse_config(text: str, where: str = "config") -> RunConfig:

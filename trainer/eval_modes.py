@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import orbit
 import tensorflow as tf
 import tf_keras
 from official.core import config_definitions as cfg
@@ -54,16 +53,11 @@ def validate(
         trainer = loop.Trainer(experiment, task, model=model, optimizer=optimizer, train=False, evaluate=True)
     history = loop.History(model_dir, 1 << 62, loop.read_history(model_dir, HISTORY), HISTORY)
     settings = experiment.trainer
+    validation = loop.Validation(trainer, history)
     with strategy.scope():
-        controller = orbit.Controller(
-            strategy=strategy,
-            evaluator=trainer,
-            global_step=trainer.global_step,
-            eval_actions=[loop.Validation(trainer, history)],
-        )
         for prefix in _coming(model_dir, settings) if newest is None or continuous else [newest]:
             _restore(trainer, prefix)
-            controller.evaluate(steps=settings.validation_steps)
+            validation(trainer.evaluate(tf.constant(settings.validation_steps)))
     if not history.last():
         raise InputError(f"{model_dir}: no checkpoint came within {settings.continuous_eval_timeout} s")
     return history.last()

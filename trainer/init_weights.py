@@ -63,6 +63,14 @@ def init_weights(*, source: str, output: str, config: str, modules: str = "backb
         raise InputError(f"--num_classes {num_classes}: the heads' shape depends on it; give 1 or more, or --records")
     task = build_experiment(parse_config(config)).task
     task.model.num_classes = num_classes or 1
+    summary = os.path.join(output, SUMMARY)
+    try:
+        # Now, and not after an archive of gigabytes was converted.
+        tf.io.gfile.makedirs(output)
+        if tf.io.gfile.exists(summary):
+            tf.io.gfile.remove(summary)
+    except tf.errors.OpError as error:
+        raise InputError(f"--to {output}: can't be written: {error.message}; give another folder") from error
     with tempfile.TemporaryDirectory() as folder:
         found = _unpacked(source, folder) if source.endswith((".tar.gz", ".tgz")) else source
         prefix = initial_weights.find_checkpoint(found)
@@ -73,7 +81,7 @@ def init_weights(*, source: str, output: str, config: str, modules: str = "backb
     items = {"backbone": model.backbone} | ({} if modules == "backbone" else {"head": model.head})
     tf.train.Checkpoint(**items).write(os.path.join(output, initial_weights.WEIGHTS))
     content = {"source": source, "modules": modules, "num_classes": num_classes, **dataclasses.asdict(transfer)}
-    write_text(os.path.join(output, SUMMARY), json.dumps(content, indent=1) + "\n")
+    write_text(summary, json.dumps(content, indent=1) + "\n")
     return transfer
 
 

@@ -34,7 +34,7 @@ def find_checkpoint(path: str) -> str:
     Raises:
       InputError: no checkpoint there.
     """
-    prefix: str | None = path
+    prefix: str | None = path.removesuffix(".index")
     if tf.io.gfile.exists(os.path.join(path, f"{WEIGHTS}.index")):
         prefix = os.path.join(path, WEIGHTS)
     elif tf.io.gfile.isdir(path):

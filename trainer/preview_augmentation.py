@@ -76,7 +76,12 @@ def preview(
         raise InputError(f"--images {images}: {records} holds {manifest.images}; use 1 to {manifest.images}")
     task = make_experiment(config, params_override, manifest, records, "", seed).task
     sheet = _sheet(task, manifest, _first_batch(task, manifest, images), steps)
-    files.write_bytes(output, _encoded(sheet, FORMATS[suffix]))
+    try:
+        files.write_bytes(output, _encoded(sheet, FORMATS[suffix]))
+    except OSError as error:
+        raise InputError(
+            f"--output {output}: can't be written: {error.strerror or error}; give another path"
+        ) from error
     print(
         f"result: {output}: {images} images, as stored and at steps {', '.join(map(str, steps))} of seed {seed}; "
         f"{_settings(task)}",

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from made_records import TINY_CONFIG
@@ -61,6 +62,12 @@ def test_find_config_takes_names_and_paths() -> None:
     assert find_config(str(CONFIGS / "demo.yaml")) == CONFIGS / "demo.yaml"
     with pytest.raises(InputError, match=r"no such file; give a path or one of .*custom-small"):
         find_config("custom-smal")
+
+
+def test_a_config_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "image.yaml").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InputError, match=r"image.yaml: can't be read: 'utf-8' codec .*; give a YAML file"):
+        find_config(str(tmp_path / "image.yaml"))
 
 
 @pytest.mark.parametrize(

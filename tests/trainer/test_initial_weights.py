@@ -75,6 +75,8 @@ def test_matching_heads_are_taken_and_others_are_named(coco: tuple[Any, str]) ->
     original, folder = coco
     target = build(TINY_CONFIG, 3, seed=2)
     fresh = target.head.get_weights()
+    prefix = tf.train.latest_checkpoint(folder)
+    assert initial_weights.find_checkpoint(f"{prefix}.index") == initial_weights.find_checkpoint(folder) == prefix
     transfer = initial_weights.load(folder, "matching", target)
     assert all(same(target.backbone, original.backbone))
     taken = [np.array_equal(a, b) for a, b in zip(target.head.get_weights(), fresh, strict=True)]
@@ -242,6 +244,7 @@ def test_an_archive_with_other_classes_gives_backbone_and_matching_heads(
         (["--from", "nowhere.tar.gz"], "nowhere.tar.gz: can't be unpacked"),
         (["--modules", "all"], "--num_classes 0"),
         (["--num_classes", "4", "--records", "x"], "give one of them"),
+        (["--to", "/proc/init"], "--to /proc/init: can't be written: "),
         (["--modules", "all", "--num_classes", "4"], r"[5], here [4]"),
         (["--config_file", "wider.yaml"], "doesn't fit task.model (Hourglass 20 x 2)"),
     ],

@@ -80,6 +80,8 @@ def test_the_command_writes_a_picture_and_says_what_it_shows(
         (["--images", "11"], "holds 10; use 1 to 10"),
         (["--images", "0"], "--images 0"),
         (["--steps", "-1"], "--steps -1"),
+        (["--seed", "-1"], "--seed -1: out of range"),
+        (["--output", "/proc/sheet.png"], "--output /proc/sheet.png: can't be written: "),
         (["--params_override", "task.augmentation.blur=1"], "blur"),
     ],
 )
