@@ -1,6 +1,7 @@
 """Pipeline runs on Vertex AI: create one (never two), look at them, cancel, read logs."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,12 +28,12 @@ class RunsAs:
 
     def __post_init__(self) -> None:
         bucket("--pipeline-root", self.pipeline_root)
-        if self.service_account and not self.service_account.endswith(".gserviceaccount.com"):
+        if self.service_account and not re.fullmatch(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com", self.service_account):
             raise InputError(
                 f"--service-account {self.service_account}: is no service account; give NAME@PROJECT.iam."
                 "gserviceaccount.com"
             )
-        if self.network and not self.network.startswith("projects/"):
+        if self.network and not re.fullmatch(r"projects/[^/\s]+/global/networks/[^/\s]+", self.network):
             raise InputError(
                 f"--network {self.network}: give its full name, projects/PROJECT_NUMBER/global/networks/NAME"
             )
