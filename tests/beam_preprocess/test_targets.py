@@ -296,9 +296,13 @@ EXTREMES = 9
 """Of `extreme_boxes`, before the random ones."""
 
 
-def unambiguous(boxes: np.ndarray, stride: int) -> np.ndarray:
-    """The boxes whose radius and centre are integers or at least 1e-4 away from one. float32 [N, 4]."""
+def unambiguous(boxes: np.ndarray, size: tuple[int, int], stride: int) -> np.ndarray:
+    """The boxes whose radius and centre are integers or at least 1e-4 away from one. float32 [N, 4].
+
+    Without those on the far edge that have no width or height: Model Garden writes their centres outside of the map.
+    """
     boxes = np.asarray(boxes, np.float32)
+    boxes = boxes[(boxes[:, :2] < size).all(axis=1)]
     cells = boxes / np.float32(stride)
     radius = gaussian_radius(cells[:, 2] - cells[:, 0], cells[:, 3] - cells[:, 1])
     near = np.stack([radius, (cells[:, 0] + cells[:, 2]) / 2, (cells[:, 1] + cells[:, 3]) / 2], axis=1)
@@ -308,7 +312,9 @@ def unambiguous(boxes: np.ndarray, stride: int) -> np.ndarray:
 
 def assert_equals_model_garden(boxes: np.ndarray, size: tuple[int, int], stride: int = 4) -> None:
     """To 1e-6. Boxes whose radius or centre almost is an integer are left out: there either neighbour counts."""
-    boxes = unambiguous(boxes, stride)
+    boxes = unambiguous(boxes, size, stride)
+    # Some boxes twice, so that there are few different numbers of them: TensorFlow traces the op anew for each.
+    boxes = np.resize(boxes, (1 << (len(boxes) - 1).bit_length(), 4))
     classes = np.arange(len(boxes)) // 2 % CLASSES
     ours = assign_targets(boxes, classes, np.zeros(len(boxes), bool), image_size=size, stride=stride, cutoff=CUTOFF)
     theirs = model_garden(boxes, classes, size, stride)
@@ -327,13 +333,13 @@ def test_targets_are_those_of_model_garden(size: tuple[int, int], stride: int) -
     boxes = extreme_boxes(size, np.random.default_rng(1))
     first, second = boxes[:2]
     assert ((first[:2] + first[2:]) // (2 * stride) == (second[:2] + second[2:]) // (2 * stride)).all()
-    compared = unambiguous(boxes, stride)
+    compared = unambiguous(boxes, size, stride)
     assert len(compared) >= 128
     np.testing.assert_array_equal(compared[:EXTREMES], boxes[:EXTREMES].astype(np.float32))
     assert_equals_model_garden(boxes, size, stride)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60)
 @given(boxes=boxes_strategy((64, 96)).filter(len))
 def test_targets_are_those_of_model_garden_for_any_boxes(boxes: np.ndarray) -> None:
     boxes = np.concatenate([boxes, [[3.1, 5.3, 22.7, 41.9]]])
