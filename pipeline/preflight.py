@@ -52,18 +52,6 @@ class ConfigCheck:
             self._process.communicate()
 
 
-def read_config(path: Path) -> str:
-    """The config's text.
-
-    Raises:
-      InputError: it is no text.
-    """
-    try:
-        return path.read_text()
-    except UnicodeDecodeError as error:
-        raise InputError(f"--config {path}: is no text file; give a YAML file") from error
-
-
 def child_environment() -> dict[str, str]:
     """The environment of our own processes: the repository importable from any folder, output line by line, quiet
     TensorFlow, and oneDNN's convolutions, which TensorFlow leaves off on CPUs without AVX-512."""

@@ -84,7 +84,7 @@ def _prepared(options: RunOptions) -> RunFolder:
     arguments = _data_arguments(options)
     demo = not arguments
     config_path = find_config(options.config or (DEMO_CONFIG if demo else OWN_DATA_CONFIG))
-    config = _with_reject_limit(preflight.read_config(config_path), options.max_reject_fraction)
+    config = _with_reject_limit(config_path.read_text(), options.max_reject_fraction)
     parse_config(config, str(config_path))
     runs, registry = Path(options.runs_dir).absolute(), Path(options.registry).absolute()
     demo_folder = Path(options.demo_data_dir).absolute()

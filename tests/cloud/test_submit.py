@@ -83,7 +83,7 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--target", "vertex-abacus"], ["vertex-abacus", "vertex-gpu"]),
         (["--target", "local"], ["--target local", "pipeline run"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
-        (["--config", str(PICTURE)], [str(PICTURE), "no text file"]),
+        (["--config", str(PICTURE)], [str(PICTURE), "give a YAML file"]),
         (["--pipeline-root", "runs"], ["--pipeline-root", "gs://"]),
         (["--pipeline-root", "gs://My Bucket/runs"], ["--pipeline-root gs://My Bucket/runs"]),
         (["--pipeline-root", ""], ["--pipeline-root", "gs://"]),
