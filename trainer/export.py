@@ -30,8 +30,8 @@ import tf_keras
 
 from beam_preprocess.errors import InputError
 from trainer import checkpoints, modeling, parity, tta
-from trainer.config import ExportConfig, parse_config
-from trainer.experiment import build_experiment
+from trainer.config import ExportConfig, RunConfig, parse_config
+from trainer.experiment import CenterNetTask, build_experiment
 from trainer.model_card import MODEL_CARD, model_card
 from trainer.serving import LABEL_MAP, ServingModule
 
@@ -91,9 +91,7 @@ def export(
 
     # Variables are float32 under every policy; exporting under float32 makes decoding and the network exact.
     tf_keras.mixed_precision.set_global_policy("float32")
-    experiment = build_experiment(config)
-    task = experiment.task
-    task.model.num_classes = summary["num_classes"]
+    task = _trained_task(config, summary)
     # Replicas are a matter of training; the plain layer has the same variables.
     task.model.norm_activation.use_sync_bn = False
     input_sizes = tta.scaled_sizes(tuple(summary["input_size"]), options.scales, task.model.backbone.get().model_id)
@@ -145,6 +143,13 @@ def export(
             tf.io.gfile.rmtree(temporary)
     print(f"result: SavedModel with {len(summary['categories'])} classes, input {summary['input_size']}", flush=True)
     return label_map
+
+
+def _trained_task(config: RunConfig, summary: dict[str, Any]) -> CenterNetTask:
+    """The task whose weights these are; what --params_override changed stands in train.json alone."""
+    task: CenterNetTask = build_experiment(config).task
+    task.model.override(summary["model"])
+    return task
 
 
 def _label_map(summary: dict[str, Any], options: ExportConfig) -> dict[str, Any]:

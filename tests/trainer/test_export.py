@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from made_records import SIZE
 from validation_images import write_images
 
@@ -15,7 +16,7 @@ from beam_preprocess.errors import InputError
 from trainer import checkpoints, evaluate, input_pipeline, modeling
 from trainer.config import parse_config
 from trainer.experiment import build_experiment
-from trainer.export import export, main, read_label_map
+from trainer.export import _trained_task, export, main, read_label_map
 from trainer.serving import AUGMENTED
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
@@ -190,11 +191,23 @@ def augmented(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 def with_options(trained: Path, folder: Path, options: str) -> Path:
-    """A copy of the training whose configuration has these sections as well."""
+    """A copy of the training whose configuration has these sections as well, or instead."""
     shutil.copytree(trained, folder)
-    with open(folder / "config.yaml", "a") as file:
-        file.write(options)
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | yaml.safe_load(options)))
     return folder
+
+
+def test_the_model_is_the_trained_one_where_an_override_changed_the_configuration(trained: Path) -> None:
+    """The configuration's text doesn't know of --params_override: from it alone another model would be served."""
+    summary = json.loads((trained / "train.json").read_text())
+    config = parse_config((trained / "config.yaml").read_text())
+    summary["model"]["norm_activation"] |= {"norm_epsilon": 0.25, "activation": "elu"}
+    summary["model"]["detection_generator"]["max_detections"] = 7
+    summary["model"]["backbone"]["hourglass"]["input_channel_dims"] = 8
+    task = _trained_task(config, summary)
+    assert task.model.as_dict() == summary["model"]
+    assert modeling.build_model(task).detection_generator.get_config()["max_detections"] == 7
 
 
 @pytest.mark.slow
