@@ -42,6 +42,8 @@ def writing(folder: str) -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, OSError) as error:
+        if "Collective ops" in str(error):  # another worker is gone: not the folder
+            raise
         # Without the graph's names that TensorFlow puts around it.
         reason = re.sub(r"{{.*?}}|\[Op:.*?\]", "", str(error))
         raise SaveError(

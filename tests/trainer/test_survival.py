@@ -49,6 +49,10 @@ def run_until(command: list[str], line: str, number: int) -> tuple[int, list[str
         process.kill()
 
 
+def saved_step(folder: Path) -> int:
+    return checkpoints.step_of(tf.train.latest_checkpoint(str(folder)))
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "run.yaml"
@@ -119,13 +123,14 @@ def test_kill_after_kill_the_curve_joins(records_folder: Path, tmp_path: Path, c
     killed, random = tmp_path / "killed", np.random.default_rng(0)
     running, starts = command(config, killed, records_folder, override), []
     while checkpoints.read_summary(str(killed)) is None:
-        starts.append(checkpoints.step_of(tf.train.latest_checkpoint(str(killed))))
-        process = subprocess.Popen(running, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        starts.append(saved_step(killed))
+        with (tmp_path / "output").open("w") as output:
+            process = subprocess.Popen(running, stdout=output, stderr=output)
         if len(starts) == 5:
-            assert process.wait() == 0
-        while process.poll() is None and _newest_row(killed) <= starts[-1]:
-            time.sleep(0.01)
-        time.sleep(random.uniform(0.0, 0.2))
+            assert process.wait() == 0, (tmp_path / "output").read_text()
+        while process.poll() is None and saved_step(killed) == starts[-1]:
+            time.sleep(0.002)
+        time.sleep(random.uniform(0.0, 0.1))
         process.kill()
         process.wait()
     assert len(set(starts)) > 2, starts
@@ -136,12 +141,6 @@ def test_kill_after_kill_the_curve_joins(records_folder: Path, tmp_path: Path, c
     for row, other in zip(rows, expected, strict=True):
         assert row["total_loss"] == pytest.approx(other["total_loss"], rel=0.02), row["step"]
     assert not list(killed.glob("*_temp"))
-
-
-def _newest_row(folder: Path) -> int:
-    """Step of the newest row of its history."""
-    rows = loop.read_history(str(folder))
-    return int(rows[-1]["step"]) if rows else 0
 
 
 @pytest.mark.parametrize(
