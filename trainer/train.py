@@ -10,7 +10,6 @@ interrupted goes on from its newest checkpoint.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -35,7 +34,6 @@ from trainer import checkpoints, distribution, initial_weights, input_pipeline, 
 from trainer.config import find_config, parse_config
 from trainer.eval_modes import validate
 from trainer.experiment import (
-    as_dict,
     build_experiment,
     check_splits,
     configured_folders,
@@ -45,6 +43,7 @@ from trainer.experiment import (
 )
 from trainer.preemption import Preempted, Preemption
 from trainer.task import Task, with_clipping
+from trainer.training_digest import training_digest
 
 EXPERIMENT = "centernet_hourglass_coco"
 MODES = ("train", "train_and_eval", "eval", "continuous_eval")
@@ -82,7 +81,7 @@ def train(
     """
     manifest = input_pipeline.load_manifest(records)
     experiment = make_experiment(config, params_override, manifest, records, val_records, seed)
-    digest = _digest(experiment, manifest, seed)
+    digest = training_digest(experiment, manifest, seed)
     done = checkpoints.read_summary(output)
     if done is not None and done["train_digest"] == digest:
         print(f"result: reused {output}: trained before with the same records, configuration and seed", flush=True)
@@ -248,15 +247,6 @@ def make_experiment(
         experiment.trainer.optimizer_config, experiment.task.gradient_clip_norm
     )
     return experiment
-
-
-def _digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: int) -> str:
-    """Identifies the weights: records, seed, and every key of the experiment except folders."""
-    values = as_dict(experiment)
-    for section in ("train_data", "validation_data"):
-        values["task"][section].pop("input_path")
-    text = json.dumps([values, manifest.records_digest, seed], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _run_mode(flags: argparse.Namespace) -> None:

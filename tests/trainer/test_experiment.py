@@ -149,7 +149,7 @@ def test_the_configuration_may_name_the_records_as_model_gardens_does(
     text = TINY_CONFIG.replace("train_data: {", f"train_data: {{input_path: {records_folder}, ")
     config.write_text(text.replace("task:\n", "task:\n  validation_data: {input_path: nowhere}\n"))
     flags = ["--experiment=centernet_hourglass_coco", "--mode=train_and_eval", f"--config_file={config}"]
-    flags += [f"--model_dir={trained}", "--params_override=trainer.validation_interval=6"]
+    flags += [f"--model_dir={trained}"]
     assert main(flags) == 2
     assert "nowhere: no manifest.json" in capsys.readouterr().err
     assert main([*flags, f"--val_records={val_records_folder}"]) == 0
