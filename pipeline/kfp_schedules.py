@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.cron import Cron
 from pipeline.kfp_runs import Endpoint, KubeflowRunsAs, package
-from pipeline.schedules import Schedules, ScheduleView, content_of
-from pipeline.submission import Submission
+from pipeline.schedules import Schedules, ScheduleView
+from pipeline.submission import Submission, content_of
 
 
 class KubeflowSchedules(Schedules):

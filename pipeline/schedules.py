@@ -13,7 +13,7 @@ from typing import Any
 
 from beam_preprocess.errors import InputError
 from pipeline.cron import Cron
-from pipeline.submission import ActsAs, Submission
+from pipeline.submission import ActsAs, Submission, content_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,8 +170,3 @@ class Schedules(ABC):
         for view in others:
             self._delete(view)
         return first
-
-
-def content_of(submission: Submission, runs_as: ActsAs) -> str:
-    """What tells a schedule that runs this from one that runs something else."""
-    return submission.digest(**runs_as.context())[:16]

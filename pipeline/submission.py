@@ -98,6 +98,11 @@ class Submission:
         return steps(self.spec, prices.default_machine, dataflow)
 
 
+def content_of(submission: Submission, runs_as: ActsAs) -> str:
+    """What tells a run or a schedule of this from those of something else: a label's text."""
+    return submission.digest(**runs_as.context())[:16]
+
+
 def prepare(request: RunRequest, *, place: Place | None, runs_as: ActsAs, schedule: bool = False) -> Submission:
     """Compiles the graph for the target and checks every parameter.
 

@@ -10,7 +10,7 @@ from typing import Any
 from beam_preprocess.errors import InputError
 from pipeline.request_checks import bucket
 from pipeline.run_view import RunView, TaskView
-from pipeline.submission import Submission
+from pipeline.submission import Submission, content_of
 from trainer import vertex_client
 from trainer.vertex_client import CloudError, Place, call
 
@@ -43,15 +43,22 @@ class RunsAs:
         return {"root": self.pipeline_root, "as": self.service_account, "network": self.network}
 
 
-def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str) -> Any:
-    """The `aiplatform_v1.PipelineJob` that is sent, for a run now or by a schedule."""
+def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str, content: str) -> Any:
+    """The `aiplatform_v1.PipelineJob` that is sent, for a run now or by a schedule.
+
+    Args:
+      submission: what runs.
+      runs_as: where and as whom.
+      display_name: of the run.
+      content: label that tells what runs this from what runs something else.
+    """
     from google.cloud.aiplatform_v1.types import PipelineJob
     from google.protobuf import json_format
 
-    content = {
+    job = {
         "displayName": display_name,
         "pipelineSpec": submission.spec,
-        "labels": {**submission.labels, CONTENT_LABEL: submission.digest(**runs_as.context())[:16]},
+        "labels": {**submission.labels, CONTENT_LABEL: content},
         "runtimeConfig": {
             "gcsOutputDirectory": runs_as.pipeline_root,
             "parameterValues": submission.parameters,
@@ -60,10 +67,10 @@ def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str) -> 
         },
     }
     if runs_as.service_account:
-        content["serviceAccount"] = runs_as.service_account
+        job["serviceAccount"] = runs_as.service_account
     if runs_as.network:
-        content["network"] = runs_as.network
-    return PipelineJob(json_format.ParseDict(content, PipelineJob.pb(PipelineJob())))
+        job["network"] = runs_as.network
+    return PipelineJob(json_format.ParseDict(job, PipelineJob.pb(PipelineJob())))
 
 
 class VertexRuns:
@@ -83,9 +90,8 @@ class VertexRuns:
           CloudError: it could not be created.
         """
         job_id = submission.job_id(now, **runs_as.context())
-        job = pipeline_job(submission.with_run_id(job_id), runs_as, job_id)
-        content = pipeline_job(submission, runs_as, job_id).labels[CONTENT_LABEL]
-        job.labels[CONTENT_LABEL] = content
+        content = content_of(submission, runs_as)
+        job = pipeline_job(submission.with_run_id(job_id), runs_as, job_id, content)
 
         def create() -> Any:
             return self._client.create_pipeline_job(

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pipeline.cron import Cron
 from pipeline.schedules import Schedules, ScheduleView
-from pipeline.submission import Submission
+from pipeline.submission import Submission, content_of
 from pipeline.vertex_runs import CONTENT_LABEL, RunsAs, pipeline_job
 from trainer import vertex_client
 from trainer.vertex_client import Place, call
@@ -70,7 +70,7 @@ class VertexSchedules(Schedules):
     ) -> ScheduleView:
         from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
 
-        job = pipeline_job(submission, runs_as, name)
+        job = pipeline_job(submission, runs_as, name, content_of(submission, runs_as))
         schedule = Schedule(
             display_name=name,
             cron=cron.for_vertex(),
