@@ -4,6 +4,7 @@ Order matters. Before anything is written, the old manifest goes, then the old s
 shards of two runs under one manifest. The new manifest is renamed into place when all shards are.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -79,8 +80,12 @@ class OutputFolder:
         """Makes the folder, before any long work.
 
         Raises:
-          InputError: it can't be made or written.
+          InputError: it can't be made or written, or file systems would take its name for a pattern.
         """
+        if any(character in self._root for character in "*?["):
+            raise InputError(
+                f"{self.uri}: '*', '?' and '[' mean patterns to file systems; choose another output folder"
+            )
         probe = self._path(f"{manifests.NAME}.tmp-{uuid.uuid4().hex}")
         try:
             self._fs.makedirs(self._root, exist_ok=True)
@@ -174,5 +179,6 @@ class Plans:
         return found
 
     def remove(self) -> None:
-        """Removes the folder."""
-        self._fs.rm(self._root, recursive=True)
+        """Removes the folder, if no other run has."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm(self._root, recursive=True)

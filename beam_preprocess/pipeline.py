@@ -4,11 +4,12 @@ The driver parses and validates the annotations and writes one plan a shard; the
 record files; the driver then checks the reject limits and writes the manifest, which is the ready marker.
 """
 
+import functools
 import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -108,19 +109,16 @@ def preprocess(
     keep_images, missing = drop_missing(coco, keep_images, files, images)
     keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
     known = [*image_rejects, *missing, *box_rejects]
-
-    def check(rejects: Mapping[str, int]) -> None:
-        check_limits(
-            split,
-            images=len(coco.image_ids),
-            boxes=len(coco.annotation_ids),
-            rejects=rejects,
-            max_fraction=config.max_reject_fraction,
-            where=f"listed in {output.rstrip('/')}/rejects-*.jsonl",
-        )
-
+    judge = functools.partial(
+        check_limits,
+        split,
+        images=len(coco.image_ids),
+        boxes=len(coco.annotation_ids),
+        max_fraction=config.max_reject_fraction,
+        where=f"listed in {output.rstrip('/')}/rejects-*.jsonl",
+    )
     try:
-        check(count_by_reason(known))  # what is too much already needs no hours of work to find out
+        judge(rejects=count_by_reason(known))  # what is too much already needs no hours of work to find out
     except InputError:
         folder.write_rejects(known)
         raise
@@ -142,7 +140,7 @@ def preprocess(
         plans.remove()
 
     manifest = _manifest(results, job, categories, num_classes, source_digest, records_digest)
-    check(manifest.rejects)
+    judge(rejects=manifest.rejects)
     folder.write_manifest(manifest)
     cut_off = sum(result.cut_off for result in results)
     print(f"result: {_summary(manifest)}; {cut_off} boxes lie outside a random view", flush=True)

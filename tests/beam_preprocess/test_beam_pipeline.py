@@ -371,10 +371,24 @@ def test_the_default_runner_is_named_and_downloads_nothing(
     assert (options["runner"], options["direct_running_mode"], options["direct_num_workers"]) == expected
 
 
-def test_an_output_that_can_not_be_written(data_set: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("output", "message"), [("file/out", "can't be written"), ("out[1]", "'[*]', '[?]' and '.' mean patterns")]
+)
+def test_an_output_that_can_not_be_written(data_set: Any, tmp_path: Path, output: str, message: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="can't be written"):
-        run(data_set, tmp_path / "file" / "out")
+    with pytest.raises(InputError, match=message):
+        run(data_set, tmp_path / output)
+
+
+def test_images_and_annotations_may_have_any_name(data_set: Any, tmp_path: Path) -> None:
+    images = data_set.images.rename(tmp_path / "ima ges[1]*?#%")
+    name = "ph[0]*?#% é.jpg"
+    (images / "photo_000.jpg").rename(images / name)
+    data_set.content["images"][0]["file_name"] = name
+    data_set.images, data_set.annotations = images, tmp_path / "annotations [1]*.json"
+    data_set.save()
+    manifest = run(data_set, tmp_path / "out", split="val")
+    assert (manifest.images, manifest.rejects) == (12, {})
 
 
 CHANGES: dict[str, Any] = {

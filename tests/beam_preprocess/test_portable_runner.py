@@ -132,3 +132,11 @@ def test_workers_of_another_environment_write_the_same_bytes(
     workers = [line for line in started if "SdkHarness(" in line]
     assert workers
     assert all(line.startswith(f"{other_environment} ") for line in workers)
+
+    # An environment of before a change, such as an image that wasn't built again.
+    (module,) = other_environment.glob("lib/python3*/site-packages/beam_preprocess/views.py")
+    with module.open("a") as file:
+        file.write("# older\n")
+    with pytest.raises(RuntimeError, match="this worker has other code of beam_preprocess"):
+        main([*data, "--output", str(tmp_path / "refused"), *flags])
+    assert list((tmp_path / "refused").iterdir()) == []
