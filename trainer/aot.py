@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,21 +102,15 @@ def compile_step(
     """
     _check(batches)
     interpreter = aot_environment.ensure(environment, python=python)
-    rows: list[dict[str, Any]] = []
-    waiting = sorted(batches)
-    while waiting:
-        batch = waiting.pop(0)
+    descriptions = []
+
+    def compiled(batch: int, wanted: list[str]) -> list[dict[str, Any]]:
         folder, description = _exported(step, batch, Path(output), interpreter)
-        # What a smaller batch didn't fit is not asked again.
-        full = {row["topology"] for row in rows if not row["fits"]}
-        found = [
-            _compiled(folder, description["digest"], topology, batch, interpreter)
-            for topology in topologies
-            if topology not in full
-        ]
-        rows += found
-        if search and not waiting and any(row["fits"] for row in found):
-            waiting.append(2 * batch)
+        descriptions.append(description)
+        return [_compiled(folder, description["digest"], topology, batch, interpreter) for topology in wanted]
+
+    rows = explore(batches, topologies, compiled, search=search)
+    description = descriptions[-1]
     report = {
         "precision": description["precision"],
         "parameters": description["parameters"],
@@ -125,6 +120,33 @@ def compile_step(
     }
     write_text(str(Path(output) / REPORT), json.dumps(report, indent=1) + "\n")
     return report
+
+
+def explore(
+    batches: list[int],
+    topologies: list[str],
+    compiled: Callable[[int, list[str]], list[dict[str, Any]]],
+    *,
+    search: bool,
+) -> list[dict[str, Any]]:
+    """The rows of all batches, smallest first; of a topology that a batch doesn't fit no larger one is tried.
+
+    Args:
+      batches: images a core.
+      topologies: their names.
+      compiled: from a batch and topologies to a row each, with "topology" and "fits".
+      search: go on with twice the largest batch, and twice that, while it fits.
+    """
+    rows: list[dict[str, Any]] = []
+    waiting, left = sorted(set(batches)), list(topologies)
+    while waiting and left:
+        batch = waiting.pop(0)
+        found = compiled(batch, left)
+        rows += found
+        left = [row["topology"] for row in found if row["fits"]]
+        if search and not waiting:
+            waiting.append(2 * batch)
+    return rows
 
 
 def _compiled(folder: Path, digest: str, topology: str, batch: int, interpreter: str) -> dict[str, Any]:

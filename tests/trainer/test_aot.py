@@ -1,6 +1,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import TINY_CONFIG
@@ -54,6 +55,27 @@ def test_the_table_and_the_largest_batch() -> None:
 def test_what_is_said_of_the_configurations_own_batch(configured: int, said: str) -> None:
     (line,) = aot_report.conclusions({"configured_batch": configured, "results": [FITS, DOES_NOT]})
     assert line.endswith(f"; the configuration's {said}")
+
+
+@pytest.mark.parametrize(
+    ("batches", "search", "tried"),
+    [
+        ([16, 8], False, {"small": [8, 16], "large": [8, 16]}),
+        ([64, 8, 16], False, {"small": [8, 16], "large": [8, 16, 64]}),  # 16 doesn't fit the small one: 64 can't
+        ([4], True, {"small": [4, 8, 16], "large": [4, 8, 16, 32, 64]}),  # to the first that doesn't fit
+        ([3, 8], True, {"small": [3, 8, 16], "large": [3, 8, 16, 32, 64]}),
+        ([128], True, {"small": [128], "large": [128]}),
+    ],
+)
+def test_which_batches_are_tried(batches: list[int], search: bool, tried: dict[str, list[int]]) -> None:
+    """Chips with room for 8 and for 32 images a core."""
+    room = {"small": 8, "large": 32}
+
+    def compiled(batch: int, topologies: list[str]) -> list[dict[str, Any]]:
+        return [{"topology": name, "batch": batch, "fits": batch <= room[name]} for name in topologies]
+
+    rows = aot.explore(batches, list(room), compiled, search=search)
+    assert {name: [row["batch"] for row in rows if row["topology"] == name] for name in room} == tried
 
 
 @pytest.mark.parametrize(
@@ -120,9 +142,6 @@ def test_a_small_step_compiles_for_tpus_that_are_not_here(
     assert "compiling" not in capsys.readouterr().out, "nothing is compiled twice"
     assert aot.main(command("compile", config, tmp_path, "--batch", "2", "--topology", "v9:2x2")) == 2
     assert "--topology v9:2x2: libtpu offers no such one" in capsys.readouterr().err
-    searched = command("compile", config, tmp_path, "--batch", "65536", "--topology", "v5e:2x2", "--search")
-    assert aot.main(searched) == 0
-    print(capsys.readouterr().out)
     assert aot.main(command("compile", config, tmp_path, "--batch", "262144", "--topology", "v5e:2x2")) == 1
     assert "does not fit: RESOURCE_EXHAUSTED" in capsys.readouterr().out
 
