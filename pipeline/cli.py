@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -141,7 +140,6 @@ def make_parser() -> argparse.ArgumentParser:
 def _compile(arguments: argparse.Namespace) -> int:
     from pipeline.compile import compile_pipeline, staleness
     from pipeline.targets import find_target
-    from trainer.files import write_text
 
     target, output = find_target(arguments.target), arguments.output
     if arguments.image:
@@ -158,13 +156,7 @@ def _compile(arguments: argparse.Namespace) -> int:
         print(f"{output} is current")
         return 0
     try:
-        if "://" in output:
-            with tempfile.TemporaryDirectory() as folder:
-                local = Path(folder) / "pipeline.yaml"
-                compile_pipeline(target, local)
-                write_text(output, local.read_text())
-        else:
-            compile_pipeline(target, Path(output))
+        compile_pipeline(target, output)
     except OSError as error:
         why = error.strerror or " ".join(str(error).split())[:200]
         raise InputError(f"--output {output}: cannot be written ({why}); choose another file") from error

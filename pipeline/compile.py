@@ -11,19 +11,23 @@ from kfp import compiler
 from beam_preprocess.errors import InputError
 from pipeline.targets import Target
 from pipeline.training_pipeline import make_pipeline
+from trainer.files import write_text
 
 DEFAULT_TARGET = "vertex-gpu"
 DEFAULT_OUTPUT = "pipeline.yaml"
 
 
-def compile_pipeline(target: Target, output: Path) -> None:
-    """Writes the compiled pipeline: the whole file or nothing."""
+def compile_pipeline(target: Target, output: str | Path) -> None:
+    """Writes the compiled pipeline: the whole file or nothing.
+
+    Args:
+      target: where it runs.
+      output: a path, or a URI such as gs://….
+    """
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(make_pipeline(target), str(compiled))
-        temporary = output.with_name(f".{output.name}.tmp")
-        temporary.write_bytes(compiled.read_bytes())
-        temporary.replace(output)
+        write_text(str(output), compiled.read_text())
 
 
 def staleness(target: Target, committed: Path) -> str:

@@ -51,6 +51,14 @@ def test_a_stale_file_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "gait" in capsys.readouterr().out
 
 
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "folder"
+    output.mkdir()
+    assert in_a_thread(main, ["compile", "--output", str(output)]) == 2
+    assert f"--output {output}: cannot be written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [output]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [("{", "cannot be read"), ("- 1\n", "no compiled pipeline"), ("", "no compiled pipeline")],
