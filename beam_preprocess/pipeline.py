@@ -131,6 +131,13 @@ def preprocess(
         rejects=known,
         num_shards=job.num_shards,
     )
+    parallel = max(num_workers, num_threads)
+    if parallel > job.num_shards:
+        print(
+            f"note: {job.num_shards} shards keep {job.num_shards} of {parallel} at work; "
+            f"give --num-shards {parallel} or a multiple of it",
+            flush=True,
+        )
     plans = folder.write_plans(records_digest, shards)
     try:
         with Watcher(Progress(split, total=int(keep_images.sum()), unit="images"), plans.progress):

@@ -189,6 +189,14 @@ def test_the_same_bytes_with_two_processes(data_set: Any, tmp_path: Path) -> Non
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+def test_workers_that_get_no_shard_are_told_of(data_set: Any, tmp_path: Path, capsys: Any) -> None:
+    """The number of shards follows the images and not the workers: the same data always gives the same files."""
+    run(data_set, tmp_path / "out", split="val", num_shards=2, num_threads=3)
+    assert "note: 2 shards keep 2 of 3 at work; give --num-shards 3 or a multiple of it" in capsys.readouterr().out
+    run(data_set, tmp_path / "enough", split="val", num_shards=3, num_threads=3)
+    assert "note: " not in capsys.readouterr().out
+
+
 def test_a_second_run_does_nothing_and_says_so(data_set: Any, tmp_path: Path, capsys: Any) -> None:
     first = run(data_set, tmp_path / "out")
     times = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
