@@ -14,10 +14,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from made_records import TINY_CONFIG, write_records
 
 from beam_preprocess.errors import InputError
-from trainer import checkpoints, distribution, loop
+from trainer import checkpoints, distribution, loop, modeling
 from trainer.train import main, train
 
 
@@ -294,6 +295,34 @@ def test_damage_inside_a_shard_is_named_when_it_is_read(
     assert main(_flags(config, tmp_path / "train", tmp_path / "out", {})) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert re.search(r"damaged inside a shard \(corrupted record at \d+", line)
+
+
+PLAIN = ",".join(f"task.augmentation.{name}=0.0" for name in ("brightness", "contrast", "saturation", "hue"))
+"""XLA draws other random numbers than TensorFlow's kernels."""
+
+
+@pytest.mark.slow
+def test_enable_xla_compiles_the_step_and_trains_the_same(
+    records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    override = f"trainer.train_steps=4,task.augmentation.flip=false,{PLAIN}"
+    curves = []
+    for xla in ("false", "true"):
+        folder, more = tmp_path / xla, f",runtime.enable_xla={xla}"
+        train(records=str(records_folder), output=str(folder), config=TINY_CONFIG, params_override=override + more)
+        curves.append([row["total_loss"] for row in loop.read_history(str(folder))])
+    assert len(curves[0]) == 2
+    assert curves[1] == pytest.approx(curves[0], rel=1e-3)
+
+    # That it was compiled: Model Garden's upsampling has no gradient there.
+    monkeypatch.setattr(modeling, "NearestUpsampling", lambda: tf_keras.layers.UpSampling2D(2))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="ResizeNearestNeighborGrad"):
+        train(
+            records=str(records_folder),
+            output=str(tmp_path / "shipped"),
+            config=TINY_CONFIG,
+            params_override=f"{override},runtime.enable_xla=true",
+        )
 
 
 def test_history_of_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:
