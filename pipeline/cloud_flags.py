@@ -18,7 +18,7 @@ SUBMIT_EXAMPLES = """examples:
       --notify me@example.org --param preprocess_on=dataflow --param 'dataflow={"max_workers": 20}'
 
   python -m pipeline submit --endpoint http://localhost:8080 --target vertex-gpu --coco-dir gs://my-bucket/coco \\
-      --config coco-centernet-hourglass-gpu \\
+      --config coco-centernet-hourglass-gpu --pipeline-root gs://my-bucket/runs \\
       --image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:0.1.0 \\
       --registry vertex://my-project/us-central1/centernet
   an open-source Kubeflow Pipelines installation

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from beam_preprocess.errors import InputError
+from pipeline.request_checks import bucket
 from pipeline.run_view import RunView, TaskView
 from pipeline.submission import Submission
 from trainer import vertex_client
@@ -32,14 +33,20 @@ _STATES = {"CANCELED": "CANCELLED", "CANCELING": "CANCELLING", "RUNTIME_STATE_UN
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KubeflowRunsAs:
-    """Where a run keeps its files ("": the installation's place), and as which Kubernetes account it acts."""
+    """Where a run keeps its files, and as which Kubernetes account it acts."""
 
-    pipeline_root: str = ""
+    pipeline_root: str
     service_account: str = ""
     network: str = ""
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.pipeline_root:
+            raise InputError(
+                "--pipeline-root: not given; the steps write to Cloud Storage only, and an installation's own root is "
+                "often another store (minio://…); give gs://BUCKET/FOLDER"
+            )
+        bucket("--pipeline-root", self.pipeline_root)
         if self.labels:
             raise InputError(f"--labels {self.labels[0]}: an endpoint's runs have no labels; leave them out")
         if self.network:
@@ -173,14 +180,14 @@ class KubeflowRuns:
         name = submission.job_id(now, **runs_as.context())
         submission = submission.with_run_id(name)
         experiment = self._endpoint.experiment(submission.pipeline)
-        with package(submission.spec) as path:
+        with package(submission.spec, runs_as.pipeline_root) as path:
             create = partial(
                 self._endpoint.client.run_pipeline,
                 experiment_id=experiment,
                 job_name=name,
                 pipeline_package_path=path,
                 params=submission.parameters,
-                pipeline_root=runs_as.pipeline_root or None,
+                pipeline_root=runs_as.pipeline_root,
                 service_account=runs_as.service_account or None,
             )
             created = self._endpoint.call(
@@ -261,10 +268,11 @@ class KubeflowRuns:
 
 
 @contextmanager
-def package(spec: dict[str, Any]) -> Iterator[str]:
+def package(spec: dict[str, Any], pipeline_root: str) -> Iterator[str]:
     """The spec as a file, the only form that kfp's client takes.
 
-    Vertex AI asks for a GPU by its model, a Kubernetes node offers it as a resource of its maker's device plugin.
+    Vertex AI asks for a GPU by its model, a Kubernetes node offers it as a resource of its maker's device plugin. And
+    Vertex AI fills in the pipeline root where the graph names it, the open-source backend doesn't.
     """
     spec = copy.deepcopy(spec)
     for executor in spec["deploymentSpec"]["executors"].values():
@@ -274,7 +282,8 @@ def package(spec: dict[str, Any]) -> Iterator[str]:
                 accelerator[key] = KUBERNETES_GPU
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        path.write_text(json.dumps(spec))  # JSON is YAML, and quicker
+        text = json.dumps(spec)  # JSON is YAML, and quicker
+        path.write_text(text.replace("{{$.pipeline_root}}", json.dumps(pipeline_root)[1:-1]))
         yield str(path)
 
 

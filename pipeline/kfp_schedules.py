@@ -78,7 +78,7 @@ class KubeflowSchedules(Schedules):
             cron_expression=cron.for_kubeflow(),
             max_concurrency=max_concurrent_runs,
             params=submission.parameters,
-            pipeline_root=runs_as.pipeline_root or None,
+            pipeline_root=runs_as.pipeline_root,
             service_account=runs_as.service_account or None,
             enabled=active,
         )
@@ -90,7 +90,7 @@ class KubeflowSchedules(Schedules):
             new = [view for view in self.list(name) if view.schedule_id not in known]
             return self._read(new[0].schedule_id) if new else None
 
-        with package(spec) as path:
+        with package(spec, settings["pipeline_root"] or "") as path:
             request = partial(
                 self._endpoint.client.create_recurring_run,
                 job_name=name,

@@ -23,6 +23,7 @@ WHAT = ["--target", "vertex-gpu", *CONFIG, *DATA]
 ENDPOINT_WHAT = [
     *WHAT,
     *("--image", f"{IMAGES}/python-gpu:0.1.0", "--registry", "vertex://my-project/us-central1/centernet"),
+    *("--pipeline-root", "gs://my-bucket/runs"),
 ]
 """An endpoint has no default image, and no default registry."""
 

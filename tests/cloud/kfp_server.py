@@ -1,5 +1,6 @@
 """A Kubeflow Pipelines API (v2beta1) on loopback, for kfp's own client: experiments, runs, recurring runs."""
 
+import json
 import re
 import uuid
 from typing import Any
@@ -106,6 +107,10 @@ def _fields(body: Json, model: Any) -> None:
 def _check_run(body: Json) -> None:
     spec = body["pipeline_spec"].get("pipeline_spec", body["pipeline_spec"])
     check_spec(spec)
+    # The backend fills in the run's id and name, and tasks'; nothing else.
+    unfilled = set(re.findall(r'"\{\{\$\.(\w+)\}\}"', json.dumps(spec))) - {"pipeline_job_uuid", "pipeline_job_name"}
+    if unfilled:
+        raise Rejected(400, f"placeholders that stay as they are: {sorted(unfilled)}")
     declared = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in body["runtime_config"]["parameters"].items():
         if name not in declared or not FITS[declared[name]["parameterType"]](value):

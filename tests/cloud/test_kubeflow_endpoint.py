@@ -13,7 +13,7 @@ def flags(server: KubeflowServer) -> list[str]:
 
 
 def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
-    extra = ["--pipeline-root", "gs://my-bucket/runs", "--service-account", "trainer", "--seed", "3"]
+    extra = ["--service-account", "trainer", "--seed", "3"]
     code, out, _ = run("submit", *flags(kubeflow), *extra)
     assert code == 0
     (request,) = kubeflow.sent("POST", "/runs")
@@ -23,7 +23,9 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
         for key in ("type", "resourceType"):
             if "accelerator" in executor["container"].get("resources", {}):
                 executor["container"]["resources"]["accelerator"][key] = "nvidia.com/gpu"
-    assert body["pipeline_spec"] == wanted
+    text = json.dumps(wanted)
+    assert text.count("{{$.pipeline_root}}") == 2
+    assert body["pipeline_spec"] == json.loads(text.replace("{{$.pipeline_root}}", "gs://my-bucket/runs"))
     assert body["service_account"] == "trainer"
     assert body["runtime_config"]["pipeline_root"] == "gs://my-bucket/runs"
     values = body["runtime_config"]["parameters"]
@@ -149,6 +151,8 @@ def test_an_update_is_a_new_recurring_run_of_the_same(paused: bool, kubeflow: Ku
         (["--network", "projects/1/global/networks/x"], "--network"),
         (["--registry", ""], "--registry"),
         (["--image", ""], "--image"),
+        (["--pipeline-root", ""], "--pipeline-root: not given"),
+        (["--pipeline-root", "minio://mlpipeline/v2"], "--pipeline-root minio://mlpipeline/v2"),
         (["--labels", "team=vision"], "--labels"),
         (["--notify", "owner@example.org"], "--notify"),
         (["--target", "vertex-tpu-v5e"], "custom job"),

@@ -1,6 +1,7 @@
 """The loopback servers refuse what the services would not take: otherwise the tests against them would show nothing."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -145,13 +146,16 @@ def test_a_schedule_that_vertex_ai_would_not_take(
 )
 def test_a_run_that_kubeflow_would_not_take(path: str, value: Any, job: dict[str, Any]) -> None:
     server = KubeflowServer()
+    spec = json.loads(json.dumps(job["pipelineSpec"]).replace("{{$.pipeline_root}}", "gs://my-bucket/runs"))
     run = {
         "display_name": "x",
-        "pipeline_spec": job["pipelineSpec"],
+        "pipeline_spec": spec,
         "runtime_config": {"parameters": job["runtimeConfig"]["parameterValues"]},
     }
     url = f"{server.url}/apis/v2beta1/runs"
     assert requests.post(url, json=run, timeout=10).status_code == 200
     assert requests.post(url, json=changed(run, path, value), timeout=10).status_code == 400
     assert len(server.violations) == 1
+    # The graph as Vertex AI takes it names what that service alone fills in.
+    assert requests.post(url, json={**run, "pipeline_spec": job["pipelineSpec"]}, timeout=10).status_code == 400
     server.stop()
