@@ -142,7 +142,7 @@ def test_crowds_as_objects_are_the_reference(tmp_path: Path) -> None:
     for name in ("scale_loss", "ct_offset_loss"):
         assert found[True][name] == pytest.approx(shipped[name], rel=1e-5)
     assert found[True]["ct_loss"] == pytest.approx(shipped["ct_loss"], rel=1e-3)
-    assert all(abs(found[False][name] / shipped[name] - 1) > 0.02 for name in shipped)
+    assert any(abs(found[False][name] / shipped[name] - 1) > 0.02 for name in shipped)
 
 
 def test_padding_is_harmless_where_model_garden_fails(case: dict[str, Any]) -> None:
