@@ -11,6 +11,7 @@ from invocations import Run
 from kfp_server import KubeflowServer
 from vertex_server import VertexServer
 
+from pipeline import compile as compile_module
 from pipeline import training_pipeline
 from pipeline.cli import main
 from tests.gcs_emulator import GcsEmulator, gcs_emulator
@@ -40,6 +41,7 @@ def one_compilation_a_target(made: dict[str, Any]) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_pipeline, "make_pipeline", kept)
+        patch.setattr(compile_module, "make_pipeline", kept)
         patch.setattr(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         yield
 
