@@ -205,6 +205,21 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
             raise InputError(message)
 
 
+def doubts(experiment: cfg.ExperimentConfig) -> list[str]:
+    """What is allowed and rarely meant; a line each."""
+    steps, rate = experiment.trainer.train_steps, experiment.trainer.optimizer_config.learning_rate
+    decay = getattr(rate.get(), "decay_steps", None) if rate.type in ("cosine", "polynomial") else None
+    if decay is None or decay == steps:
+        return []
+    key = f"trainer.optimizer_config.learning_rate.{rate.type}.decay_steps"
+    effect = (
+        f"from step {decay} on the learning rate stays at its end"
+        if decay < steps
+        else "training ends before the learning rate does"
+    )
+    return [f"trainer.train_steps is {steps}, {key} {decay}: {effect}; set both"]
+
+
 def _at(experiment: cfg.ExperimentConfig, path: str) -> Any:
     """The value at a path, None where a section on the way is absent."""
     value: Any = experiment

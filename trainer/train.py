@@ -2,7 +2,7 @@
 
     python -m trainer.train --model_dir=OUT --records=DIR --config_file=trainer/configs/custom-small.yaml
     python -m trainer.train --model_dir=OUT --records=DIR --val_records=DIR --mode=train_and_eval \\
-        --config_file=trainer/configs/demo.yaml --params_override=trainer.train_steps=200
+        --config_file=trainer/configs/demo.yaml --params_override=task.augmentation.hue=0.05
     python -m trainer.train --model_dir=OUT --val_records=DIR --mode=eval --config_file=trainer/configs/demo.yaml
 
 A folder that was trained with the same records, configuration and seed is left alone; one that was
@@ -41,6 +41,7 @@ from trainer.experiment import (
     override,
     with_runtime,
 )
+from trainer.experiment_rules import doubts
 from trainer.preemption import Preempted, Preemption
 from trainer.task import Task, with_clipping
 from trainer.training_digest import training_digest
@@ -86,6 +87,8 @@ def train(
     if done is not None and done["train_digest"] == digest:
         print(f"result: reused {output}: trained before with the same records, configuration and seed", flush=True)
         return done
+    for doubt in doubts(experiment):
+        print(f"warning: {doubt}", flush=True)
     # Whatever is wrong with the input is said before anything is written.
     input_pipeline.check_shards(records, manifest)
     validation = input_pipeline.load_manifest(val_records) if val_records else None

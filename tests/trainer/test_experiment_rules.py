@@ -1,5 +1,6 @@
 """What Model Garden's configuration classes would take: any value for any key."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from official.core import config_definitions as cfg
 from beam_preprocess.errors import InputError
 from trainer.config import CONFIGS, parse_config
 from trainer.experiment import build_experiment, override
-from trainer.experiment_rules import LIVE_KEYS, RANGES, _at
+from trainer.experiment_rules import LIVE_KEYS, RANGES, _at, doubts
 
 
 @pytest.fixture
@@ -110,6 +111,29 @@ def test_every_form_of_an_override_is_read(
     assert _at(experiment, path) == value
 
 
+@pytest.mark.parametrize(
+    ("text", "doubt"),
+    [
+        ("", None),
+        ("trainer.train_steps=9", "train_steps is 9, .*cosine.decay_steps 6: from step 6 on the learning rate stays"),
+        (
+            "trainer.train_steps=3",
+            "train_steps is 3, .*cosine.decay_steps 6: training ends before the learning rate does",
+        ),
+        ("trainer.train_steps=9,trainer.optimizer_config.learning_rate.cosine.decay_steps=9", None),
+        ("trainer.train_steps=9,trainer.optimizer_config.learning_rate.type=constant", None),
+    ],
+)
+def test_a_schedule_of_another_length_than_the_training_is_doubted(
+    experiment: cfg.ExperimentConfig, text: str, doubt: str | None
+) -> None:
+    if text:
+        override(experiment, text, "--params_override")
+    found = doubts(experiment)
+    assert len(found) == bool(doubt)
+    assert doubt is None or re.search(doubt, found[0])
+
+
 def test_an_override_may_be_a_file(experiment: cfg.ExperimentConfig, tmp_path: Path) -> None:
     file = tmp_path / "override.yaml"
     file.write_text("trainer:\n  train_steps: 7\n")
@@ -123,6 +147,7 @@ def test_an_override_may_be_a_file(experiment: cfg.ExperimentConfig, tmp_path: P
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_key_that_has_a_rule_exists(config: Path) -> None:
     experiment = build_experiment(parse_config(config.read_text()))
+    assert not doubts(experiment)
     for path in (*RANGES, *(f"{section}.{key}" for section, keys in LIVE_KEYS.items() for key in keys)):
         *parents, last = path.split(".")
         section = _at(experiment, ".".join(parents))
