@@ -35,8 +35,11 @@ class Trainer(base_trainer.Trainer):
 
     data_wait: tf.Variable | None = None
     """float64 scalar on the host: seconds that the steps so far waited for their input; None doesn't measure."""
-    loop_started = 0.0
-    """time.monotonic() at the start of the newest loop of steps."""
+    timed_from = 0, 0.0, 0.0
+    """Where the speed of the newest loop counts from: (step, time.monotonic(), seconds waited for input until then).
+
+    Without the evaluations and checkpoints between two loops, and without the first step, in which the graph is built.
+    """
     preemption: Preemption | None = None
     """Asked on the way, in training and evaluation; None: nothing interrupts them."""
     on_the_way: Callable[[dict[str, tf.Tensor]], None] | None = None
@@ -51,23 +54,37 @@ class Trainer(base_trainer.Trainer):
         Raises:
           Interrupted: with the output of the steps that were made.
         """
-        stop, self.loop_started = self.preemption or Preemption(), time.monotonic()
+        stop = self.preemption or Preemption()
+        self._time_from_here()
+        started = self.timed_from
         self.train_loop_begin()
         if self._train_loop_fn is None:
             self._train_loop_fn = self.create_train_loop_fn()
         if self._train_iter is None:
             self._train_iter = iter(self.train_dataset)
-        until = int(self.global_step.numpy()) + int(num_steps)
+        step = int(self.global_step.numpy())
+        until = step + int(num_steps)
         for steps in stop.pieces(int(num_steps)):
             self._train_loop_fn(self._train_iter, tf.constant(steps, tf.int32))
             step = int(self.global_step.numpy())  # waits for the device, which may be behind
-            stop.worth_saving = True
-            if self.on_the_way and step < until:
+            if step < until and not stop.worth_saving:
+                self._time_from_here()
+            elif step < until and self.on_the_way:
                 self.on_the_way(self._so_far())
+            stop.worth_saving = True
+        if self.timed_from[0] == step:  # stopped after the first one: it is all that there is
+            self.timed_from = started
         output = self.train_loop_end()
         if stop.asked:
             raise Interrupted(output)
         return output
+
+    def _time_from_here(self) -> None:
+        self.timed_from = int(self.global_step.numpy()), time.monotonic(), self.waited()
+
+    def waited(self) -> float:
+        """Seconds that the steps so far waited for their input."""
+        return 0.0 if self.data_wait is None else float(self.data_wait.numpy())
 
     def _so_far(self) -> dict[str, tf.Tensor]:
         """Means of the loop's steps until now, and the learning rate."""
@@ -186,13 +203,11 @@ class Progress:
         self._total = experiment.trainer.train_steps
         self._batch = experiment.task.train_data.global_batch_size
         self._images, self._trainer, self._history = manifest.images, trainer, history
-        self._step, self._waited = int(trainer.global_step.numpy()), 0.0
+        self._step = int(trainer.global_step.numpy())
         self._line = progress_line.ProgressLine(self._total)
 
     def __call__(self, output: orbit.runner.Output) -> None:
         step = int(self._trainer.global_step.numpy())
-        # Without the evaluations and checkpoints between two loops.
-        elapsed = time.monotonic() - self._trainer.loop_started
         values = {name: float(orbit.utils.get_value(value)) for name, value in output.items()}
         losses = {name: value for name, value in values.items() if name not in ("training_loss", "learning_rate")}
         broken = sorted(f"{name} became {value}" for name, value in losses.items() if not math.isfinite(value))
@@ -204,7 +219,7 @@ class Progress:
                 f"{', '.join(broken)} between steps {self._step + 1} and {step}; the last checkpoint is from before. "
                 "Lower trainer.optimizer_config.learning_rate or raise its warm-up"
             )
-        rate, share, waited = self._speed(step, elapsed)
+        rate, share = self._speed(step)
         self._history.add(
             {
                 "step": step,
@@ -216,19 +231,20 @@ class Progress:
             }
         )
         self._show(step, values, rate, share)
-        self._step, self._waited = step, waited
+        self._step = step
 
     def on_the_way(self, output: orbit.runner.Output) -> None:
         """The line alone: a loop can take minutes, and the end of it comes as well."""
         step = int(self._trainer.global_step.numpy())
         values = {name: float(orbit.utils.get_value(value)) for name, value in output.items()}
-        rate, share, _ = self._speed(step, time.monotonic() - self._trainer.loop_started)
+        rate, share = self._speed(step)
         self._show(step, values, rate, share)
 
-    def _speed(self, step: int, elapsed: float) -> tuple[float, float, float]:
-        """(images a second, share of the time that was waited for input, seconds waited in the whole run)."""
-        waited = 0.0 if self._trainer.data_wait is None else float(self._trainer.data_wait.numpy())
-        return (step - self._step) * self._batch / elapsed, min((waited - self._waited) / elapsed, 1.0), waited
+    def _speed(self, step: int) -> tuple[float, float]:
+        """(images a second, share of the time that was waited for input)."""
+        first, started, waited = self._trainer.timed_from
+        elapsed = time.monotonic() - started
+        return (step - first) * self._batch / elapsed, min((self._trainer.waited() - waited) / elapsed, 1.0)
 
     def _show(self, step: int, values: dict[str, float], rate: float, share: float) -> None:
         left = (self._total - step) * self._batch / rate
