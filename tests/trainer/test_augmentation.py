@@ -136,3 +136,20 @@ def test_colours_end_at_black_and_white() -> None:
     after, _ = augment(tf.constant(_images(200, 256)), _labels(), config, 0, tf.constant(7, tf.int64), SIDE)
     assert after.numpy().min() >= 0.0
     assert after.numpy().max() == pytest.approx(255.0)
+
+
+def test_draws_of_steps_images_and_kinds_are_independent() -> None:
+    """Correlations stay within five standard deviations of 0; half of the flips, of an image and of a step alike."""
+    ids = tf.range(1000, 1500, dtype=tf.int64)
+    draws = np.stack([augmentation._uniform(ids, 0, tf.constant(s, tf.int64), 5).numpy() for s in range(100)])
+    flips = draws[..., 0] < 0.5
+    assert np.abs(flips.mean(axis=0) - 0.5).max() < 5 * 0.5 / np.sqrt(100)
+    assert np.abs(flips.mean(axis=1) - 0.5).max() < 5 * 0.5 / np.sqrt(500)
+    pairs = [
+        (draws[:-1], draws[1:]),  # a step and the next
+        (draws[:, :-1], draws[:, 1:]),  # an image and the next
+        *((draws[..., i], draws[..., j]) for i in range(5) for j in range(i)),  # flip, brightness, …
+    ]
+    for one, other in pairs:
+        found = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+        assert abs(found) < 5 / np.sqrt(one.size)
