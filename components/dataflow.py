@@ -111,7 +111,7 @@ class Dataflow:
 
 
 def beam_arguments(
-    preprocess_on: str, dataflow: str, beam_args: str, *, output: str, split: str, processes: int = 1
+    preprocess_on: str, dataflow: str, beam_args: str, *, output: str, split: str, processes: int = 1, threads: int = 1
 ) -> list[str]:
     """Beam's options for one split.
 
@@ -121,7 +121,8 @@ def beam_arguments(
       beam_args: further options as one text, which win.
       output: where the pipeline backend puts the step's output; Beam's temporary files go beside it.
       split: names the job.
-      processes: of Beam in the step.
+      processes: of Beam in the step, if it runs on the local engine.
+      threads: of the one process, where there is one: they start at once, and the bytes are the same.
 
     Raises:
       InputError: another place, options that can't be right, a second runner, or an output outside a bucket.
@@ -138,8 +139,11 @@ def beam_arguments(
             raise InputError(
                 f"beam_args: {beam_args!r} names {runner}; give preprocess_on=dataflow and its keys instead"
             )
-        parallel = ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
-        return [*(parallel if processes > 1 else []), *more]
+        if runner or "--runner" in more:
+            return more  # its own options say how parallel it is
+        mode, count = ("multi_processing", processes) if processes > 1 else ("multi_threading", threads)
+        parallel = [f"--direct_running_mode={mode}", f"--direct_num_workers={count}"]
+        return [*(parallel if count > 1 else []), *more]
     if runner or "--runner" in more:
         raise InputError("beam_args: names a --runner, and preprocess_on is 'dataflow'; give one of the two")
     if not output.startswith("gs://"):

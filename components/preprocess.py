@@ -20,11 +20,11 @@ def preprocess(
     from beam_preprocess.errors import InputError
     from beam_preprocess.pipeline import preprocess
     from components.dataflow import beam_arguments
-    from components.stage import cores, stage
+    from components.stage import cores, stage, threads
     from trainer.config import parse_config
 
-    place = {"output": records.uri, "split": split, "processes": cores()}
-    arguments = beam_arguments(preprocess_on, dataflow, beam_args, **place)
+    place = {"output": records.uri, "split": split}
+    arguments = beam_arguments(preprocess_on, dataflow, beam_args, **place, processes=cores(), threads=threads())
     with stage(f"preprocess-{split}", records, work_dir) as output:
         manifest = preprocess(
             images=images,

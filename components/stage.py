@@ -88,3 +88,8 @@ def cores() -> int:
     """How many processes the stage may use: the cores that its task asks for, if they are there; 1 on this machine's
     own runs, where a second process costs more seconds than it saves on small data."""
     return min(int(os.environ.get(CORES, "1")), os.cpu_count() or 1)
+
+
+def threads() -> int:
+    """How many threads a stage may use that stays in one process. A fifth of preprocessing holds Python's lock."""
+    return min(4, os.cpu_count() or 1)

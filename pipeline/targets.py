@@ -105,8 +105,7 @@ class Target:
 
 
 _SMALL = Resources(cpu="4", memory="16G")
-_TINY = Resources(timeout_hours=1)
-_PUBLISHES = Resources(timeout_hours=4)
+_TINY = Resources(cpu="4", memory="16G", timeout_hours=1)  # as much as the service's own default
 _WORKER = Resources(cpu="16", memory="64G", timeout_hours=24)
 _CPU_SCORES = Resources(cpu="16", memory="64G", timeout_hours=12)
 _GPU_SCORES = Resources(cpu="12", memory="85G", accelerator="NVIDIA_TESLA_A100", accelerators=1)
@@ -116,14 +115,14 @@ _H100_TRAINS = Resources(cpu="208", memory="1872G", accelerator="NVIDIA_H100_80G
 
 
 def _plain(**special: Resources) -> Mapping[str, Resources]:
-    """Every plain task's resources; the small tasks' are the default machine and a time limit."""
+    """Every plain task's resources."""
     usual = {
         "data_check": _SMALL,
         "preprocess": _WORKER,
         "export_model": _SMALL,
         "evaluate": _CPU_SCORES,
         "report": _SMALL,
-        "promote": _PUBLISHES,
+        "promote": _SMALL,
         **dict.fromkeys(("should_run", "resolve_champion", "gate", "hold", "remember", "unchanged"), _TINY),
     }
     return MappingProxyType({**usual, **special})

@@ -41,6 +41,7 @@ TENSORFLOW = {
         "serving",
         "task",
         "train",
+        "training_digest",
         "tta",
         "validation",
     )

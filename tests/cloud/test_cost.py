@@ -85,7 +85,8 @@ def test_a_stage_counts_until_its_time_limit() -> None:
     assert found["preprocess val"].hours == TARGETS["vertex-gpu"].resources["preprocess"].timeout_hours
     mail = planned("vertex-gpu", notify=("owner@example.org",))["mail the outcome"]
     assert mail.hours == VERTEX_HOURS, "what sets no limit ends when the service ends it"
-    assert found["gate"].machines == (Machine(type="e2-standard-4"),)
+    assert mail.machines == (Machine(type="e2-standard-4"),), "what asks for nothing gets the service's default"
+    assert found["gate"].machines == (Machine(cpu=4, memory_gb=16),)
     assert {"promote", "hold", "evaluate champion", "nothing new"} <= set(found), "both branches of a condition"
 
 
