@@ -93,10 +93,11 @@ def _yaml_section(path: str | None) -> Any:
     import yaml
 
     from beam_preprocess.storage import file_system, reason, refusals
+    from beam_preprocess.yaml_loader import FileLoader
 
     fs, place = file_system(path)
     try:
-        content = yaml.safe_load(fs.cat_file(place).decode("utf-8"))
+        content = yaml.load(fs.cat_file(place).decode("utf-8"), Loader=FileLoader)
     except refusals() as error:
         raise InputError(f"--config {path}: can't be read ({reason(error)}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

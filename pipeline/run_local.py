@@ -145,8 +145,10 @@ def _with_reject_limit(config: str, limit: float | None) -> str:
         return config
     import yaml
 
+    from beam_preprocess.yaml_loader import FileLoader
+
     parse_config(config)
-    values: dict[str, Any] = yaml.safe_load(config)
+    values: dict[str, Any] = yaml.load(config, Loader=FileLoader)
     values["preprocess"] = {**(values.get("preprocess") or {}), "max_reject_fraction": limit}
     return yaml.safe_dump(values, sort_keys=False)
 

@@ -62,7 +62,17 @@ OWNERS = {"tensorflow": TENSORFLOW, "apache_beam": BEAM, "kfp": KFP, "google.clo
 
 TRAINER_MAY_USE = {
     f"beam_preprocess.{name}"
-    for name in ("annotations", "config", "errors", "geometry", "images", "manifest", "records", "targets")
+    for name in (
+        "annotations",
+        "config",
+        "errors",
+        "geometry",
+        "images",
+        "manifest",
+        "records",
+        "targets",
+        "yaml_loader",
+    )
 }
 
 

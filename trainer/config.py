@@ -12,7 +12,6 @@ importing this module does not import TensorFlow.
 """
 
 import argparse
-import re
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import yaml
 
 from beam_preprocess.config import PreprocessConfig, from_mapping
 from beam_preprocess.errors import InputError
+from beam_preprocess.yaml_loader import FileLoader
 from trainer.gate import GateConfig
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -98,29 +98,6 @@ class RunConfig:
     experiment: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-class Loader(yaml.SafeLoader):
-    """1e-3 is a number, as in YAML 1.2 and in Model Garden's files."""
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-class _FileLoader(Loader):
-    """A key that comes twice is an error: YAML's last one would win silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """See base class."""
-        keys = [key.value for key, _ in node.value]
-        twice = next((key for number, (key, _) in enumerate(node.value) if key.value in keys[:number]), None)
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice.value!r} comes twice", twice.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
 def find_config(name: str) -> Path:
     """A path, or the name of a config that ships with the trainer (`custom-small`).
 
@@ -149,7 +126,7 @@ def parse_config(text: str, where: str = "config") -> RunConfig:
       InputError: not YAML, not a mapping, an unknown key, a value of the wrong type or out of range.
     """
     try:
-        values = yaml.load(text, Loader=_FileLoader)
+        values = yaml.load(text, Loader=FileLoader)
     except yaml.YAMLError as error:
         raise InputError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -21,7 +21,8 @@ from official.vision.configs import common
 
 from beam_preprocess.errors import InputError
 from beam_preprocess.manifest import Manifest
-from trainer.config import EXPERIMENT_SECTIONS, Loader, RunConfig
+from beam_preprocess.yaml_loader import Loader
+from trainer.config import EXPERIMENT_SECTIONS, RunConfig
 from trainer.experiment_rules import (
     INITIAL_MODULES,
     check_live,

@@ -1,11 +1,14 @@
 """The preprocess: section."""
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from beam_preprocess.config import PreprocessConfig, from_mapping
 from beam_preprocess.errors import InputError
+from beam_preprocess.flags import add_config_flags, config_of
 
 
 def test_defaults_and_conversions() -> None:
@@ -41,3 +44,17 @@ def test_defaults_and_conversions() -> None:
 def test_bad_values_are_input_errors_that_name_the_key(values: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_mapping(PreprocessConfig, "preprocess", values)
+
+
+def config_from(path: Path, text: str) -> PreprocessConfig:
+    path.write_text(text)
+    command = argparse.ArgumentParser()
+    add_config_flags(command)
+    return config_of(command.parse_args(["--config", str(path)]))
+
+
+def test_a_file_is_read_as_the_trainer_reads_it(tmp_path: Path) -> None:
+    """PyYAML alone takes 1e-3 for a text, and the last of two equal keys."""
+    assert config_from(tmp_path / "c.yaml", "preprocess: {heatmap_cutoff: 1e-3}").heatmap_cutoff == 0.001
+    with pytest.raises(InputError, match="the key 'stride' comes twice"):
+        config_from(tmp_path / "c.yaml", "preprocess:\n  stride: 4\n  stride: 8")

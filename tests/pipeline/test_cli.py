@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main
 from pipeline.demo_data import DemoData, generate
+from pipeline.run_local import _with_reject_limit
+from trainer.config import parse_config
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +112,11 @@ def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[s
         main(arguments)
     assert stopped.value.code == 0
     assert "examples:" in capsys.readouterr().out
+
+
+def test_a_reject_limit_changes_nothing_else_of_the_configuration() -> None:
+    text = "preprocess: {heatmap_cutoff: 1e-3}\ntask: {augmentation: {hue: 5e-2}}\n"
+    limited = _with_reject_limit(text, 0.5)
+    assert parse_config(limited).preprocess == replace(parse_config(text).preprocess, max_reject_fraction=0.5)
+    assert parse_config(limited).experiment == parse_config(text).experiment
+    assert _with_reject_limit(text, None) == text
