@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from containers import container
 from golden import compiled
@@ -74,10 +73,7 @@ def bucket(tmp_path: Path) -> Iterator[GcsEmulator]:
     coco = generate(tmp_path / "coco", DemoData(train_images=2, val_images=2, height=(64, 64), width=(64, 64)))
     folder = tmp_path / "key"
     folder.mkdir()
-    with gcs_emulator(folder) as emulator, pytest.MonkeyPatch.context() as patch:
-        for name, value in emulator.environment.items():
-            patch.setenv(name, value)
-        files = fsspec.filesystem("gs", skip_instance_cache=True)
+    with gcs_emulator(folder) as emulator, emulator.in_this_process() as files:
         for name in ("my-bucket", "my-data"):
             files.mkdir(name)
         for path in coco.rglob("*.j*"):
