@@ -1,5 +1,6 @@
 """Paths and URIs: their file systems, and what to tell when one refuses. fsspec; no Beam."""
 
+import logging
 import sys
 from typing import Any
 
@@ -16,6 +17,7 @@ def file_system(uri: str) -> tuple[Any, str]:
     Raises:
       InputError: a scheme that isn't known, or whose package isn't installed.
     """
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints a traceback of what it raises as well
     try:
         fs, path = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:

@@ -1,6 +1,8 @@
 """File systems that refuse: one line that names the address and the fix, whatever a client library raises."""
 
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,7 +111,12 @@ def test_a_bucket_that_refuses_is_an_input_error(
     refusing: str, data_set: Any, command: Callable[[Any], list[str]], capsys: Any
 ) -> None:
     arguments = command(data_set)
-    assert main(arguments) == 2
+    printing = logging.StreamHandler(sys.stderr)  # as where nobody has set up logging; pytest has
+    logging.getLogger().addHandler(printing)
+    try:
+        assert main(arguments) == 2
+    finally:
+        logging.getLogger().removeHandler(printing)
     (line,) = capsys.readouterr().err.splitlines()
     (uri,) = [argument for argument in arguments if argument.startswith("gs://")][-1:]
     assert line.startswith(("error: " + uri, f"error: --config {uri}"))
