@@ -26,7 +26,7 @@ $(STAMP): requirements.lock requirements-dev.lock | $(UV)
 	UV_COMPILE_BYTECODE=1 $(UV) pip sync --quiet --python $(BIN)/python requirements-dev.lock
 	touch $@
 
-demo: $(STAMP)  ## generate a small data set, train, gate and report on it (about 4 minutes on 2 cores)
+demo: $(STAMP)  ## generate a small data set, train, gate and report on it (about 3 minutes on 2 cores)
 	$(BIN)/python -m pipeline run
 
 test: $(STAMP)  ## run the tests, slow ones left out

@@ -11,7 +11,7 @@ from pipeline.run_local import RunOptions, run
 from pipeline.targets import TARGETS
 
 EXAMPLES = """examples:
-  python -m pipeline run                                  the demo, on generated data (4 minutes on 2 cores)
+  python -m pipeline run                                  the demo, on generated data (3 minutes on 2 cores)
   python -m pipeline run --coco-dir /data/coco --config custom-small
   python -m pipeline run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1
   python -m pipeline run --only-if-changed                ends in seconds when nothing is new
