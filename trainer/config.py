@@ -12,6 +12,7 @@ importing this module does not import TensorFlow.
 """
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -173,6 +174,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("verb", choices=["check"])
     parser.add_argument("config", help="a YAML file, or the name of a shipped config")
     arguments = parser.parse_args(argv)
+    # Before TensorFlow is imported: it speaks of missing drivers on every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         path = find_config(arguments.config)
         config = parse_config(path.read_text(), str(path))
