@@ -78,9 +78,9 @@ TRAINER_MAY_USE = {
 
 def modules() -> Iterator[tuple[str, Path]]:
     for package in PACKAGES:
-        for path in sorted((REPOSITORY / package).glob("*.py")):
-            name = package if path.stem == "__init__" else f"{package}.{path.stem}"
-            if path.stem != "__main__":
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            name = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+            if path.stem != "__main__":  # a program, not a module that others import
                 yield name, path
 
 
