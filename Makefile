@@ -71,7 +71,7 @@ lock: | $(UV)  ## resolve the dependencies of pyproject.toml anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml \
 		-o requirements-dev.lock
-	$(UV) pip compile --quiet --universal --python-version 3.12 trainer/requirements-aot.in -o trainer/requirements-aot.lock
+	$(UV) pip compile --quiet --universal --python-version 3.12 trainer/aot/requirements-aot.in -o trainer/aot/requirements-aot.lock
 	{ echo "# What tensorflow[and-cuda] adds to requirements.lock. Written by make lock."; \
 		echo "tensorflow[and-cuda]" | $(UV) pip compile --quiet --no-header --no-annotate --python-version 3.11 \
 		--python-platform x86_64-manylinux_2_28 -c requirements.lock - | grep "^nvidia-"; } > trainer/requirements-gpu.lock

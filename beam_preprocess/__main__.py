@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from beam_preprocess import check_cli, inspection
-from beam_preprocess.errors import InputError
+from beam_preprocess.base.errors import InputError
 from beam_preprocess.flags import RULE, add_config_flags, check_preview, config_of, parser
 
 _EPILOG = """\
@@ -84,7 +84,7 @@ def _preprocess(arguments: Sequence[str]) -> None:
     config = config_of(flags)
     check_preview(flags.preview)
 
-    from beam_preprocess.pipeline import preprocess  # Beam takes seconds to import: not for --help
+    from beam_preprocess.job.pipeline import preprocess  # Beam takes seconds to import: not for --help
 
     manifest = preprocess(
         images=flags.images,

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beam_preprocess.errors import InputError
+from beam_preprocess.base.errors import InputError
 from beam_preprocess.flags import RULE, add_config_flags, config_of, parser
-from beam_preprocess.reasons import Reason
+from beam_preprocess.format.reasons import Reason
 
 _EPILOG = """\
 examples:
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     if flags.num_workers < 1:
         raise InputError(f"--num-workers {flags.num_workers}: use 1 or more")
 
-    from beam_preprocess.check import examine  # OpenCV and Pillow: not for --help
+    from beam_preprocess.dataset.check import examine  # OpenCV and Pillow: not for --help
 
     depth: Any = "headers" if flags.headers_only else "pixels"
     report = examine(sources, config_of(flags), depth=depth, num_workers=flags.num_workers)

@@ -4,8 +4,8 @@ import argparse
 import dataclasses
 from typing import Any
 
-from beam_preprocess.config import PreprocessConfig, from_mapping
-from beam_preprocess.errors import InputError
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.format.config import PreprocessConfig, from_mapping
 
 RULE = """\
 rejects:
@@ -92,8 +92,8 @@ def _yaml_section(path: str | None) -> Any:
         return None
     import yaml
 
-    from beam_preprocess.storage import file_system, reason, refusals
-    from beam_preprocess.yaml_loader import FileLoader
+    from beam_preprocess.base.storage import file_system, reason, refusals
+    from beam_preprocess.base.yaml import FileLoader
 
     fs, place = file_system(path)
     try:

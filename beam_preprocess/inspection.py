@@ -4,12 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from beam_preprocess import manifest as manifests
-from beam_preprocess.errors import InputError
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.progress import Progress
+from beam_preprocess.base.storage import file_system, refusals, refused
 from beam_preprocess.flags import check_preview, parser
-from beam_preprocess.manifest import Manifest
-from beam_preprocess.progress import Progress
-from beam_preprocess.storage import file_system, refusals, refused
+from beam_preprocess.format import manifest as manifests
+from beam_preprocess.format.manifest import Manifest
 
 BAR = 40
 """Characters of the longest bar."""

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from beam_preprocess.images import decode as decode_image
-from beam_preprocess.manifest import Manifest
-from beam_preprocess.records import Record, decode
-from beam_preprocess.storage import file_system
-from beam_preprocess.targets import SparseTargets, manifest_code_table
-from beam_preprocess.tfrecord import read_records
+from beam_preprocess.base.storage import file_system
+from beam_preprocess.format.images import decode as decode_image
+from beam_preprocess.format.manifest import Manifest
+from beam_preprocess.format.records import Record, decode
+from beam_preprocess.format.targets import SparseTargets, manifest_code_table
+from beam_preprocess.format.tfrecord import read_records
 
 NAME = "preview.jpg"
 TILE = 256

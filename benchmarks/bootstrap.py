@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import made_coco
-from trainer.bootstrap import compare, draw, resampled_ap
-from trainer.coco_metrics import score_arrays
-from trainer.match_table import MatchTable, from_scored
+from trainer.coco.bootstrap import compare, draw, resampled_ap
+from trainer.coco.match_table import MatchTable, from_scored
+from trainer.coco.metrics import score_arrays
 
 
 def _table(folder: Path, dataset: dict[str, Any], seed: int, noise: float) -> MatchTable:

@@ -1,4 +1,4 @@
-"""Scoring detections of val2017's size: trainer.coco_metrics against plain pycocotools, seconds and peak memory.
+"""Scoring detections of val2017's size: trainer.coco.metrics against plain pycocotools, seconds and peak memory.
 
     python -m benchmarks.evaluate
 
@@ -22,8 +22,8 @@ from benchmarks import made_coco
 
 
 def ours(annotations: str, predictions: list[dict[str, Any]]) -> list[Any]:
-    """Precision, recall and scores by trainer.coco_metrics."""
-    from trainer.coco_metrics import score_arrays
+    """Precision, recall and scores by trainer.coco.metrics."""
+    from trainer.coco.metrics import score_arrays
 
     with open(annotations) as file:
         images = [image["id"] for image in json.load(file)["images"]]
@@ -54,7 +54,7 @@ SIDES = {"ours": ours, "pycocotools": pycocotools}
 def _child(side: str, annotations: str, predictions: str) -> None:
     import pycocotools.cocoeval  # noqa: F401 - imports are not measured
 
-    import trainer.coco_metrics  # noqa: F401
+    import trainer.coco.metrics  # noqa: F401
 
     with open(predictions) as file:
         detections = json.load(file)

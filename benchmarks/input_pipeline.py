@@ -95,13 +95,13 @@ def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int
     """By name: a call that takes some images through, and returns how many."""
     import tensorflow as tf
 
-    from beam_preprocess import records, targets
-    from beam_preprocess.config import PreprocessConfig
-    from beam_preprocess.pipeline import preprocess
-    from beam_preprocess.tfrecord import read_records
+    from beam_preprocess.format import records, targets
+    from beam_preprocess.format.config import PreprocessConfig
+    from beam_preprocess.format.tfrecord import read_records
+    from beam_preprocess.job.pipeline import preprocess
     from benchmarks.preprocess import annotate, make_data
-    from trainer import augmentation, input_pipeline
-    from trainer.experiment import Augmentation, RecordsConfig
+    from trainer.config.experiment import Augmentation, RecordsConfig
+    from trainer.data import augmentation, input_pipeline
 
     if flags.image_folder:
         from PIL import Image

@@ -21,10 +21,10 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from beam_preprocess.annotations import CocoAnnotations, class_map
-from beam_preprocess.output import Plans
-from beam_preprocess.shards import ImageEntry, number_of_shards, plan_shards, read_plan
-from beam_preprocess.validate import validate_boxes, validate_images
+from beam_preprocess.dataset.validate import validate_boxes, validate_images
+from beam_preprocess.format.annotations import CocoAnnotations, class_map
+from beam_preprocess.job.output import Plans
+from beam_preprocess.job.shards import ImageEntry, number_of_shards, plan_shards, read_plan
 
 BOXES_AN_IMAGE = 7.27
 CATEGORIES = 80

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from beam_preprocess.sources import data_digest, list_images
+from beam_preprocess.dataset.sources import data_digest, list_images
 from tests.gcs_emulator import gcs_emulator
 
 

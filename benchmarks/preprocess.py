@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cv2
 import numpy as np
 
-from beam_preprocess.config import PreprocessConfig
-from beam_preprocess.geometry import make_view
-from beam_preprocess.images import decode, encode_jpeg, render_view
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.geometry import make_view
+from beam_preprocess.format.images import decode, encode_jpeg, render_view
 
 CATEGORIES = 80
 COCO_IMAGES, COCO_VIEWS = 118_287, 8
@@ -37,8 +37,8 @@ VCPU_HOUR, GIB_HOUR = 0.056, 0.003557
 
 _MEASURE = """
 import json, resource, sys
-from beam_preprocess.config import PreprocessConfig
-from beam_preprocess.pipeline import preprocess
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.job.pipeline import preprocess
 preprocess(images=sys.argv[1], annotations=sys.argv[2], split="train", output=sys.argv[3],
            config=PreprocessConfig(image_size=(64, 64), train_views=1))
 peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -107,10 +107,10 @@ def cpu_seconds() -> float:
 
 def speed(flags: argparse.Namespace, folder: Path) -> None:
     """Both sides in turn; the library's is its whole run, plans, validation, digests and manifest included."""
-    from beam_preprocess.pipeline import preprocess
-    from beam_preprocess.records import decode as decode_record
-    from beam_preprocess.targets import code_table
-    from beam_preprocess.tfrecord import read_records
+    from beam_preprocess.format.records import decode as decode_record
+    from beam_preprocess.format.targets import code_table
+    from beam_preprocess.format.tfrecord import read_records
+    from beam_preprocess.job.pipeline import preprocess
 
     config = PreprocessConfig(train_views=flags.views)
     if flags.image_folder:

@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from beam_preprocess.config import PreprocessConfig
-from beam_preprocess.geometry import letterbox
-from beam_preprocess.records import Record, encode
-from beam_preprocess.targets import assign_targets, code_table, dense_heatmap
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.geometry import letterbox
+from beam_preprocess.format.records import Record, encode
+from beam_preprocess.format.targets import assign_targets, code_table, dense_heatmap
 
 
 def boxes_of_an_image(rng: np.random.Generator, count: int, side: int) -> np.ndarray:

@@ -69,8 +69,8 @@ def made_heads(case: dict[str, Any]) -> dict[str, list[np.ndarray]]:
 
 
 def _experiment(case: dict[str, Any]) -> Any:
-    from trainer.config import parse_config
-    from trainer.experiment import build_experiment
+    from trainer.config.experiment import build_experiment
+    from trainer.config.sections import parse_config
 
     model = MODELS[case["model"]]
     levels = [f"2_{i}" for i in range(model["stacks"] - 1)] + ["2"]
@@ -85,9 +85,9 @@ def ours(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
     """(task, optimizer settings, runtime, (uint8 images, Labels))."""
     import tensorflow as tf
 
-    from beam_preprocess.targets import assign_targets, code_table
-    from trainer.heatmap import Labels
-    from trainer.task import Task, with_clipping
+    from beam_preprocess.format.targets import assign_targets, code_table
+    from trainer.data.heatmap import Labels
+    from trainer.training.task import Task, with_clipping
 
     experiment, batch = _experiment(case), made_batch(case)
     size, cutoff = (case["size"],) * 2, 1e-3
@@ -129,7 +129,8 @@ def model_garden(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
     from official.projects.centernet.modeling.layers import cn_nn_blocks
     from official.projects.centernet.tasks.centernet import CenterNetTask
 
-    from trainer import input_pipeline, modeling
+    from trainer.data import input_pipeline
+    from trainer.model import network
 
     class Bridged(CenterNetTask):
         def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
@@ -140,7 +141,7 @@ def model_garden(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
             if case["xla"]:
                 for block in model.submodules:
                     if isinstance(block, cn_nn_blocks.HourglassBlock) and hasattr(block, "upsample_layer"):
-                        block.upsample_layer = modeling.NearestUpsampling()
+                        block.upsample_layer = network.NearestUpsampling()
             return model
 
     experiment, batch = _experiment(case), made_batch(case)
@@ -182,7 +183,7 @@ def whole_step(case: dict[str, Any], task: Any, optimizer_config: Any, runtime: 
     import tensorflow as tf
     import tf_keras
 
-    from trainer import distribution
+    from trainer.training import distribution
 
     tf_keras.utils.set_random_seed(1)
     distribution.set_precision(runtime)

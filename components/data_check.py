@@ -17,10 +17,10 @@ def data_check(
     """Checks both splits; the digests key the caches of the stages below."""
     import json
 
-    from beam_preprocess.check import check_data
-    from components.stage import stage
-    from trainer.config import parse_config
-    from trainer.files import write_text
+    from beam_preprocess.base.files import write_text
+    from beam_preprocess.dataset.check import check_data
+    from components.support.stage import stage
+    from trainer.config.sections import parse_config
 
     with stage("data_check", report, work_dir) as output:
         found = check_data(

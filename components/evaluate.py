@@ -13,9 +13,9 @@ def evaluate(
     evaluation: dsl.Output[dsl.Artifact],
 ) -> None:
     """Scores the model. A champion (its artifact has a status) that can't be scored holds the candidate: no failure."""
-    from components.stage import stage
-    from trainer.evaluation import NoEvaluation
-    from trainer.files import write_text
+    from beam_preprocess.base.files import write_text
+    from components.support.stage import stage
+    from trainer.promotion.evaluation import NoEvaluation
 
     status = model.metadata.get("status", "candidate")
     with stage(name, evaluation, work_dir) as output:

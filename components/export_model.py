@@ -12,7 +12,7 @@ def export_model(
     model: dsl.Output[dsl.Model],
 ) -> None:
     """Exports the checkpoint, if the export detects what the checkpoint does on validation images."""
-    from components.stage import stage
+    from components.support.stage import stage
     from trainer.export import export
 
     with stage("export", model, work_dir) as output:

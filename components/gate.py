@@ -15,10 +15,10 @@ def gate(
     page: dsl.Output[dsl.Markdown],
 ) -> bool:
     """Judges the candidate by the rules of the `gate:` section."""
-    from components.stage import stage
-    from trainer.config import parse_config
-    from trainer.files import write_text
-    from trainer.gate import judge, markdown, table
+    from beam_preprocess.base.files import write_text
+    from components.support.stage import stage
+    from trainer.config.sections import parse_config
+    from trainer.promotion.judge import judge, markdown, table
 
     with stage("gate", decision, work_dir) as output:
         judged = judge(

@@ -5,9 +5,9 @@ from kfp import dsl
 
 def hold(decision: dsl.Input[dsl.Artifact]) -> str:
     """Says which rules did not pass."""
-    from components.stage import limited
-    from trainer.decision import read_decision
-    from trainer.promote import hold
+    from components.support.stage import limited
+    from trainer.promotion.decision import read_decision
+    from trainer.promotion.publish import hold
 
     with limited("hold"):
         outcome = hold(read_decision(f"{decision.uri}/decision.json"))

@@ -17,11 +17,11 @@ def preprocess(
     records: dsl.Output[dsl.Dataset],
 ) -> None:
     """Writes the records; `data_digest` is data_check's, so a cached result is never that of other data."""
-    from beam_preprocess.errors import InputError
-    from beam_preprocess.pipeline import preprocess
-    from components.dataflow import beam_arguments
-    from components.stage import cores, stage, threads
-    from trainer.config import parse_config
+    from beam_preprocess.base.errors import InputError
+    from beam_preprocess.job.pipeline import preprocess
+    from components.support.dataflow import beam_arguments
+    from components.support.stage import cores, stage, threads
+    from trainer.config.sections import parse_config
 
     place = {"output": records.uri, "split": split}
     arguments = beam_arguments(preprocess_on, dataflow, beam_args, **place, processes=cores(), threads=threads())

@@ -10,8 +10,8 @@ def promote(
 
     A run without `run_id` (a schedule's) goes by `job`, the service's own id of it.
     """
-    from components.stage import limited
-    from trainer.promote import promote
+    from components.support.stage import limited
+    from trainer.promotion.publish import promote
 
     with limited("promote"):
         outcome = promote(

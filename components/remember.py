@@ -13,8 +13,8 @@ def remember(
     pipeline_root: str,
 ) -> str:
     """Writes what `should_run` of the next run compares with; returns the outcome, for the pipeline's output."""
-    from components.stage import limited
-    from trainer.last_run import identity, write_last
+    from components.support.stage import limited
+    from trainer.promotion.last_run import identity, write_last
 
     with limited("remember the run"):
         uri = write_last(

@@ -21,10 +21,10 @@ def report(
     summary: dsl.Output[dsl.Artifact],
 ) -> None:
     """Collects what the stages wrote; each stage's folder and seconds travel with its artifact."""
-    from components import report_inputs
-    from components.stage import stage
-    from trainer.report import write_report
-    from trainer.summary import write_summary
+    from components.support import report_inputs
+    from components.support.stage import stage
+    from trainer.promotion.summary import write_summary
+    from trainer.report.page import write_report
 
     stages = [data, train_records, val_records, checkpoint, model, candidate, champion, decision]
     with stage("report", html, work_dir) as output:

@@ -9,8 +9,9 @@ def resolve_champion(registry: str, alias: str, known: str, champion: dsl.Output
     `known`: the champion's version, when `best` is asked for. Returns the version; "" for none, or when it is `known`.
     `status` in the metadata is "ready", "none", "champion" (it is `known`), or "failed" with a reason.
     """
-    from components.stage import limited
-    from trainer.registry import RegistryError, open_registry
+    from components.support.stage import limited
+    from trainer.registry.base import RegistryError
+    from trainer.registry.uri import open_registry
 
     with limited(f"find {alias}"):
         store = open_registry(registry)

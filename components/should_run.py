@@ -13,8 +13,8 @@ def should_run(
     pipeline_root: str,
 ) -> bool:
     """True unless only changes count, and data, configuration (with overrides), seed and image are the last run's."""
-    from components.stage import limited
-    from trainer.last_run import identity, is_last
+    from components.support.stage import limited
+    from trainer.promotion.last_run import identity, is_last
 
     run = identity(train_digest, val_digest, config + runtime, seed, image)
     with limited("anything new"):

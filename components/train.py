@@ -18,12 +18,12 @@ def train(
     """
     import os
 
-    from components.stage import stage
-    from trainer.cluster import tf_config
+    from components.support.stage import stage
+    from trainer.training.cluster import tf_config
 
     if cluster := tf_config(os.environ):
         os.environ["TF_CONFIG"] = cluster  # before TensorFlow is imported
-    from trainer.train import train
+    from trainer.training.run import train
 
     with stage("train", checkpoint, work_dir) as output:
         summary = train(

@@ -4,7 +4,7 @@
     python -m trainer.convert --model saved_model --to onnx --output model.onnx
 
 The converted model takes one image, uint8 [1, H, W, 3], of exactly the network's input size: letterbox before
-(`beam_preprocess.geometry`: aspect kept, top left, black below or to the right). Its boxes are fractions of that
+(`beam_preprocess.format.geometry`: aspect kept, top left, black below or to the right). Its boxes are fractions of that
 input. It is compared with the SavedModel on noise and blocks, and is written only within the bound. The SavedModel
 stays as it is whatever happens.
 """
@@ -22,9 +22,9 @@ if __name__ == "__main__":
 import numpy as np
 import tensorflow as tf
 
-from beam_preprocess.errors import InputError
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import write_bytes
 from trainer.export import read_label_map
-from trainer.files import write_bytes
 
 FORMATS = ("tflite", "onnx")
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")

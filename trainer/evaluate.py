@@ -26,13 +26,14 @@ if __name__ == "__main__":
 
 import tensorflow as tf
 
-from beam_preprocess.errors import InputError
-from trainer import coco_metrics, match_table
-from trainer.error_analysis import analyse
-from trainer.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, Evaluation
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import parse_json
+from trainer.coco import match_table
+from trainer.coco import metrics as coco_metrics
+from trainer.coco.error_analysis import analyse
 from trainer.export import read_label_map
-from trainer.files import parse_json
-from trainer.model_digest import model_digest
+from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, Evaluation
+from trainer.registry.digest import model_digest
 
 PARITY = "assets.extra/parity.json"
 PROGRESS_SECONDS = 5.0

@@ -28,12 +28,14 @@ if __name__ == "__main__":
 import tensorflow as tf
 import tf_keras
 
-from beam_preprocess.errors import InputError
-from trainer import checkpoints, modeling, parity, tta
-from trainer.config import ExportConfig, RunConfig, parse_config
-from trainer.experiment import CenterNetTask, build_experiment
-from trainer.model_card import MODEL_CARD, model_card
-from trainer.serving import LABEL_MAP, ServingModule
+from beam_preprocess.base.errors import InputError
+from trainer.config.experiment import CenterNetTask, build_experiment
+from trainer.config.sections import ExportConfig, RunConfig, parse_config
+from trainer.model import network, tta
+from trainer.saved_model import parity
+from trainer.saved_model.model_card import MODEL_CARD, model_card
+from trainer.saved_model.signatures import LABEL_MAP, ServingModule
+from trainer.training import checkpoints
 
 SAVED_MODEL = "saved_model.pb"
 PARITY = os.path.join("assets.extra", "parity.json")
@@ -95,7 +97,7 @@ def export(
     # Replicas are a matter of training; the plain layer has the same variables.
     task.model.norm_activation.use_sync_bn = False
     input_sizes = tta.scaled_sizes(tuple(summary["input_size"]), options.scales, task.model.backbone.get().model_id)
-    model = modeling.build_model(task)
+    model = network.build_model(task)
     model(tf.zeros([1, *task.model.input_size]), training=False)
     checkpoints.restore_weights(checkpoint, model)
     temporary = f"{output.rstrip('/')}.tmp-{uuid.uuid4().hex[:8]}"

@@ -28,13 +28,14 @@ import tensorflow as tf
 import tf_keras
 from official.projects.centernet.utils.checkpoints import load_weights, read_checkpoints
 
-from beam_preprocess.errors import InputError
-from trainer import initial_weights, modeling
-from trainer.config import find_config, parse_config
-from trainer.experiment import INITIAL_MODULES, CenterNetTask, build_experiment
-from trainer.files import write_text
-from trainer.initial_weights import Transfer
-from trainer.input_pipeline import load_manifest
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import write_text
+from trainer.config.experiment import INITIAL_MODULES, CenterNetTask, build_experiment
+from trainer.config.sections import find_config, parse_config
+from trainer.data.input_pipeline import load_manifest
+from trainer.model import network
+from trainer.weights import loading
+from trainer.weights.loading import Transfer
 
 SUMMARY = "init_weights.json"
 OD_API_NETWORK = "model/_feature_extractor/_network/"
@@ -73,13 +74,13 @@ def init_weights(*, source: str, output: str, config: str, modules: str = "backb
         raise InputError(f"--to {output}: can't be written: {error.message}; give another folder") from error
     with tempfile.TemporaryDirectory() as folder:
         found = _unpacked(source, folder) if source.endswith((".tar.gz", ".tgz")) else source
-        prefix = initial_weights.find_checkpoint(found)
+        prefix = loading.find_checkpoint(found)
         if _is_od_api(prefix):
             prefix = _converted(prefix, task, modules, os.path.join(folder, "converted"))
-        model = modeling.build_model(task)
-        transfer = initial_weights.load(prefix, modules, model)
+        model = network.build_model(task)
+        transfer = loading.load(prefix, modules, model)
     items = {"backbone": model.backbone} | ({} if modules == "backbone" else {"head": model.head})
-    tf.train.Checkpoint(**items).write(os.path.join(output, initial_weights.WEIGHTS))
+    tf.train.Checkpoint(**items).write(os.path.join(output, loading.WEIGHTS))
     content = {"source": source, "modules": modules, "num_classes": num_classes, **dataclasses.asdict(transfer)}
     write_text(summary, json.dumps(content, indent=1) + "\n")
     return transfer
@@ -116,14 +117,14 @@ def _converted(prefix: str, task: CenterNetTask, modules: str, output: str) -> s
     theirs: CenterNetTask = task.replace()
     if has_heads:
         theirs.model.num_classes = shapes[_CLASS_BIAS][0]
-    model = modeling.build_model(theirs)
+    model = network.build_model(theirs)
     log = io.StringIO()
     try:
         with contextlib.redirect_stdout(log):  # a line a layer
             weights, _ = read_checkpoints.get_ckpt_weights_as_dict(prefix)
-            network = weights["model"]["_feature_extractor"]["_network"]
+            extractor = weights["model"]["_feature_extractor"]["_network"]
             _check_count(
-                model.backbone, load_weights.load_weights_backbone(model.backbone, network, "hourglass104_512")
+                model.backbone, load_weights.load_weights_backbone(model.backbone, extractor, "hourglass104_512")
             )
             if has_heads and modules != "backbone":
                 heads = weights["model"]["_prediction_head_dict"]

@@ -18,11 +18,11 @@ if __name__ == "__main__":
 import numpy as np
 import tensorflow as tf
 
-from beam_preprocess.errors import InputError
+from beam_preprocess.base.errors import InputError
 from trainer import evaluate
-from trainer.draw import draw_detections
 from trainer.export import read_label_map
-from trainer.serving import decode_image
+from trainer.saved_model.signatures import decode_image
+from trainer.shared.draw import draw_detections
 
 
 def predict(*, model: str, images: list[str], output: str, threshold: float | None = None) -> list[str]:

@@ -21,14 +21,16 @@ if __name__ == "__main__":
 import numpy as np
 import tensorflow as tf
 
-from beam_preprocess.errors import InputError
-from beam_preprocess.manifest import Manifest
-from trainer import augmentation, files, heatmap, input_pipeline, modeling
-from trainer.config import find_config
-from trainer.draw import TRUTH_COLOUR, draw_detections
-from trainer.experiment import CenterNetTask
-from trainer.heatmap import Labels
-from trainer.train import make_experiment
+from beam_preprocess.base import files
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.format.manifest import Manifest
+from trainer.config.experiment import CenterNetTask
+from trainer.config.sections import find_config
+from trainer.data import augmentation, heatmap, input_pipeline
+from trainer.data.heatmap import Labels
+from trainer.model import network
+from trainer.shared.draw import TRUTH_COLOUR, draw_detections
+from trainer.training.run import make_experiment
 
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 GAP = 6
@@ -104,7 +106,7 @@ def _first_batch(task: CenterNetTask, manifest: Manifest, images: int) -> tuple[
 def _sheet(
     task: CenterNetTask, manifest: Manifest, batch: tuple[tf.Tensor, Labels], steps: tuple[int, ...]
 ) -> np.ndarray:
-    map_size = task.model.input_size[0] // modeling.STRIDE, task.model.input_size[1] // modeling.STRIDE
+    map_size = task.model.input_size[0] // network.STRIDE, task.model.input_size[1] // network.STRIDE
     # The reference's class indices have gaps: 90 channels for 80 categories.
     known = {category.index: category.name for category in manifest.categories}
     names = [known.get(index, "") for index in range(manifest.num_classes)]
@@ -126,7 +128,7 @@ def _column(title: str, image: tf.Tensor, labels: Labels, map_size: tuple[int, i
     for row, picture in enumerate(pixels):
         boxes, classes = _boxes(labels, row, map_size[1])
         drawn = draw_detections(picture, boxes, [names[c] for c in classes], colour=TRUTH_COLOUR)
-        heat = np.kron(dense[row], np.ones((modeling.STRIDE, modeling.STRIDE)))[..., None]
+        heat = np.kron(dense[row], np.ones((network.STRIDE, network.STRIDE)))[..., None]
         glowing = np.clip(0.5 * picture * (1.0 - heat) + HEAT * heat, 0, 255).astype(np.uint8)
         parts += [drawn, glowing]
     return np.concatenate([np.pad(p, [(0, GAP), (0, GAP), (0, 0)], constant_values=PAPER) for p in parts])
@@ -138,7 +140,7 @@ def _boxes(labels: Labels, row: int, map_width: int) -> tuple[np.ndarray, np.nda
     cell = labels.object_cell.numpy()[row][present]
     centre = np.stack([cell // map_width, cell % map_width], axis=1) + labels.object_offset.numpy()[row][present]
     half = labels.object_size.numpy()[row][present] / 2.0
-    boxes = modeling.STRIDE * np.concatenate([centre - half, centre + half], axis=1)
+    boxes = network.STRIDE * np.concatenate([centre - half, centre + half], axis=1)
     return boxes, labels.object_class.numpy()[row][present]
 
 

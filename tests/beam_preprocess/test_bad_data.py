@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from beam_preprocess.__main__ import main
-from beam_preprocess.annotations import load_annotations
-from beam_preprocess.check import check_data, examine
-from beam_preprocess.config import PreprocessConfig
-from beam_preprocess.errors import InputError
-from beam_preprocess.pipeline import preprocess
-from beam_preprocess.reasons import Reason, UnusableFile
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.dataset.check import check_data, examine
+from beam_preprocess.format.annotations import load_annotations
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.reasons import Reason, UnusableFile
+from beam_preprocess.job.pipeline import preprocess
 
 CONFIG = PreprocessConfig(image_size=(32, 32), train_views=1, max_reject_fraction=1.0)
 SIDES = (40, 60)
@@ -228,7 +228,7 @@ def test_an_unusable_file_has_a_reason_and_a_line(tmp_path: Path, content: str, 
 _MEASURE = """
 import re, sys
 from pathlib import Path
-from beam_preprocess.annotations import load_annotations
+from beam_preprocess.format.annotations import load_annotations
 coco = load_annotations(sys.argv[1])
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
 print(len(coco.image_ids), len(coco.annotation_ids), int(peak[1]) // 1024)

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from beam_preprocess.__main__ import main
-from beam_preprocess.config import PreprocessConfig
 from beam_preprocess.flags import MOST_PREVIEWED
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.manifest import Manifest
 from beam_preprocess.inspection import describe
-from beam_preprocess.manifest import Manifest
-from beam_preprocess.pipeline import preprocess
+from beam_preprocess.job.pipeline import preprocess
 
 
 @pytest.fixture

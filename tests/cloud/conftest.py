@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import yaml
-from invocations import Run
-from kfp_server import KubeflowServer
-from vertex_server import VertexServer
 
-from pipeline import compile as compile_module
-from pipeline import training_pipeline
-from pipeline.cli import main
+from pipeline.commands.cli import main
+from pipeline.graph import compile as compile_module
+from pipeline.graph import training_pipeline
+from tests.cloud.invocations import Run
+from tests.cloud.kfp_server import KubeflowServer
+from tests.cloud.vertex_server import VertexServer
 from tests.gcs_emulator import GcsEmulator, gcs_emulator
-from trainer import vertex_client
+from trainer.shared import google_cloud
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def one_compilation_a_target(made: dict[str, Any]) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting of seconds between attempts."""
-    monkeypatch.setattr(vertex_client, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(google_cloud, "FIRST_WAIT_SECONDS", 0.001)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def gcs(storage: GcsEmulator) -> Iterator[GcsEmulator]:
 def vertex(monkeypatch: pytest.MonkeyPatch) -> Iterator[VertexServer]:
     """Vertex AI of project my-project in us-central1; a request that it would not take fails the test."""
     server = VertexServer()
-    monkeypatch.setenv(vertex_client.ENDPOINT_VARIABLE, server.url)
+    monkeypatch.setenv(google_cloud.ENDPOINT_VARIABLE, server.url)
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", server.url)
     yield server
     server.stop()

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from pipeline.submission import compiled
-from pipeline.targets import find_target
+from pipeline.graph.targets import find_target
+from pipeline.service.submission import compiled
 
 PLACE = ["--project", "my-project", "--region", "us-central1"]
 ACCOUNT = "trainer@my-project.iam.gserviceaccount.com"

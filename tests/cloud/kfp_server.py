@@ -6,8 +6,9 @@ import uuid
 from typing import Any
 
 import kfp_server_api
-from loopback import Json, LoopbackServer, Rejected, Request
-from vertex_checks import FITS, check_spec
+
+from tests.cloud.loopback import Json, LoopbackServer, Rejected, Request
+from tests.cloud.vertex_checks import FITS, check_spec
 
 BASE = "/apis/v2beta1"
 

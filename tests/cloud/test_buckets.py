@@ -9,13 +9,13 @@ import fsspec
 import pytest
 import yaml
 from google.auth.credentials import AnonymousCredentials
-from invocations import ACCOUNT, IMAGES, WHAT, WHERE, Run, spec_of
-from loopback import LoopbackServer, Rejected, Request
-from vertex_server import PARENT, VertexServer
 
-from pipeline import preflight
-from pipeline.submission import compiled
-from pipeline.targets import find_target
+from pipeline.graph.targets import find_target
+from pipeline.preflight import checks as preflight
+from pipeline.service.submission import compiled
+from tests.cloud.invocations import ACCOUNT, IMAGES, WHAT, WHERE, Run, spec_of
+from tests.cloud.loopback import LoopbackServer, Rejected, Request
+from tests.cloud.vertex_server import PARENT, VertexServer
 from tests.gcs_emulator import TOKEN, GcsEmulator
 
 TEMPLATE = "gs://my-bucket/templates/pipeline.yaml"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from invocations import Run
 
-from pipeline.cli import main, make_parser
+from pipeline.commands.cli import main, make_parser
+from tests.cloud.invocations import Run
 
 REPOSITORY = Path(__file__).parents[2]
 COSTS_MONEY = {

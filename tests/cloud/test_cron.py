@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from beam_preprocess.errors import InputError
-from pipeline.cron import parse
+from beam_preprocess.base.errors import InputError
+from pipeline.service.cron import parse
 
 MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

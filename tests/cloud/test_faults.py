@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run, task
-from kfp_server import KubeflowServer
-from loopback import Fault
-from vertex_server import VertexServer
+
+from tests.cloud.invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run, task
+from tests.cloud.kfp_server import KubeflowServer
+from tests.cloud.loopback import Fault
+from tests.cloud.vertex_server import VertexServer
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1"]
 
@@ -67,7 +68,7 @@ def way(request: pytest.FixtureRequest, vertex: VertexServer, kubeflow: Kubeflow
 )
 def test_one_whatever_happens(fault: Fault, way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     if fault.seconds:
-        monkeypatch.setattr("trainer.vertex_client.CALL_SECONDS", 0.6)
+        monkeypatch.setattr("trainer.shared.google_cloud.CALL_SECONDS", 0.6)
     way.server.next_fault("POST", way.path, fault)
     code, out, err = run(*way.arguments)
     assert (code, err) == (0, "")
@@ -89,7 +90,7 @@ def test_one_whatever_happens(fault: Fault, way: Way, run: Run, monkeypatch: pyt
     ids=["429", "503", "cut", "no JSON"],
 )
 def test_gives_up(fault: Fault, says: str, way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.vertex_client.ATTEMPTS", 2)
+    monkeypatch.setattr("trainer.shared.google_cloud.ATTEMPTS", 2)
     way.server.next_fault("POST", way.path, fault, times=2)
     code, _, err = run(*way.arguments)
     assert code == 1
@@ -101,7 +102,7 @@ def test_gives_up(fault: Fault, says: str, way: Way, run: Run, monkeypatch: pyte
 
 def test_what_the_last_attempt_did_is_found(way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is told that something failed which was carried out."""
-    monkeypatch.setattr("trainer.vertex_client.ATTEMPTS", 1)
+    monkeypatch.setattr("trainer.shared.google_cloud.ATTEMPTS", 1)
     way.server.next_fault("POST", way.path, Fault(cut="after"))
     code, out, err = run(*way.arguments)
     assert (code, err) == (0, "")

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from invocations import PLACE, WHAT, WHERE, Run, output, task
-from loopback import Fault
-from vertex_server import PARENT, VertexServer
 
-from pipeline.cli import main
+from pipeline.commands.cli import main
+from tests.cloud.invocations import PLACE, WHAT, WHERE, Run, output, task
+from tests.cloud.loopback import Fault
+from tests.cloud.vertex_server import PARENT, VertexServer
 
 JOB = "projects/123/locations/us-central1/customJobs/77"
 FAILED = {
@@ -111,7 +111,7 @@ def test_logs(vertex: VertexServer, run: Run) -> None:
 
 
 def test_more_lines_than_a_page(vertex: VertexServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.vertex_logs.PAGE", 2)
+    monkeypatch.setattr("pipeline.service.vertex.logs.PAGE", 2)
     job = submitted(vertex, run)
     vertex.timeline = [FAILED]
     vertex.log_entries = [
@@ -161,7 +161,7 @@ def test_who_stops_watching_is_told_that_the_run_goes_on(
     def ctrl_c(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.waiting.time.sleep", ctrl_c)
+    monkeypatch.setattr("pipeline.service.waiting.time.sleep", ctrl_c)
     code, _, err = run("status", job, *PLACE, "--wait")
     assert code == 1
     assert f"{job} goes on (python -m pipeline cancel {job} ends it)" in err
@@ -177,8 +177,8 @@ def test_waiting_ends_when_the_run_cannot_be_looked_at(
 ) -> None:
     """At once if that will stay so, after half an hour (here: none) if the service is away."""
     job = submitted(vertex, run)
-    monkeypatch.setattr("trainer.vertex_client.ATTEMPTS", 2)
-    monkeypatch.setattr("pipeline.waiting.LONGEST_SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr("trainer.shared.google_cloud.ATTEMPTS", 2)
+    monkeypatch.setattr("pipeline.service.waiting.LONGEST_SILENCE_SECONDS", 0.0)
     vertex.next_fault("GET", "pipelineJobs", Fault(status=status), times=2)
     code, _, err = run("status", job, *PLACE, "--wait", "--poll", "0.01")
     assert code == 1

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from invocations import ENDPOINT_WHAT, Run, spec_of
-from kfp_server import KubeflowServer
+
+from tests.cloud.invocations import ENDPOINT_WHAT, Run, spec_of
+from tests.cloud.kfp_server import KubeflowServer
 
 
 def flags(server: KubeflowServer) -> list[str]:
@@ -83,7 +84,7 @@ def test_operating(kubeflow: KubeflowServer, run: Run) -> None:
 
 
 def test_more_runs_than_a_page(kubeflow: KubeflowServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.kfp_runs.PAGE", 2)
+    monkeypatch.setattr("pipeline.service.kubeflow.runs.PAGE", 2)
     for number in range(5):
         kubeflow.runs[f"run-{number}"] = {"run_id": f"run-{number}", "state": "SUCCEEDED"}
     for limit in (1, 4, 20):

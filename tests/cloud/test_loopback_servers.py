@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import requests
-from invocations import ACCOUNT, spec_of
-from kfp_server import KubeflowServer
-from vertex_server import PARENT, VertexServer
+
+from tests.cloud.invocations import ACCOUNT, spec_of
+from tests.cloud.kfp_server import KubeflowServer
+from tests.cloud.vertex_server import PARENT, VertexServer
 
 JOB: dict[str, Any] = {
     "displayName": "x",

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run
-from kfp_server import KubeflowServer
-from loopback import Fault
-from vertex_server import VertexServer
 
-from pipeline.cli import main
+from pipeline.commands.cli import main
+from tests.cloud.invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run
+from tests.cloud.kfp_server import KubeflowServer
+from tests.cloud.loopback import Fault
+from tests.cloud.vertex_server import VertexServer
 
 NAMED = ["--name", "weekly", "--cron", "0 3 * * 1"]
 
@@ -68,7 +68,7 @@ def test_ctrl_c_leaves_the_old_one_at_work(service: Service, run: Run, monkeypat
     def ctrl_c(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.vertex_client.time.sleep", ctrl_c)
+    monkeypatch.setattr("trainer.shared.google_cloud.time.sleep", ctrl_c)
     code, _, err = run(*service.create, "--seed", "5")
     assert (code, err) == (1, "interrupted\n")
     assert service.at_work() == list(service.kept) == [old]

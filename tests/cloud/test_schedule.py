@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from invocations import ACCOUNT, PLACE, WHAT, WHERE, Run, spec_of
-from vertex_server import PARENT, VertexServer
+
+from tests.cloud.invocations import ACCOUNT, PLACE, WHAT, WHERE, Run, spec_of
+from tests.cloud.vertex_server import PARENT, VertexServer
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", "--time-zone", "Europe/Berlin"]
 FULL = [*CREATE, *WHERE, *WHAT]

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invocations import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
-from loopback import Fault
-from vertex_server import PARENT, VertexServer
+
+from tests.cloud.invocations import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
+from tests.cloud.loopback import Fault
+from tests.cloud.vertex_server import PARENT, VertexServer
 
 SUBMIT = ["submit", *WHERE, *WHAT]
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "demo-detections.jpg"

@@ -5,13 +5,14 @@ from typing import Any
 
 import fsspec
 import pytest
-from loopback import Fault
-from vertex_server import PARENT, VertexServer
 
-from beam_preprocess.errors import InputError
+from beam_preprocess.base.errors import InputError
+from tests.cloud.loopback import Fault
+from tests.cloud.vertex_server import PARENT, VertexServer
 from tests.gcs_emulator import GcsEmulator
-from trainer.registry import ChampionMoved, Registry, RegistryError, open_registry
-from trainer.vertex_registry import SERVING_IMAGE
+from trainer.registry.base import ChampionMoved, Registry, RegistryError
+from trainer.registry.uri import open_registry
+from trainer.registry.vertex import SERVING_IMAGE
 
 URI = "vertex://my-project/us-central1/centernet"
 FACTS = {"ap": 0.54681, "data_digest": "ab" * 32, "model_digest": "cd" * 32, "run_id": "Run 1"}
@@ -86,7 +87,7 @@ def test_an_upload_that_does_not_end(
     vertex: VertexServer, registry: Registry, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not begun a second time, and who waits is told."""
-    monkeypatch.setattr("trainer.vertex_registry.UPLOAD_SECONDS", 0.05)
+    monkeypatch.setattr("trainer.registry.vertex.UPLOAD_SECONDS", 0.05)
     monkeypatch.setattr(vertex, "_operations_get", lambda name, _request: {"name": f"{PARENT}/operations/{name}"})
     with pytest.raises(RegistryError, match="has not ended after"):
         registry.publish(model, FACTS, key="run-1")

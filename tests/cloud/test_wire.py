@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from invocations import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
-from vertex_server import VertexServer
 
-from pipeline.custom_job import REDUCTION_SERVER
-from pipeline.targets import TARGETS
+from pipeline.graph.custom_job import REDUCTION_SERVER
+from pipeline.graph.targets import TARGETS
+from tests.cloud.invocations import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
+from tests.cloud.vertex_server import VertexServer
 
 NETWORK = "projects/123/global/networks/mine"
 CLOUD_TARGETS = [name for name in TARGETS if name != "local"]

@@ -19,15 +19,15 @@ from components.gate import gate
 from components.hold import hold
 from components.promote import promote
 from components.resolve_champion import resolve_champion
-from components.stage import CORES, TIMEOUT, cores, stage
-from trainer.coco_metrics import METRIC_NAMES
-from trainer.decision import read_decision
-from trainer.evaluation import Evaluation, NoEvaluation, read_evaluation
-from trainer.local_registry import LocalRegistry
-from trainer.match_table import MatchTable, to_bytes
-from trainer.model_digest import model_digest
-from trainer.promote import PromotionRefused
-from trainer.registry import CHAMPION
+from components.support.stage import CORES, TIMEOUT, cores, stage
+from trainer.coco.match_table import MatchTable, to_bytes
+from trainer.coco.metrics import METRIC_NAMES
+from trainer.promotion.decision import read_decision
+from trainer.promotion.evaluation import Evaluation, NoEvaluation, read_evaluation
+from trainer.promotion.publish import PromotionRefused
+from trainer.registry.base import CHAMPION
+from trainer.registry.digest import model_digest
+from trainer.registry.local import LocalRegistry
 
 FOLDER = Path(__file__).parents[2] / "components"
 COMPONENTS = [

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
+
+from tests.e2e.tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
 
 pytestmark = pytest.mark.xdist_group("failing_run")  # the tests share one run
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
 
-from pipeline import local_cache
+from pipeline.local import cache as local_cache
+from tests.e2e.tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
 
 pytestmark = pytest.mark.xdist_group("local_run")
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.demo_data import DemoData, generate
+from pipeline.local.demo_data import DemoData, generate
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -9,10 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import targets_table
-
-from pipeline import submission
-from pipeline.targets import TARGETS, Target
+from pipeline.graph.targets import TARGETS, Target
+from pipeline.service import submission
+from tests.pipeline import targets_table
 
 FOLDER = Path(__file__).parents[1] / "golden"
 CASES: Mapping[str, Target] = {

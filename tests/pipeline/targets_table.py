@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.targets import TARGETS, Resources, Target
+from pipeline.graph.targets import TARGETS, Resources, Target
 
 PAGE = Path(__file__).parents[2] / "docs" / "targets.md"
 BEGIN, END = "<!-- table: make golden -->\n", "<!-- end of table -->\n"

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from container_run import ContainerRun
-from containers import artifact, container, execute
-from golden import CASES, compiled
 
-from components.stage import TIMEOUT
+from components.support.stage import TIMEOUT
+from tests.pipeline.container_run import ContainerRun
+from tests.pipeline.containers import artifact, container, execute
+from tests.pipeline.golden import CASES, compiled
 from tests.trainer.made_decision import decide
-from trainer.coco_metrics import METRIC_NAMES
-from trainer.evaluation import Evaluation, NoEvaluation
-from trainer.gate_rules import GateConfig
-from trainer.local_registry import LocalRegistry
-from trainer.model_digest import model_digest
-from trainer.registry import CHAMPION
+from trainer.coco.metrics import METRIC_NAMES
+from trainer.promotion.evaluation import Evaluation, NoEvaluation
+from trainer.promotion.rules import GateConfig
+from trainer.registry.base import CHAMPION
+from trainer.registry.digest import model_digest
+from trainer.registry.local import LocalRegistry
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from container_run import ContainerRun
-from golden import compiled
 
-from pipeline.demo_data import DemoData, generate
-from pipeline.targets import TARGETS
+from pipeline.graph.targets import TARGETS
+from pipeline.local.demo_data import DemoData, generate
 from tests.e2e.tiny_run import CONFIG
-from trainer.local_registry import LocalRegistry
-from trainer.registry import CHAMPION
+from tests.pipeline.container_run import ContainerRun
+from tests.pipeline.golden import compiled
+from trainer.registry.base import CHAMPION
+from trainer.registry.local import LocalRegistry
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 

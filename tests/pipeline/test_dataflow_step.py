@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import container
-from golden import compiled
 from google.cloud.dataflow_v1beta3 import Job
 
-from pipeline.demo_data import DemoData, generate
-from pipeline.targets import TARGETS
+from pipeline.graph.targets import TARGETS
+from pipeline.local.demo_data import DemoData, generate
 from tests.gcs_emulator import GcsEmulator, gcs_emulator
+from tests.pipeline.containers import container
+from tests.pipeline.golden import compiled
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from golden import CASES, FOLDER, compiled, text
 
-from beam_preprocess.errors import InputError
-from pipeline.custom_job import REDUCTION_SERVER
-from pipeline.targets import TARGETS
+from beam_preprocess.base.errors import InputError
+from pipeline.graph.custom_job import REDUCTION_SERVER
+from pipeline.graph.targets import TARGETS
+from tests.pipeline.golden import CASES, FOLDER, compiled, text
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 

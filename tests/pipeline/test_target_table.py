@@ -5,11 +5,11 @@ import re
 from dataclasses import fields, replace
 
 import pytest
-from golden import compiled
-from targets_table import PAGE, table, written
 
-from components.dataflow import Dataflow
-from pipeline.targets import TARGETS
+from components.support.dataflow import Dataflow
+from pipeline.graph.targets import TARGETS
+from tests.pipeline.golden import compiled
+from tests.pipeline.targets_table import PAGE, table, written
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from made_records import TINY_CONFIG, write_records
+
+from tests.trainer.made_records import TINY_CONFIG, write_records
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def val_records_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, records_folder: Path, val_records_folder: Path) -> Path:
     """The model folder of a finished training of six steps."""
-    from trainer.train import train
+    from trainer.training.run import train
 
     folder = tmp_path_factory.mktemp("trained") / "model"
     train(

@@ -1,9 +1,9 @@
 """A decision of the gate without predictions to resample: the bootstrap interval is as narrow as a point."""
 
-from trainer.decision import Comparison, Decision
-from trainer.evaluation import Evaluation, NoEvaluation
-from trainer.gate_rules import Case, GateConfig
-from trainer.gate_rules import decide as decide_case
+from trainer.promotion.decision import Comparison, Decision
+from trainer.promotion.evaluation import Evaluation, NoEvaluation
+from trainer.promotion.rules import Case, GateConfig
+from trainer.promotion.rules import decide as decide_case
 
 
 def decide(candidate: Evaluation, champion: Evaluation | NoEvaluation, config: GateConfig, version: str) -> Decision:

@@ -8,8 +8,8 @@ import google_crc32c
 import numpy as np
 import simplejpeg
 
-from beam_preprocess import geometry, records, targets
-from beam_preprocess.manifest import NAME, Category, Manifest, Shard
+from beam_preprocess.format import geometry, records, targets
+from beam_preprocess.format.manifest import NAME, Category, Manifest, Shard
 
 SIZE = (32, 64)
 MAP = (8, 16)

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from made_decision import decide
 from PIL import Image
 
-from trainer.analysis import (
+from tests.trainer.made_decision import decide
+from trainer.coco.analysis_file import (
     ERROR_NAMES,
     Analysis,
     CalibrationBin,
@@ -16,12 +16,12 @@ from trainer.analysis import (
     ImageCounts,
     PrecisionRecall,
 )
-from trainer.coco_metrics import score
-from trainer.evaluation import Evaluation, NoEvaluation
-from trainer.gate import GateConfig
-from trainer.promote import hold
-from trainer.report import write_report
-from trainer.summary import build_summary
+from trainer.coco.metrics import score
+from trainer.promotion.evaluation import Evaluation, NoEvaluation
+from trainer.promotion.judge import GateConfig
+from trainer.promotion.publish import hold
+from trainer.promotion.summary import build_summary
+from trainer.report.page import write_report
 
 NAMES = {1: "disc", 2: "bar & <b>ring</b>", 5: "never seen"}
 

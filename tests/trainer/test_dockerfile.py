@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.targets import TARGETS
+from pipeline.graph.targets import TARGETS
 
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = REPOSITORY / "trainer" / "Dockerfile"

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_records import SIZE
 
-from beam_preprocess.errors import InputError
+from beam_preprocess.base.errors import InputError
+from tests.trainer.made_records import SIZE
 from trainer import evaluate
-from trainer.evaluation import Evaluation, read_evaluation
+from trainer.promotion.evaluation import Evaluation, read_evaluation
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
@@ -76,7 +76,7 @@ def test_perfect_detections_in_normalized_boxes_score_one(data: Path) -> None:
             "detection_classes": np.array([a["category_id"] for a in objects], int),
         }
         predictions += evaluate.to_coco(image["id"], detections)
-    from trainer.coco_metrics import score
+    from trainer.coco.metrics import score
 
     ids = [image["id"] for image in coco["images"]]
     assert score(str(data / "annotations.json"), predictions, ids).values["ap"] == pytest.approx(1.0)

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from made_records import SIZE
-from validation_images import write_images
 
-from beam_preprocess.errors import InputError
-from trainer import checkpoints, evaluate, input_pipeline, modeling
-from trainer.config import parse_config
-from trainer.experiment import build_experiment
+from beam_preprocess.base.errors import InputError
+from tests.trainer.made_records import SIZE
+from tests.trainer.validation_images import write_images
+from trainer import evaluate
+from trainer.config.experiment import build_experiment
+from trainer.config.sections import parse_config
+from trainer.data import input_pipeline
 from trainer.export import _trained_task, export, main, read_label_map
-from trainer.serving import AUGMENTED
+from trainer.model import network
+from trainer.saved_model.signatures import AUGMENTED
+from trainer.training import checkpoints
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
@@ -64,7 +67,7 @@ def test_the_export_is_the_checkpoint(exported: Path, trained: Path) -> None:
     """Same detections as the training's own model on the same pixels, through both signatures."""
     task = build_experiment(parse_config((trained / "config.yaml").read_text())).task
     task.model.num_classes = 3
-    model = modeling.build_model(task)
+    model = network.build_model(task)
     model(tf.zeros([1, *SIZE, 3]), training=False)
     checkpoints.restore_weights(str(trained), model)
     encoded = _jpeg(*SIZE, 4)
@@ -207,7 +210,7 @@ def test_the_model_is_the_trained_one_where_an_override_changed_the_configuratio
     summary["model"]["backbone"]["hourglass"]["input_channel_dims"] = 8
     task = _trained_task(config, summary)
     assert task.model.as_dict() == summary["model"]
-    assert modeling.build_model(task).detection_generator.get_config()["max_detections"] == 7
+    assert network.build_model(task).detection_generator.get_config()["max_detections"] == 7
 
 
 @pytest.mark.slow

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_preprocess.errors import InputError
-from trainer.bootstrap import Comparison
-from trainer.coco_metrics import METRIC_NAMES, ClassMetrics
-from trainer.decision import RULE_NAMES, Decision, read_decision
-from trainer.evaluation import Evaluation, NoEvaluation
-from trainer.gate import GateConfig, main, markdown
-from trainer.gate_rules import Case
-from trainer.gate_rules import decide as decide_case
-from trainer.match_table import MatchTable, to_bytes
+from beam_preprocess.base.errors import InputError
+from trainer.coco.bootstrap import Comparison
+from trainer.coco.match_table import MatchTable, to_bytes
+from trainer.coco.metrics import METRIC_NAMES, ClassMetrics
+from trainer.gate import main
+from trainer.promotion.decision import RULE_NAMES, Decision, read_decision
+from trainer.promotion.evaluation import Evaluation, NoEvaluation
+from trainer.promotion.judge import GateConfig, markdown
+from trainer.promotion.rules import Case
+from trainer.promotion.rules import decide as decide_case
 
 ROOT = Path(__file__).parents[2]
 NONE = NoEvaluation(status="none", reason="the registry is empty")

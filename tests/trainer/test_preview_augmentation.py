@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_records import SIZE, TINY_CONFIG, write_records
 from PIL import Image
 
+from tests.trainer.made_records import SIZE, TINY_CONFIG, write_records
 from trainer.preview_augmentation import GAP, main, preview
 
 STILL = "task.augmentation.flip=false" + "".join(

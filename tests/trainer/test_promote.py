@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_preprocess.errors import InputError
-from trainer.bootstrap import Comparison
-from trainer.decision import RULE_NAMES, Decision, RuleResult
-from trainer.local_registry import LocalRegistry
-from trainer.model_digest import model_digest
-from trainer.promote import PromotionRefused, hold, main, plain, promote
-from trainer.registry import ChampionMoved
+from beam_preprocess.base.errors import InputError
+from trainer.coco.bootstrap import Comparison
+from trainer.promote import main
+from trainer.promotion.decision import RULE_NAMES, Decision, RuleResult
+from trainer.promotion.publish import PromotionRefused, hold, plain, promote
+from trainer.registry.base import ChampionMoved
+from trainer.registry.digest import model_digest
+from trainer.registry.local import LocalRegistry
 
 ROOT = Path(__file__).parents[2]
 MODEL_DIGEST = hashlib.sha256(b"14 5\nsaved_model.pbgraph").hexdigest()
@@ -217,8 +218,8 @@ def test_best_is_moved_by_the_gates_comparison_on_the_same_images(run, registry)
 KILLED = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-from trainer.local_registry import LocalRegistry
-from trainer.promote import promote
+from trainer.registry.local import LocalRegistry
+from trainer.promotion.publish import promote
 folder, random = Path(sys.argv[1]), random.Random(0)
 registry = LocalRegistry(str(folder / "registry"))
 decision = json.loads((folder / "decision.json").read_text())

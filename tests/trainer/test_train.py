@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from made_records import TINY_CONFIG, write_records
 
-from beam_preprocess.errors import InputError
-from trainer import checkpoints, distribution, loop, modeling
-from trainer.train import main, train
+from beam_preprocess.base.errors import InputError
+from tests.trainer.made_records import TINY_CONFIG, write_records
+from trainer.model import network
+from trainer.train import main
+from trainer.training import checkpoints, distribution, loop
+from trainer.training.run import train
 
 
 def _weights(folder: Path) -> dict[str, np.ndarray]:
@@ -315,7 +317,7 @@ def test_enable_xla_compiles_the_step_and_trains_the_same(
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)
 
     # That it was compiled: Model Garden's upsampling has no gradient there.
-    monkeypatch.setattr(modeling, "NearestUpsampling", lambda: tf_keras.layers.UpSampling2D(2))
+    monkeypatch.setattr(network, "NearestUpsampling", lambda: tf_keras.layers.UpSampling2D(2))
     with pytest.raises(tf.errors.InvalidArgumentError, match="ResizeNearestNeighborGrad"):
         train(
             records=str(records_folder),

@@ -1,0 +1,92 @@
+"""How every command of the project parses its flags, starts, and ends. Standard library only.
+
+A command module has a `parser()`, which imports nothing heavy, and a `main(argv)` that calls `run`:
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return run(parser(), argv, _call)
+
+`_call(flags)` imports what it needs, does one thing, and returns an exit code (None is 0). Bad input and named failures
+become one line on standard error; anything else is a defect and keeps its traceback.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from beam_preprocess.base.errors import Failure, InputError
+
+PROGRAM = "centernet"
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GLOG_minloglevel": "2", "GRPC_VERBOSITY": "ERROR"}
+"""Keeps drivers that are not there ("failed call to cuInit") out of a command's output; what is set already stays."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose flags answer to hyphens and to underscores, and that never guesses abbreviations."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """See base class. Subparsers come through here as well, each with its own flags."""
+        given = list(sys.argv[1:] if args is None else args)
+        end = given.index("--") if "--" in given else len(given)
+        return super().parse_known_args([*map(self._known_spelling, given[:end]), *given[end:]], namespace)
+
+    def _known_spelling(self, argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        known = self._option_string_actions
+        if not name.startswith("--") or name in known:
+            return argument
+        words = name[2:]
+        for other in (words.replace("_", "-"), words.replace("-", "_")):
+            if f"--{other}" in known:
+                return f"--{other}{equals}{value}"
+        return argument
+
+
+def parser(verb: str, description: str, *, examples: Sequence[str], notes: str = "") -> Parser:
+    """The parser of `centernet VERB`.
+
+    Args:
+      verb: its name, such as "gate" or "config check".
+      description: what it does, one sentence or two.
+      examples: whole command lines; a test parses each of them.
+      notes: text below the examples, such as exit codes.
+    """
+    lines = ["examples:", *(f"  {example}" for example in examples)]
+    return Parser(
+        prog=f"{PROGRAM} {verb}", description=description, epilog="\n".join([*lines, *(["", notes] if notes else [])])
+    )
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    call: Callable[[argparse.Namespace], int | None],
+) -> int:
+    """Parses the flags and makes the call.
+
+    Returns:
+      What the call returned (None is 0), 2 for bad input, the exit code of a `Failure`, or 130 after Ctrl-C.
+    """
+    flags = parser.parse_args(argv)
+    return ended(lambda: call(flags))
+
+
+def ended(call: Callable[[], int | None]) -> int:
+    """Makes the call and turns the ways that it may end into an exit code; see `run`."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        return call() or 0
+    except (InputError, Failure) as error:
+        print(f"{error.label}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,1 @@
+"""The data as given, and what is wrong with it: sources, checks, reason codes. No Beam."""

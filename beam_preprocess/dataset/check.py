@@ -1,0 +1,245 @@
+"""Checks a data set before any long work: annotations, folders, image headers, digests. No Beam, no TensorFlow."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import numpy as np
+from fsspec.implementations.local import LocalFileSystem
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.progress import Progress
+from beam_preprocess.base.storage import file_system
+from beam_preprocess.dataset.sources import data_digest, list_images
+from beam_preprocess.dataset.validate import (
+    drop_missing,
+    limit_passed,
+    lost_boxes,
+    validate_boxes,
+    validate_images,
+)
+from beam_preprocess.format.annotations import CocoAnnotations, area_range, class_map, load_annotations
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.images import ImageProblem, check_header, decode
+from beam_preprocess.format.manifest import Category
+from beam_preprocess.format.reasons import Action, Reason, Reject, count_by_reason
+
+EXAMPLES = 3
+"""Rejects of each reason that the report spells out."""
+
+_BATCH = 4096
+
+
+def check_data(
+    *,
+    train_images: str,
+    train_annotations: str,
+    val_images: str,
+    val_annotations: str,
+    config: PreprocessConfig,
+) -> dict[str, Any]:
+    """Validates both splits by their headers, and refuses what passes a limit: the first step of a run.
+
+    Every image's bytes are read for the digest and its header for format and size; whether its pixels decode is
+    for the preprocessing to find. In a bucket only the listing is read.
+
+    Args:
+      train_images: image folder, a path or URI.
+      train_annotations: COCO annotation file, a path or URI.
+      val_images: likewise.
+      val_annotations: likewise.
+      config: the `preprocess:` section.
+
+    Returns:
+      See `examine`.
+
+    Raises:
+      InputError: as `examine`, or a reject limit passed (`validate.check_limits`).
+    """
+    sources = {"train": (train_images, train_annotations), "val": (val_images, val_annotations)}
+    report = examine(sources, config, depth="headers")
+    for split in sources:
+        if report[split]["over_limit"]:
+            raise InputError(report[split]["over_limit"])
+    return report
+
+
+def examine(
+    sources: Mapping[str, tuple[str, str]],
+    config: PreprocessConfig,
+    *,
+    depth: Literal["headers", "pixels"] = "pixels",
+    num_workers: int = 1,
+) -> dict[str, Any]:
+    """Validates one split or both.
+
+    Args:
+      sources: (image folder, annotation file) of "train", "val" or both; paths or URIs.
+      config: the `preprocess:` section.
+      depth: "pixels" decodes every image, as the preprocessing does; "headers" doesn't, and in a bucket reads the
+        listing only.
+      num_workers: threads that decode.
+
+    Returns:
+      {"categories": [{"index", "id", "name"}], "num_classes": int} and for each split a mapping of image_folder,
+      annotations, images, boxes, objects, crowds, data_digest, depth (what was looked at: "listing", "headers",
+      "pixels"), rejects (by reason), examples (by reason), over_limit (the message of the limit passed, or null),
+      class_histogram, size_histogram.
+
+    Raises:
+      InputError: a missing or malformed file, no image in common between folder and annotations, categories that
+        differ between the splits, or no usable box for training.
+    """
+    parsed = {split: load_annotations(annotations) for split, (_, annotations) in sources.items()}
+    first = next(iter(parsed.values()))
+    categories, num_classes = class_map(first.categories, config.class_index)
+    for other in list(parsed.values())[1:]:
+        class_map(other.categories, config.class_index)
+        _check_categories(first, other, config)
+    report: dict[str, Any] = {
+        "categories": [{"index": c.index, "id": c.id, "name": c.name} for c in categories],
+        "num_classes": num_classes,
+    }
+    for split, coco in parsed.items():
+        report[split] = check_split(split, sources[split][0], coco, categories, config, depth, num_workers)
+    return report
+
+
+def _check_categories(train: CocoAnnotations, val: CocoAnnotations, config: PreprocessConfig) -> None:
+    known, wanted = dict(train.categories), dict(val.categories)
+    unknown = sorted(set(wanted) - set(known))
+    if unknown:
+        raise InputError(
+            f"{val.uri}: the category ids {unknown} are not in {train.uri}; give both files the same categories"
+        )
+    missing = sorted(set(known) - set(wanted))
+    if missing and config.class_index == "rank":
+        # Class indices are ranks within a file: with fewer categories they would mean other classes.
+        raise InputError(
+            f"{val.uri}: lacks the category ids {missing} of {train.uri}; give both files the same categories"
+        )
+    for category_id, name in sorted(wanted.items()):
+        if known[category_id] != name:
+            raise InputError(
+                f"{val.uri}: category {category_id} is {name!r}, but {known[category_id]!r} in {train.uri}; "
+                "give both files the same categories"
+            )
+
+
+def check_split(
+    split: str,
+    images: str,
+    coco: CocoAnnotations,
+    categories: Sequence[Category],
+    config: PreprocessConfig,
+    depth: Literal["headers", "pixels"] = "headers",
+    num_workers: int = 1,
+) -> dict[str, Any]:
+    """One split of `examine`."""
+    keep_images, rejects = validate_images(coco)
+    names = [name for name, keep in zip(coco.file_names, keep_images, strict=True) if keep]
+    files = list_images(images, names, coco.uri)
+    keep_images, missing = drop_missing(coco, keep_images, files, images)
+    rejects += missing
+    looker = _Looker(images, coco, depth)
+    rejects += _look(looker, np.flatnonzero(keep_images).tolist(), f"checking {split} images", num_workers)
+    keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
+    rejects += box_rejects
+    counts = count_by_reason(rejects)
+    over_limit = limit_passed(
+        split,
+        images=len(coco.image_ids),
+        boxes=len(coco.annotation_ids),
+        rejects=counts,
+        max_fraction=config.max_reject_fraction,
+        where=f"first: {_first_dropped(rejects)}",
+    )
+    objects = keep_boxes & ~coco.crowd
+    if split == "train" and not objects.any():
+        raise InputError(f"{coco.uri}: no usable box for training; annotate objects, or name another file")
+    of_class = Counter(coco.annotation_category_ids[objects].tolist())
+    of_size = Counter(area_range(box) for box in boxes[objects].tolist())
+    class_histogram: Counter[str] = Counter()
+    for category in categories:
+        class_histogram[category.name] += of_class[category.id]
+    return {
+        "image_folder": images,
+        "annotations": coco.uri,
+        "images": len(coco.image_ids),
+        "boxes": len(coco.annotation_ids),
+        "objects": int(objects.sum()),
+        "crowds": int((keep_boxes & coco.crowd).sum()),
+        "data_digest": data_digest(coco.content_digest, names, files),
+        "depth": looker.depth,
+        "rejects": counts,
+        "examples": _examples(rejects),
+        "over_limit": over_limit,
+        "class_histogram": dict(class_histogram),
+        "size_histogram": {name: of_size[name] for name in ("small", "medium", "large")},
+    }
+
+
+class _Looker:
+    """Looks at one image after the other."""
+
+    def __init__(self, images: str, coco: CocoAnnotations, depth: str) -> None:
+        self._fs, self._root = file_system(images)
+        self._coco = coco
+        self._boxes_of = Counter(coco.annotation_image_ids.tolist())
+        local = isinstance(self._fs, LocalFileSystem)
+        self.depth = depth if local or depth == "pixels" else "listing"
+        """Headers are read from local files only: in a bucket they would cost a request an image."""
+
+    def __call__(self, i: int) -> list[Reject]:
+        """The rejects of images[i]."""
+        name = self._coco.file_names[i]
+        height, width = self._coco.image_sizes[i].tolist()
+        path = f"{self._root.rstrip('/')}/{name}"
+        try:
+            if self.depth == "pixels":
+                found = decode(self._fs.cat_file(path), (height, width))
+                return [self._reject(i, reason, detail) for reason, detail in found.conversions]
+            if self.depth == "headers":
+                with open(path, "rb") as file:
+                    check_header(file, (height, width))
+        except ImageProblem as problem:
+            return [self._dropped(i, problem.reason, problem.detail)]
+        except FileNotFoundError:
+            return [self._dropped(i, Reason.MISSING_IMAGE, "gone since the folder was listed")]
+        except PermissionError as error:
+            return [self._dropped(i, Reason.UNREADABLE_IMAGE, str(error.strerror))]
+        return []
+
+    def _dropped(self, i: int, reason: Reason, detail: str) -> Reject:
+        return self._reject(i, reason, detail + lost_boxes(self._boxes_of[int(self._coco.image_ids[i])]))
+
+    def _reject(self, i: int, reason: Reason, detail: str) -> Reject:
+        image_id, name = int(self._coco.image_ids[i]), self._coco.file_names[i]
+        return Reject(reason=reason, image_id=image_id, file_name=name, detail=detail)
+
+
+def _look(looker: _Looker, indices: Sequence[int], label: str, num_workers: int) -> list[Reject]:
+    """The rejects in the order of the indices, with a progress line."""
+    progress = Progress(label, total=len(indices), unit="images")
+    rejects: list[Reject] = []
+    with ThreadPoolExecutor(num_workers) as threads:
+        for start in range(0, len(indices), _BATCH):  # bounded: `map` takes all its input at once
+            batch = indices[start : start + _BATCH]
+            for done, found in enumerate(threads.map(looker, batch), start=start + 1):
+                rejects.extend(found)
+                progress.update(done, f"{len(rejects)} rejects so far")
+    return rejects
+
+
+def _first_dropped(rejects: Sequence[Reject]) -> str:
+    return next((str(reject) for reject in rejects if reject.reason.action is Action.DROPPED), "none")
+
+
+def _examples(rejects: Sequence[Reject]) -> dict[str, list[str]]:
+    examples: dict[str, list[str]] = {}
+    for reject in rejects:
+        of_reason = examples.setdefault(reject.reason.value, [])
+        if len(of_reason) < EXAMPLES:
+            of_reason.append(str(reject))
+    return examples

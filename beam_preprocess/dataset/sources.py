@@ -1,0 +1,102 @@
+"""The image folder: what is in it, and the digest that identifies a data set. No Beam.
+
+Local files are read for their CRC32C; a bucket's listing already has it.
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import google_crc32c
+from fsspec.implementations.local import LocalFileSystem
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.progress import Progress
+from beam_preprocess.base.storage import file_system, refusals, refused
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One image file."""
+
+    size: int
+    """Bytes."""
+    crc32c: int | None
+    """None when this user may not read it."""
+
+
+def list_images(images: str, file_names: Sequence[str], annotations: str) -> dict[str, SourceFile]:
+    """The files of an annotation file that exist in the image folder.
+
+    Args:
+      images: folder, local path or fsspec URI.
+      file_names: names below it.
+      annotations: the annotation file, for messages.
+
+    Raises:
+      InputError: no such folder, or not one of the files is in it.
+    """
+    fs, root = file_system(images)
+    listing = None if isinstance(fs, LocalFileSystem) else _listing(fs, root, images)
+    if not (fs.isdir(root) if listing is None else listing):
+        raise InputError(f"{images}: no such image folder; check the path")
+    progress = Progress(f"reading {images}", total=len(file_names), unit="files")
+    found: dict[str, SourceFile] = {}
+    for done, name in enumerate(file_names, start=1):
+        path = f"{root.rstrip('/')}/{name}"
+        if listing is None:
+            if os.path.isfile(path):
+                found[name] = SourceFile(os.path.getsize(path), _file_crc32c(path))
+        elif path in listing:
+            info = listing[path]
+            stored = info.get("crc32c")
+            crc = int.from_bytes(base64.b64decode(stored), "big") if stored else google_crc32c.value(fs.cat_file(path))
+            found[name] = SourceFile(int(info["size"]), crc)
+        progress.update(done)
+    if not found:
+        raise InputError(
+            f"none of the {len(file_names)} images of {annotations} (such as {file_names[0]!r}) is in {images}; "
+            "name the folder that holds them"
+        )
+    return found
+
+
+def _listing(fs: Any, root: str, images: str) -> dict[str, dict[str, Any]]:
+    """What a bucket's folder holds, by path: one request for a thousand objects."""
+    print(f"progress: listing {images}", flush=True)
+    try:
+        return dict(fs.find(root, detail=True))
+    except FileNotFoundError:
+        return {}
+    except refusals() as error:
+        raise refused(images, error) from error
+
+
+def _file_crc32c(path: str) -> int | None:
+    crc = 0
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                crc = google_crc32c.extend(crc, chunk)
+    except PermissionError:
+        return None  # who opens the image says so in a reject
+    return crc
+
+
+def data_digest(annotations_digest: str, file_names: Sequence[str], files: Mapping[str, SourceFile]) -> str:
+    """sha256 (hex) over the annotations' content and every image's name, size and crc32c."""
+    digest = hashlib.sha256(annotations_digest.encode())
+    for name in sorted(file_names):
+        digest.update(f"{name}\t{_state(files.get(name))}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _state(file: SourceFile | None) -> str:
+    if file is None:
+        return "missing"
+    return f"{file.size}\tunreadable" if file.crc32c is None else f"{file.size}\t{file.crc32c:08x}"

@@ -1,0 +1,1 @@
+"""Beam's options, and Dataflow's: where a job runs."""

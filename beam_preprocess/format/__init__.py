@@ -1,0 +1,1 @@
+"""What an annotation and a record are: COCO in, records with targets out, as arrays. Numpy only."""

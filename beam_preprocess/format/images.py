@@ -1,0 +1,248 @@
+"""Image bytes to pixels, pixels to views, views to JPEG. OpenCV, Pillow and simplejpeg; no Beam.
+
+Pixels are the stored ones: EXIF orientation is not applied. JPEG is decoded with the accurate integer DCT and
+smooth chroma upsampling, bit-identical to Pillow, OpenCV and TensorFlow's INTEGER_ACCURATE. The formats are those
+that the exported model's `tf.io.decode_image` reads: JPEG, PNG, BMP, GIF (its first frame).
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from beam_preprocess.format.geometry import View, shrinks
+from beam_preprocess.format.reasons import Reason
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF")
+
+_EXIF_ORIENTATION = 0x0112
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
+_LONGEST_MAGIC = 8
+_END_OF_JPEG = b"\xff\xd9"
+_TRAILER = 64
+"""The last bytes of a JPEG, where its end marker is looked for."""
+_BENIGN_JPEG_WARNING = "extraneous bytes before marker"
+
+# Images above Pillow's limit are rejected by our own check of the header (MAX_PIXELS).
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+MAX_PIXELS = 89_478_485
+"""Larger images are rejected before they are decoded: Pillow's limit against decompression bombs."""
+
+
+def size_problem(stored: tuple[int, int], declared: tuple[int, int], orientation: int = 1) -> tuple[Reason, str] | None:
+    """Compares the size of the stored pixels with the annotations'.
+
+    Args:
+      stored: (height, width) of the file, EXIF orientation not applied.
+      declared: (height, width) in the annotations.
+      orientation: the file's EXIF orientation; 5 to 8 swap the axes.
+    """
+    text = f"file {stored[0]} x {stored[1]} (height x width), annotations {declared[0]} x {declared[1]}"
+    if min(stored) < 1:
+        return Reason.ZERO_SIZE, text
+    if stored[0] * stored[1] > MAX_PIXELS:
+        return Reason.TOO_MANY_PIXELS, f"file {stored[0]} x {stored[1]}; the limit is {MAX_PIXELS}"
+    if stored == declared:
+        return None
+    if orientation in (5, 6, 7, 8) and stored[::-1] == declared:
+        return Reason.SIZE_MATCHES_ONLY_AFTER_EXIF, f"{text}, EXIF orientation {orientation}"
+    return Reason.SIZE_DIFFERS, text
+
+
+class ImageProblem(Exception):
+    """An image that can't be used."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """An image's pixels."""
+
+    pixels: np.ndarray
+    """uint8 [height, width, 3], RGB."""
+    conversions: tuple[tuple[Reason, str], ...]
+    """What had to be converted: (converted_… reason, detail)."""
+
+
+def check_header(data: bytes | BinaryIO, declared: tuple[int, int]) -> None:
+    """Checks format and size without decoding pixels.
+
+    Args:
+      data: the encoded image, or its file.
+      declared: (height, width) in the annotations.
+
+    Raises:
+      ImageProblem: unreadable, an unsupported format, or a size that differs.
+    """
+    with _pillow(data) as image:
+        _check_pillow_header(image, declared)
+
+
+def decode(data: bytes, declared: tuple[int, int]) -> Decoded:
+    """Decodes an image whose header agrees with the annotations.
+
+    Args:
+      data: the encoded image.
+      declared: (height, width) in the annotations.
+
+    Raises:
+      ImageProblem: unreadable, truncated, an unsupported format, or a size that differs.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        decoded = _decode_jpeg(data, declared)
+        if decoded is not None:
+            return decoded
+    with _pillow(data) as image:
+        _check_pillow_header(image, declared)
+        return _decode_pillow(image)
+
+
+def _decode_jpeg(data: bytes, declared: tuple[int, int]) -> Decoded | None:
+    """The fast path; None for what Pillow should judge (CMYK, a size that differs, an odd header)."""
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    if (height, width) != declared or colorspace not in ("YCbCr", "RGB", "Gray"):
+        return None
+    conversions = [(Reason.CONVERTED_GRAY, "gray JPEG")] if colorspace == "Gray" else []
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+    except ValueError as error:
+        # Stray bytes between segments are common and harmless; anything else means that pixels are lost, which
+        # decoders that only warn paint gray.
+        if _BENIGN_JPEG_WARNING not in str(error):
+            raise _damage(error, cut=_END_OF_JPEG not in data[-_TRAILER:]) from error
+        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=False)
+        conversions.append((Reason.CONVERTED_DAMAGED_JPEG, str(error)))
+    return Decoded(pixels=pixels, conversions=tuple(conversions))
+
+
+def _pillow(data: bytes | BinaryIO) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+    except Image.DecompressionBombError as error:
+        raise ImageProblem(Reason.TOO_MANY_PIXELS, str(error)) from error
+    except Image.UnidentifiedImageError as error:
+        # Pillow's message would name the address of a buffer.
+        raise _unidentified(data) from error
+    except _PILLOW_ERRORS as error:
+        raise _damage(error) from error
+
+
+def _unidentified(data: bytes | BinaryIO) -> ImageProblem:
+    """Tells an empty file, a few first bytes of an image, and something else apart."""
+    if isinstance(data, bytes):
+        start = data[:_LONGEST_MAGIC]
+    else:
+        data.seek(0)
+        start = data.read(_LONGEST_MAGIC)
+    if not start:
+        return ImageProblem(Reason.ZERO_SIZE, "the file has 0 bytes")
+    if start.startswith(_MAGIC):
+        return ImageProblem(Reason.TRUNCATED_IMAGE, "it begins like an image, but its header isn't whole")
+    return ImageProblem(Reason.NOT_AN_IMAGE, f"not an image that Pillow can identify; it begins with {start!r}")
+
+
+def _damage(error: Exception, cut: bool = False) -> ImageProblem:
+    """Truncated when the file is known to be cut or the decoder ran out of bytes, else unreadable."""
+    text = str(error)
+    cut |= isinstance(error, EOFError) or any(word in text.lower() for word in ("truncated", "premature end"))
+    return ImageProblem(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, text)
+
+
+def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
+    # MPO is what phones write: a JPEG with a second picture appended.
+    if image.format not in (*FORMATS, "MPO"):
+        raise ImageProblem(
+            Reason.UNSUPPORTED_FORMAT, f"{image.format}; the exported model reads {', '.join(FORMATS)}: convert it"
+        )
+    if image.format == "BMP" and not _plain_bmp(image):
+        raise ImageProblem(
+            Reason.UNSUPPORTED_FORMAT, "BMP with a palette, 16 bits or compressed; the exported model can't: convert it"
+        )
+    stored = image.height, image.width
+    if stored == declared and size_problem(stored, declared) is None:
+        return
+    try:
+        orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except (*_PILLOW_ERRORS, TypeError):
+        orientation = 1
+    problem = size_problem(stored, declared, orientation)
+    if problem:
+        raise ImageProblem(*problem)
+
+
+def _plain_bmp(image: Image.Image) -> bool:
+    """Whether TensorFlow reads it alike: it takes the indices of a palette for gray, and refuses other kinds."""
+    tiles: list[Any] = getattr(image, "tile", [])
+    codec, _, _, arguments = tiles[0]
+    layout = arguments[0] if isinstance(arguments, tuple) else arguments
+    return codec == "raw" and layout in ("BGR", "BGRX", "BGRA", "L")
+
+
+def _decode_pillow(image: Image.Image) -> Decoded:
+    conversions: list[tuple[Reason, str]] = []
+    mode, name = image.mode, image.format
+    sixteen = mode.startswith("I") or "16" in str([tile[3] for tile in getattr(image, "tile", ())])
+    if sixteen:
+        conversions.append((Reason.CONVERTED_16_BIT, f"16-bit {name}"))
+    if mode in ("L", "1", "LA", "La") or mode.startswith("I"):
+        conversions.append((Reason.CONVERTED_GRAY, f"{name} of mode {mode}"))
+    if mode in ("P", "PA"):
+        conversions.append((Reason.CONVERTED_PALETTE, f"{name} of mode {mode}"))
+    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        conversions.append((Reason.CONVERTED_ALPHA, "the alpha channel is ignored"))
+    if mode == "CMYK":
+        conversions.append((Reason.CONVERTED_CMYK, f"CMYK {name}"))
+    if name in ("GIF", "PNG") and getattr(image, "is_animated", False):
+        frames = getattr(image, "n_frames", 0)
+        conversions.append((Reason.CONVERTED_ANIMATION, f"the first of {frames} frames is used"))
+    try:
+        if mode.startswith("I"):
+            # The high byte, as libpng and TensorFlow do; Pillow's own conversion would clip at 255.
+            gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            pixels = np.repeat(gray[:, :, None], 3, axis=2)
+        else:
+            # A plain drop of alpha, as TensorFlow does: the exported model must see the same pixels.
+            pixels = np.asarray(image.convert("RGB"))
+    except _PILLOW_ERRORS as error:
+        raise _damage(error) from error
+    return Decoded(pixels=np.ascontiguousarray(pixels), conversions=tuple(conversions))
+
+
+def render_view(pixels: np.ndarray, view: View, input_size: tuple[int, int]) -> np.ndarray:
+    """The view's pixels on a black canvas.
+
+    Args:
+      pixels: uint8 [height, width, 3], the original.
+      view: where to cut and where to put.
+      input_size: (height, width) of the canvas.
+
+    Returns:
+      uint8 [input height, input width, 3].
+    """
+    sy0, sx0, sy1, sx1 = view.source
+    vy0, vx0, vy1, vx1 = view.valid
+    method = cv2.INTER_AREA if shrinks(view.source, view.valid) else cv2.INTER_LINEAR
+    canvas = np.zeros((*input_size, 3), np.uint8)
+    canvas[vy0:vy1, vx0:vx1] = cv2.resize(pixels[sy0:sy1, sx0:sx1], (vx1 - vx0, vy1 - vy0), interpolation=method)
+    return canvas
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """JPEG with 4:2:0 chroma. pixels: uint8 [height, width, 3], RGB."""
+    return bytes(simplejpeg.encode_jpeg(pixels, quality, "RGB", "420", fastdct=False))

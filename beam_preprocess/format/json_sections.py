@@ -1,0 +1,203 @@
+"""Streams the top-level lists of a JSON object, one entry at a time, in one pass over the file.
+
+ijson follows one path a pass, and tokenizes all that lies before and after it: three sections of a file would cost
+three passes. Here the brackets outside of strings, found with numpy, say where a top-level value begins and ends;
+each wanted list goes through ijson's C parser once, the rest of the file through none. What is left when the values
+are taken out, the skeleton, is a few hundred bytes that the standard library parses.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+import ijson
+import numpy as np
+
+from beam_preprocess.format.reasons import Reason
+
+CHUNK: Final = 1 << 18
+"""Bytes of a read: numpy's overhead vanishes, and memory stays small."""
+
+_KIND = np.zeros(256, np.int8)
+_KIND[[ord("["), ord("{")]] = 1
+_KIND[[ord("]"), ord("}")]] = -1
+_QUOTE: Final = 2
+_KIND[ord('"')] = _QUOTE
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_KEY = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:\s*\Z')
+_LONGEST_SKELETON = 1 << 20
+_NO_OBJECT = "holds a list or a value, not an object; COCO files are an object"
+
+
+class Readable(Protocol):
+    """What is read: bytes, none at the end."""
+
+    def read(self, size: int) -> bytes:
+        """At most about `size` bytes."""
+
+
+class JsonProblem(Exception):
+    """A file that doesn't hold the wanted lists."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class _Event(Enum):
+    OPEN = auto()
+    TEXT = auto()
+    CLOSE = auto()
+
+
+class _Value:
+    """A top-level value as a file of its own, for ijson."""
+
+    def __init__(self, bracket: bytes, events: Iterator[tuple[_Event, bytes]]) -> None:
+        self._first, self._events = bracket, events
+        self._closed = False
+
+    def read(self, size: int) -> bytes:
+        """The next piece, of any size; none behind the closing bracket."""
+        if not size or self._closed:  # ijson asks for nothing once, to learn whether this is bytes or text
+            return b""
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        event, piece = next(self._events, (_Event.CLOSE, b""))
+        self._closed = event is _Event.CLOSE
+        return piece
+
+
+class Sections:
+    """Iterates over (section, entry) of the wanted lists, in file order; other top-level values are skipped.
+
+    Raises (from the iteration):
+      JsonProblem: not JSON, truncated, not an object, or a wanted section that is missing, repeated or no list.
+    """
+
+    def __init__(self, stream: Readable, wanted: Sequence[str]) -> None:
+        self._stream, self._wanted = stream, wanted
+        self._skeleton = bytearray()
+        self._depth, self._in_string, self._held = 0, False, b""
+        self._section: str | None = None
+        """The top-level list or object that the stream is in."""
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        events = self._events()
+        for event, piece in events:
+            if event is not _Event.OPEN:
+                continue
+            key = _KEY.search(self._skeleton)
+            section = self._section = json.loads(key[1]) if key else ""
+            self._skeleton += piece
+            if section not in self._wanted:
+                continue
+            if piece != b"[":
+                raise JsonProblem(Reason.MALFORMED_FILE, f"'{section}' is not a list; a COCO file has one there")
+            try:
+                # ijson's C iterator: feeding its coroutine from Python takes three times as long.
+                for entry in ijson.items(_Value(piece, events), "item", use_float=True):
+                    yield section, entry
+            except (ijson.JSONError, UnicodeDecodeError) as error:
+                self._check_bytes_left(events)
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise JsonProblem(Reason.NOT_JSON, f"in '{section}': {reason}") from error
+        self._check_end()
+
+    def _events(self) -> Iterator[tuple["_Event", bytes]]:
+        """The file cut at the brackets of its top-level values; what lies outside of them becomes the skeleton."""
+        while data := self._stream.read(CHUNK):
+            data = self._held + data
+            start = 0
+            for position, opens in self._cuts(data):
+                yield from self._text(data[start:position])
+                start = position + 1
+                if opens:
+                    yield _Event.OPEN, data[position:start]
+                else:
+                    self._section = None
+                    self._skeleton += data[position:start]
+                    yield _Event.CLOSE, data[position:start]
+            yield from self._text(data[start : len(data) - len(self._held)])
+
+    def _text(self, piece: bytes) -> Iterator[tuple["_Event", bytes]]:
+        if self._section is not None:
+            if piece:
+                yield _Event.TEXT, piece
+            return
+        self._skeleton += piece
+        if len(self._skeleton) > _LONGEST_SKELETON or (self._skeleton.strip()[:1] or b"{") not in b"{[":
+            _skeleton(self._skeleton)  # raises, unless the whole file is a single value
+            raise JsonProblem(Reason.MALFORMED_FILE, _NO_OBJECT)
+
+    def _cuts(self, data: bytes) -> list[tuple[int, bool]]:
+        """Where top-level lists and objects open (True) and close (False); moves the state over the chunk."""
+        masked, self._held = data, b""
+        if b"\\" in data:  # an escaped quote ends no string, and an escape may lie across two chunks
+            masked = _ESCAPE.sub(b"__", data)
+            if masked.endswith(b"\\"):
+                masked, self._held = masked[:-1], b"\\"
+        kinds = _KIND[np.frombuffer(masked, np.uint8)]
+        at = np.flatnonzero(kinds)
+        kinds = kinds[at]
+        quotes = kinds == _QUOTE
+        in_string = (np.cumsum(quotes) + self._in_string) % 2 == 1
+        brackets = ~quotes & ~in_string
+        steps, at = kinds[brackets], at[brackets]
+        depth = self._depth + np.cumsum(steps, dtype=np.int64)
+        if len(in_string):
+            self._in_string = bool(in_string[-1])
+        if not len(at):
+            return []
+        if depth.min() < 0:
+            raise JsonProblem(Reason.NOT_JSON, "a bracket closes that never opened")
+        self._depth = int(depth[-1])
+        cuts = np.flatnonzero(((steps == 1) & (depth == 2)) | ((steps == -1) & (depth == 1)))
+        return list(zip(at[cuts].tolist(), (steps[cuts] == 1).tolist(), strict=True))
+
+    def _check_bytes_left(self, events: Iterator[tuple["_Event", bytes]]) -> None:
+        """After an error within a value: raises if its cause is that the file ends there."""
+        for _ in events:
+            pass
+        if self._section is not None:
+            self._check_end()
+
+    def _check_end(self) -> None:
+        if self._depth or self._in_string or self._held:
+            where = f"inside '{self._section}'" if self._section else "before its last bracket closes"
+            raise JsonProblem(Reason.TRUNCATED_FILE, f"the file is truncated: it ends {where}")
+        content = _skeleton(self._skeleton)
+        missing = [section for section in self._wanted if section not in content]
+        if missing:
+            raise JsonProblem(
+                Reason.MISSING_SECTION, f"lacks {', '.join(missing)}; a COCO file has {', '.join(self._wanted)}"
+            )
+        for section in self._wanted:
+            if not isinstance(content[section], list):
+                raise JsonProblem(Reason.MALFORMED_FILE, f"'{section}' is not a list; a COCO file has one there")
+
+
+def _skeleton(text: bytes | bytearray) -> dict[str, Any]:
+    """The object, its lists and objects empty.
+
+    Raises:
+      JsonProblem: not JSON, not an object, or a key that is there twice.
+    """
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise JsonProblem(Reason.MALFORMED_FILE, f"has {', '.join(repeated)} more than once; merge the sections")
+        return dict(pairs)
+
+    try:
+        content = json.loads(bytes(text), object_pairs_hook=distinct)
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        raise JsonProblem(Reason.NOT_JSON, str(error)) from error
+    if not isinstance(content, dict):
+        raise JsonProblem(Reason.MALFORMED_FILE, _NO_OBJECT)
+    return content

@@ -1,0 +1,1 @@
+"""The Beam job: shard plans, the workers that write records, the output folder and its manifest."""

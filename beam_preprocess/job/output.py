@@ -1,0 +1,184 @@
+"""The output folder, seen by the driver: what is ready, what is stale, the plans, the manifest. fsspec; no Beam.
+
+Order matters. Before anything is written, the old manifest goes, then the old shards: a reader never finds
+shards of two runs under one manifest. The new manifest is renamed into place when all shards are.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.storage import file_system, reason, refusals
+from beam_preprocess.format import manifest as manifests
+from beam_preprocess.format.manifest import Manifest
+from beam_preprocess.format.reasons import Reject
+from beam_preprocess.job.shards import OURS, ShardResult
+
+FILE_REJECTS = "rejects-annotations.jsonl"
+"""What is wrong with the annotations of a run that ended before it wrote a shard."""
+
+_PLAN_PREFIX = ".plan-"
+_PLANS_AT_ONCE = 64
+"""Written together: a bucket takes them in parallel, and the driver holds no more of them."""
+
+
+def absolute(uri: str) -> str:
+    """The path or URI as Beam's file systems take it: local paths absolute and without a scheme."""
+    fs, path = file_system(uri)
+    return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
+
+
+def _listing(fs: Any, folder: str) -> list[dict[str, Any]]:
+    """What lies in a folder now. A bucket's file system remembers listings, and has no folders without objects."""
+    fs.invalidate_cache(folder)
+    try:
+        return list(fs.ls(folder, detail=True))
+    except FileNotFoundError:
+        return []
+
+
+class OutputFolder:
+    """The folder that holds the records of one split."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._fs, self._root = file_system(uri)
+
+    def _path(self, *parts: str) -> str:
+        return "/".join([self._root.rstrip("/"), *parts])
+
+    def ready_manifest(self, split: str, records_digest: str) -> Manifest | None:
+        """The manifest, when it and all its shards are there and belong to this digest.
+
+        Raises:
+          InputError: the folder holds another split's records.
+        """
+        path = self._path(manifests.NAME)
+        if not self._fs.isfile(path):
+            return None
+        text = self._fs.cat_file(path).decode()
+        try:
+            found = Manifest.from_json(text, f"{self.uri}/{manifests.NAME}")
+        except InputError:
+            return None  # of an older schema, or damaged: this run replaces it
+        if found.split != split:
+            raise InputError(f"{self.uri}: holds the records of split {found.split!r}; give {split!r} its own folder")
+        if found.records_digest != records_digest:
+            return None
+        sizes = {os.path.basename(entry["name"]): entry["size"] for entry in _listing(self._fs, self._root)}
+        complete = all(sizes.get(shard.name) == shard.bytes for shard in found.shards)
+        return found if complete else None
+
+    def make_writable(self) -> None:
+        """Makes the folder, before any long work.
+
+        Raises:
+          InputError: it can't be made or written, or file systems would take its name for a pattern.
+        """
+        if any(character in self._root for character in "*?["):
+            raise InputError(
+                f"{self.uri}: '*', '?' and '[' mean patterns to file systems; choose another output folder"
+            )
+        probe = self._path(f"{manifests.NAME}.tmp-{uuid.uuid4().hex}")
+        try:
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(probe, b"")
+            self._fs.rm_file(probe)
+        except refusals() as error:
+            raise InputError(f"{self.uri}: can't be written ({reason(error)}); choose another output folder") from error
+
+    def sweep(self) -> None:
+        """Removes what earlier runs of this package left, finished or killed; the manifest first."""
+        names = [os.path.basename(entry["name"].rstrip("/")) for entry in _listing(self._fs, self._root)]
+        if manifests.NAME in names:
+            self._fs.rm_file(self._path(manifests.NAME))
+        ours = [name for name in names if OURS.fullmatch(name) or name.startswith(f"{manifests.NAME}.tmp-")]
+        if ours:
+            self._fs.rm([self._path(name) for name in ours])
+        for name in names:
+            if name.startswith(_PLAN_PREFIX):
+                self._fs.rm(self._path(name), recursive=True)
+
+    def write_rejects(self, rejects: Iterable[Reject]) -> None:
+        """The rejects of a run that ends before its shards are written: those that need no image to be opened."""
+        lines = [json.dumps(reject.to_mapping()) + "\n" for reject in sorted(rejects, key=lambda reject: reject.order)]
+        self._write_whole(FILE_REJECTS, "".join(lines))
+
+    def write_plans(self, records_digest: str, shards: Iterable[Sequence[str]]) -> "Plans":
+        """Writes one plan file for each shard's lines, into a folder of this run alone."""
+        return Plans(f"{self.uri.rstrip('/')}/{_PLAN_PREFIX}{records_digest[:16]}-{uuid.uuid4().hex[:8]}", shards)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """The ready marker: appears whole or not at all."""
+        self._write_whole(manifests.NAME, manifest.to_json())
+
+    def _write_whole(self, name: str, text: str) -> None:
+        if not isinstance(self._fs, LocalFileSystem):
+            # An object appears when it is whole; a rename would only be a copy of one.
+            self._fs.pipe_file(self._path(name), text.encode())
+            return
+        temporary = self._path(f"{name}.tmp-{uuid.uuid4().hex}")
+        self._fs.pipe_file(temporary, text.encode())
+        self._fs.mv(temporary, self._path(name))
+
+
+class Plans:
+    """A folder of plan files, into which the workers put their results."""
+
+    def __init__(self, uri: str, shards: Iterable[Sequence[str]]) -> None:
+        self.folder = absolute(uri)
+        """As Beam's file systems take it."""
+        self.uris: list[str] = []
+        """Of the plan files, by shard."""
+        self._fs, self._root = file_system(uri)
+        self._results: dict[str, ShardResult] = {}
+        self._fs.makedirs(self._root, exist_ok=True)
+        numbered = enumerate(shards)
+        while batch := list(itertools.islice(numbered, _PLANS_AT_ONCE)):
+            contents = {
+                f"plan-{shard:05d}.jsonl": "".join(f"{line}\n" for line in lines).encode() for shard, lines in batch
+            }
+            self._fs.pipe({f"{self._root}/{name}": content for name, content in contents.items()})
+            self.uris.extend(f"{self.folder}/{name}" for name in contents)
+
+    def poll(self) -> dict[str, ShardResult]:
+        """The results so far, by file name."""
+        paths = {os.path.basename(entry["name"]): entry["name"] for entry in _listing(self._fs, self._root)}
+        new = {
+            path: name
+            for name, path in paths.items()
+            if name.startswith("result-") and name.endswith(".json") and name not in self._results
+        }
+        for path, content in (self._fs.cat(list(new)) if new else {}).items():
+            self._results[new[path]] = ShardResult.from_json(content.decode())
+        return self._results
+
+    def progress(self) -> tuple[int, str]:
+        """(images done, a note), for a progress line."""
+        results = list(self.poll().values())
+        rejects = sum(sum(result.rejects.values()) for result in results)
+        return sum(result.images for result in results), f"{rejects} rejects so far"
+
+    def results(self) -> list[ShardResult]:
+        """All results, in the order of the shards.
+
+        Raises:
+          RuntimeError: a shard has none.
+        """
+        found = sorted(self.poll().values(), key=lambda result: result.shard)
+        missing = sorted(set(range(len(self.uris))) - {result.shard for result in found})
+        if missing:
+            raise RuntimeError(f"the pipeline ended without the results of the shards {missing}")
+        return found
+
+    def remove(self) -> None:
+        """Removes the folder, if no other run has."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm(self._root, recursive=True)

@@ -1,0 +1,258 @@
+"""Preprocesses one split of a COCO data set: annotations and images in, records and a manifest out.
+
+The driver parses and validates the annotations and writes one plan a shard; the Beam pipeline turns plans into
+record files; the driver then checks the reject limits and writes the manifest, which is the ready marker.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.progress import Progress, Watcher
+from beam_preprocess.dataset.sources import data_digest, list_images
+from beam_preprocess.dataset.validate import check_limits, drop_missing, validate_boxes, validate_images
+from beam_preprocess.engine.dataflow import check_reachable, counters, is_dataflow, job_link
+from beam_preprocess.engine.options import beam_options
+from beam_preprocess.format.annotations import class_map, load_annotations
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.manifest import Category, Manifest
+from beam_preprocess.format.reasons import Reason, Reject, UnusableFile, count_by_reason
+from beam_preprocess.format.records import SCHEMA_VERSION
+from beam_preprocess.job.code_version import code_version
+from beam_preprocess.job.output import OutputFolder, Plans, absolute
+from beam_preprocess.job.shards import MAX_SHARDS, ShardJob, ShardResult, number_of_shards, plan_shards
+from beam_preprocess.job.transforms import NAMESPACE, WriteRecords, write_result
+
+
+def preprocess(
+    *,
+    images: str,
+    annotations: str,
+    split: Literal["train", "val"],
+    output: str,
+    config: PreprocessConfig,
+    seed: int = 0,
+    num_shards: int | None = None,
+    num_workers: int = 1,
+    num_threads: int = 1,
+    pipeline_args: Sequence[str] = (),
+    force: bool = False,
+) -> Manifest:
+    """Writes the records of one split, or finds them already written.
+
+    Args:
+      images: folder of the images, a path or URI.
+      annotations: COCO annotation file, a path or URI.
+      split: "train" gets `config.train_views` views an image and tolerates rejects up to the limit; "val" gets one
+        view and tolerates no dropped image (see `validate`).
+      output: folder for this split alone.
+      config: the `preprocess:` section.
+      seed: of the random views, 0 or more.
+      num_shards: files per view; None chooses by the number of images.
+      num_workers: local worker processes.
+      num_threads: or threads of this process, see `beam_options`.
+      pipeline_args: Beam options.
+      force: write the records again even if `output` already holds them.
+
+    Returns:
+      The manifest, as written to `output`.
+
+    Raises:
+      InputError: bad input, an output that isn't writable, or more rejects than the limit; in the last case the
+        reject files are written and there is no manifest.
+    """
+    _check_arguments(split, seed=seed, num_shards=num_shards, num_workers=num_workers, num_threads=num_threads)
+    options = beam_options(pipeline_args, num_workers, num_threads)
+    if is_dataflow(options.get_all_options()["runner"]):
+        check_reachable(images=images, output=output)
+    folder = OutputFolder(output)
+    folder.make_writable()
+    try:
+        coco = load_annotations(annotations)
+    except UnusableFile as problem:
+        folder.write_rejects([Reject(reason=problem.reason, image_id=0, file_name=annotations, detail=str(problem))])
+        raise
+    categories, num_classes = class_map(coco.categories, config.class_index)
+    keep_images, image_rejects = validate_images(coco)
+    names = [name for name, keep in zip(coco.file_names, keep_images, strict=True) if keep]
+    files = list_images(images, names, annotations)
+    source_digest = data_digest(coco.content_digest, names, files)
+    job = ShardJob(
+        images=absolute(images),
+        output=absolute(output),
+        split=split,
+        config=config,
+        views=config.train_views if split == "train" else 1,
+        seed=seed,
+        num_shards=num_shards or number_of_shards(len(names)),
+        code=code_version(),
+    )
+    records_digest = _records_digest(source_digest, job)
+
+    ready = folder.ready_manifest(split, records_digest)
+    if ready and not force:
+        print(
+            f"result: {_summary(ready)}; {output} already holds these records, reused (--force writes them again)",
+            flush=True,
+        )
+        return ready
+    folder.sweep()
+    keep_images, missing = drop_missing(coco, keep_images, files, images)
+    keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
+    known = [*image_rejects, *missing, *box_rejects]
+    judge = functools.partial(
+        check_limits,
+        split,
+        images=len(coco.image_ids),
+        boxes=len(coco.annotation_ids),
+        max_fraction=config.max_reject_fraction,
+        where=f"listed in {output.rstrip('/')}/rejects-*.jsonl",
+    )
+    try:
+        judge(rejects=count_by_reason(known))  # what is too much already needs no hours of work to find out
+    except InputError:
+        folder.write_rejects(known)
+        raise
+    shards = plan_shards(
+        coco,
+        categories,
+        keep_images=keep_images,
+        keep_boxes=keep_boxes,
+        boxes=boxes,
+        rejects=known,
+        num_shards=job.num_shards,
+    )
+    parallel = max(num_workers, num_threads)
+    if parallel > job.num_shards:
+        print(
+            f"note: {job.num_shards} shards keep {job.num_shards} of {parallel} at work; "
+            f"give --num-shards {parallel} or a multiple of it",
+            flush=True,
+        )
+    plans = folder.write_plans(records_digest, shards)
+    try:
+        with Watcher(Progress(split, total=int(keep_images.sum()), unit="images"), plans.progress):
+            run(plans, job, options)
+        results = plans.results()
+    finally:
+        plans.remove()
+
+    manifest = _manifest(results, job, categories, num_classes, source_digest, records_digest)
+    judge(rejects=manifest.rejects)
+    folder.write_manifest(manifest)
+    cut_off = sum(result.cut_off for result in results)
+    print(f"result: {_summary(manifest)}; {cut_off} boxes lie outside a random view", flush=True)
+    return manifest
+
+
+def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
+    """The Beam pipeline: plans to records, rejects and results. Blocks until it is done.
+
+    A job on Dataflow is cancelled when this process is interrupted, because its plans go.
+    """
+    for logger in ("apache_beam.runners.common", "apache_beam.runners.portability.local_job_service"):
+        logging.getLogger(logger).addFilter(_is_news)
+    pipeline = beam.Pipeline(options=options)
+    _ = (
+        pipeline
+        | "Plans" >> beam.Create(list(enumerate(plans.uris)))
+        | "WriteRecords" >> WriteRecords(job)
+        | "WriteResults" >> beam.Map(write_result, folder=plans.folder)
+    )
+    result = pipeline.run()
+    link = job_link(result, options)
+    if link:
+        print(f"job: {link}", flush=True)
+    try:
+        result.wait_until_finish()
+    except KeyboardInterrupt:
+        if link:
+            result.cancel()
+        raise
+    if link:
+        found = ", ".join(f"{name} {count}" for name, count in counters(result, NAMESPACE).items())
+        print(f"counters: {found or 'none reported'}", flush=True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not the place in the work where a Ctrl-C came, nor that a local worker has no main session, which none needs."""
+    return not any(word in record.getMessage() for word in ("KeyboardInterrupt", "No semi_persistent_directory"))
+
+
+def _check_arguments(split: str, **numbers: int | None) -> None:
+    if split not in ("train", "val"):
+        raise InputError(f"split {split!r}: use 'train' or 'val'")
+    for name, value in numbers.items():
+        least = 0 if name == "seed" else 1
+        if value is not None and value < least:
+            raise InputError(f"{name} {value}: use {least} or more")
+    if (numbers["num_shards"] or 1) > MAX_SHARDS:
+        raise InputError(f"num_shards {numbers['num_shards']}: use {MAX_SHARDS} or fewer; file names have five digits")
+
+
+def _parameters(job: ShardJob) -> dict[str, Any]:
+    """As JSON gives them back, so that a written and a read manifest are equal."""
+    parameters = {**asdict(job.config), "seed": job.seed, "num_shards": job.num_shards}
+    return dict(json.loads(json.dumps(parameters)))
+
+
+def _records_digest(source_digest: str, job: ShardJob) -> str:
+    """sha256 over everything that shapes the records: data, parameters, schema and code."""
+    parts = [source_digest, job.split, _parameters(job), SCHEMA_VERSION, job.code]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _manifest(
+    results: Sequence[ShardResult],
+    job: ShardJob,
+    categories: tuple[Category, ...],
+    num_classes: int,
+    source_digest: str,
+    records_digest: str,
+) -> Manifest:
+    classes, sizes, rejects = Counter[str](), Counter[str](), Counter[str]()
+    for result in results:
+        classes.update(result.classes)
+        sizes.update(result.sizes)
+        rejects.update(result.rejects)
+    class_histogram = Counter[str]()
+    for category in categories:
+        class_histogram[category.name] += classes[str(category.index)]
+    files = [file for result in results for file in result.files]
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        split=job.split,
+        data_digest=source_digest,
+        records_digest=records_digest,
+        images=sum(result.images for result in results),
+        views=job.views,
+        objects=sum(result.objects for result in results),
+        crowds=sum(result.crowds for result in results),
+        num_classes=num_classes,
+        categories=categories,
+        shards=tuple(sorted(files, key=lambda file: (file.view, file.shard))),
+        max_cells=max(result.max_cells for result in results),
+        max_objects=max(result.max_objects for result in results),
+        rejects={reason.value: rejects[reason.value] for reason in Reason if rejects[reason.value]},
+        class_histogram=dict(class_histogram),
+        size_histogram={name: sizes[name] for name in ("small", "medium", "large")},
+        parameters=_parameters(job),
+    )
+
+
+def _summary(manifest: Manifest) -> str:
+    megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
+    views = "1 view" if manifest.views == 1 else f"{manifest.views} views"
+    return (
+        f"{manifest.split} {manifest.images} images x {views}, {manifest.objects} objects, "
+        f"{sum(manifest.rejects.values())} rejects, {megabytes:.1f} MB"
+    )

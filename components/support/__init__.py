@@ -1,0 +1,1 @@
+"""What the components share: a stage's folder, time limit and inputs."""

@@ -1,0 +1,83 @@
+"""From the artifacts of all stages to the summary of the run."""
+
+from typing import Any
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import read_json
+from components.support.stage import Artifact
+from trainer.promotion.decision import read_decision
+from trainer.promotion.evaluation import Evaluation, read_evaluation
+from trainer.promotion.judge import read_champion
+from trainer.promotion.summary import build_summary, read_history
+
+FIX = "run the stage that writes it again"
+
+
+def collect(
+    outcome: str,
+    config: str,
+    data: Artifact,
+    train_records: Artifact,
+    val_records: Artifact,
+    checkpoint: Artifact,
+    model: Artifact,
+    candidate: Artifact,
+    champion: Artifact,
+    decision: Artifact,
+) -> dict[str, object]:
+    """The content of summary.json.
+
+    Args:
+      outcome: what promote or hold returned.
+      config: the run's YAML text.
+      data, ..., decision: the stages' output artifacts.
+
+    Raises:
+      InputError: a file of a stage is missing or damaged.
+    """
+    scored = read_evaluation(f"{candidate.uri}/evaluation.json")
+    assert isinstance(scored, Evaluation), "a candidate that cannot be scored ends the run before the report"
+    manifests = {
+        split: read_json(f"{records.uri}/manifest.json", FIX)
+        for split, records in (("train", train_records), ("val", val_records))
+    }
+    stages = {
+        "check the data": data,
+        "preprocess train": train_records,
+        "preprocess val": val_records,
+        "train": checkpoint,
+        "export": model,
+        "evaluate candidate": candidate,
+        "evaluate champion": champion,
+        "gate": decision,
+    }
+    return build_summary(
+        candidate=scored,
+        champion=read_champion(f"{champion.uri}/evaluation.json"),
+        decision=read_decision(f"{decision.uri}/decision.json"),
+        outcome=outcome,
+        config=config,
+        data={split: {k: v for k, v in values.items() if k != "shards"} for split, values in manifests.items()},
+        history=read_history(f"{checkpoint.uri}/history.jsonl"),
+        seconds={name: float(artifact.metadata["seconds"]) for name, artifact in stages.items()},
+        parity=_parity(model.uri),
+        paths={
+            "model": model.uri,
+            "checkpoint": checkpoint.uri,
+            "predictions": f"{candidate.uri}/predictions.json",
+            "evaluation": f"{candidate.uri}/evaluation.json",
+            "analysis": f"{candidate.uri}/analysis.json",
+            "decision": f"{decision.uri}/decision.json",
+            "train_records": train_records.uri,
+            "val_records": val_records.uri,
+        },
+    )
+
+
+def _parity(model: str) -> dict[str, Any] | None:
+    """The model's parity.json; None for an export without validation images."""
+    try:
+        return dict(read_json(f"{model}/assets.extra/parity.json", "export again with validation images"))
+    except InputError as error:
+        print(f"warning: the report shows no parity: {error}", flush=True)
+        return None

@@ -1,0 +1,215 @@
+"""Where the pipeline runs: one row a target. The graph is the same for all of them."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from beam_preprocess.base.errors import InputError
+
+REPOSITORY = "us-docker.pkg.dev/example-project/centernet"
+"""Of the images, replaced at submission. "python" is in their names because kfp's runners look for it."""
+VERSION = "0.1.0"
+CPU_IMAGE, GPU_IMAGE, TPU_IMAGE = (f"{REPOSITORY}/python-{kind}:{VERSION}" for kind in ("cpu", "gpu", "tpu"))
+IMAGE = GPU_IMAGE
+"""The image of the target that is committed as pipeline.yaml."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What one plain task asks for. Static, so that the same compiled file runs on Vertex AI and on this machine."""
+
+    cpu: str = ""
+    """Of a task without: the backend's default machine."""
+    memory: str = ""
+    accelerator: str = ""
+    accelerators: int = 0
+    timeout_hours: float = 4.0
+    """The stage ends itself with a traceback after so long (`components.support.stage`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """One place to run; `dataclasses.replace` makes variants of it (image, spot, replicas)."""
+
+    name: str
+    image: str = CPU_IMAGE
+    device: Literal["cpu", "gpu", "tpu"] = "cpu"
+    """What trains."""
+    precision: Literal["float32", "float16", "bfloat16"] | None = None
+    """Replaces runtime.mixed_precision_dtype of the run's configuration; None, as `strategy`, leaves it."""
+    strategy: Literal["one_device", "mirrored", "multi_worker_mirrored", "tpu"] | None = None
+    custom_job: bool = False
+    """Training is a Vertex AI CustomJob: for several machines, TPUs and spot capacity. Can't run on this machine."""
+    machine_type: str = ""
+    """Of the custom job; a plain task's is chosen by Vertex AI from `resources`."""
+    accelerator: str = ""
+    accelerator_count: int = 0
+    """On each machine."""
+    tpu_topology: str = ""
+    replicas: int = 1
+    reduction_servers: int = 0
+    """Machines that sum the gradients of several GPU nodes; 0 leaves it to NCCL's rings."""
+    spot: bool = False
+    boot_disk_gb: int = 200
+    timeout_hours: float = 48.0
+    """Of one attempt to train."""
+    retries: int = 0
+    """Further attempts to train; each goes on from the newest checkpoint."""
+    resources: Mapping[str, Resources] = field(default_factory=dict)
+    """Of the plain tasks, by component name; one that isn't named takes the backend's default machine and limit."""
+    preprocess_on: Literal["step", "dataflow"] = "step"
+    """Default of the pipeline's parameter: Beam in the step's own machine, or a Dataflow job."""
+    notify: tuple[str, ...] = ()
+    """Who is mailed when the run ends; Vertex AI only."""
+
+    def __post_init__(self) -> None:
+        rules = [
+            (self.replicas >= 1, f"replicas: {self.replicas}; set 1 or more"),
+            (self.retries >= 0, f"retries: {self.retries}; set 0 or more"),
+            (self.timeout_hours > 0, f"timeout_hours: {self.timeout_hours:g}; set more than 0"),
+            (self.replicas == 1 or self.custom_job, f"replicas: {self.replicas} need a custom job"),
+            (self.replicas > 1 or not self.reduction_servers, "reduction_servers: one machine has nothing to reduce"),
+            (not self.custom_job or bool(self.machine_type), "machine_type: a custom job needs one"),
+        ]
+        for valid, message in rules:
+            if not valid:
+                raise InputError(f"target {self.name}: {message}")
+
+    @property
+    def beam_image(self) -> str:
+        """Of Dataflow's workers: the image of the same build; "" when `image` isn't named as `make images` names it."""
+        repository, slash, name = self.image.rpartition("/")
+        built = re.fullmatch(r"python-(cpu|gpu|tpu)(:[\w.-]+)", name)
+        return f"{repository}{slash}python-beam{built[2]}" if built else ""
+
+    @property
+    def dataflow(self) -> str:
+        """Default of the pipeline's parameter of that name: JSON of `components.support.dataflow.Dataflow`'s keys."""
+        return json.dumps({"sdk_container_image": self.beam_image})
+
+    @property
+    def runtime(self) -> str:
+        """Keys of the `runtime:` section that the place decides, as `trainer.train`'s params_override; "" for none."""
+        values: dict[str, str | int] = {}
+        if self.strategy is not None:
+            values["distribution_strategy"] = self.strategy
+            values["num_gpus"] = self.accelerator_count if self.device == "gpu" else 0
+        if self.strategy == "tpu":
+            values["tpu"] = "local"
+        if self.precision is not None:
+            values["mixed_precision_dtype"] = self.precision
+        return json.dumps({"runtime": values}) if values else ""
+
+
+_SMALL = Resources(cpu="4", memory="16G")
+_TINY = Resources(cpu="4", memory="16G", timeout_hours=1)  # as much as the service's own default
+_WORKER = Resources(cpu="16", memory="64G", timeout_hours=24)
+_CPU_SCORES = Resources(cpu="16", memory="64G", timeout_hours=12)
+_GPU_SCORES = Resources(cpu="12", memory="85G", accelerator="NVIDIA_TESLA_A100", accelerators=1)
+_GPU_TRAINS = Resources(cpu="96", memory="680G", accelerator="NVIDIA_TESLA_A100", accelerators=8, timeout_hours=48)
+_H100_SCORES = Resources(cpu="26", memory="234G", accelerator="NVIDIA_H100_80GB", accelerators=1)
+_H100_TRAINS = Resources(cpu="208", memory="1872G", accelerator="NVIDIA_H100_80GB", accelerators=8, timeout_hours=48)
+
+
+def _plain(**special: Resources) -> Mapping[str, Resources]:
+    """Every plain task's resources."""
+    usual = {
+        "data_check": _SMALL,
+        "preprocess": _WORKER,
+        "export_model": _SMALL,
+        "evaluate": _CPU_SCORES,
+        "report": _SMALL,
+        "promote": _SMALL,
+        **dict.fromkeys(("should_run", "resolve_champion", "gate", "hold", "remember", "unchanged"), _TINY),
+    }
+    return MappingProxyType({**usual, **special})
+
+
+_ALL = (
+    Target(name="local"),
+    Target(
+        name="vertex-cpu",
+        precision="float32",
+        strategy="one_device",
+        resources=_plain(train=Resources(cpu="32", memory="128G", timeout_hours=48)),
+    ),
+    Target(
+        name="vertex-gpu",
+        image=GPU_IMAGE,
+        device="gpu",
+        precision="float16",
+        strategy="mirrored",
+        accelerator="NVIDIA_TESLA_A100",
+        accelerator_count=8,
+        retries=2,
+        resources=_plain(train=_GPU_TRAINS, evaluate=_GPU_SCORES),
+    ),
+    Target(
+        name="vertex-gpu-h100",
+        image=GPU_IMAGE,
+        device="gpu",
+        precision="float16",
+        strategy="mirrored",
+        accelerator="NVIDIA_H100_80GB",
+        accelerator_count=8,
+        retries=2,
+        resources=_plain(train=_H100_TRAINS, evaluate=_H100_SCORES),
+    ),
+    Target(
+        name="vertex-multinode-gpu",
+        image=GPU_IMAGE,
+        device="gpu",
+        precision="float16",
+        strategy="multi_worker_mirrored",
+        custom_job=True,
+        machine_type="a2-highgpu-8g",
+        accelerator="NVIDIA_TESLA_A100",
+        accelerator_count=8,
+        replicas=2,
+        retries=2,
+        resources=_plain(evaluate=_GPU_SCORES),
+    ),
+    Target(
+        name="vertex-tpu-v3",
+        image=TPU_IMAGE,
+        device="tpu",
+        precision="bfloat16",
+        strategy="tpu",
+        custom_job=True,
+        machine_type="cloud-tpu",
+        accelerator="TPU_V3",
+        accelerator_count=8,
+        boot_disk_gb=100,
+        retries=2,
+        resources=_plain(),
+    ),
+    Target(
+        name="vertex-tpu-v5e",
+        image=TPU_IMAGE,
+        device="tpu",
+        precision="bfloat16",
+        strategy="tpu",
+        custom_job=True,
+        machine_type="ct5lp-hightpu-8t",
+        tpu_topology="2x4",
+        boot_disk_gb=100,
+        retries=2,
+        resources=_plain(),
+    ),
+)
+
+TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _ALL})
+
+
+def find_target(name: str) -> Target:
+    """The target of that name.
+
+    Raises:
+      InputError: there is none.
+    """
+    if name not in TARGETS:
+        raise InputError(f"--target {name}: unknown; known targets are {', '.join(TARGETS)}")
+    return TARGETS[name]

@@ -1,0 +1,220 @@
+"""A small COCO-format data set made from code, for the demo and for tests.
+
+Six classes of textured, tilted, overlapping shapes of different sizes lie on noisy backgrounds among clutter that
+belongs to no class; some images hold a crowd (a cluster of tiny shapes under one `iscrowd` box), some hold nothing.
+A class has its outline, its pattern and a range of hues that overlaps its neighbours'; clutter has any of them. The
+layout is COCO's own: `annotations/instances_{train,val}2017.json`, `train2017/`, `val2017/`. Boxes are the tight boxes
+of the pixels that stay visible, areas count those pixels; there are no segmentations.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from beam_preprocess.base.errors import InputError
+from pipeline.local import demo_shapes
+
+MARKER = "demo-data.json"
+_VERSION = 5  # raise it when the drawing changes: folders of an older version are then generated again
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoData:
+    """What the data set looks like; equal parameters give equal files."""
+
+    train_images: int = 300
+    val_images: int = 80
+    height: tuple[int, int] = (192, 256)
+    """Smallest and largest image height in pixels."""
+    width: tuple[int, int] = (240, 320)
+    objects: tuple[int, int] = (2, 5)
+    """Fewest and most objects an image, empty images apart."""
+    side: tuple[float, float] = (60.0, 156.0)
+    """Diameter of a shape's circle in pixels."""
+    tilt: float = 20.0
+    """Largest rotation of a shape, in degrees."""
+    min_visible: float = 0.7
+    """A shape is not placed where it would leave less than this share of another one visible."""
+    empty_fraction: float = 0.05
+    crowd_fraction: float = 0.06
+    jpeg_quality: int = 90
+    seed: int = 0
+
+
+CATEGORIES: tuple[tuple[int, str], ...] = (
+    (1, "disc"),
+    (2, "triangle"),
+    (3, "square"),
+    (5, "star"),
+    (7, "ring"),
+    (8, "cross"),
+)
+"""Category ids have gaps, as COCO's do."""
+
+
+def generate(folder: str | Path, parameters: DemoData | None = None) -> Path:
+    """Writes the data set, or finds it already there.
+
+    Args:
+      folder: becomes the COCO folder; its parent is created when missing.
+      parameters: what to draw; the demo's when None.
+
+    Returns:
+      The folder.
+
+    Raises:
+      InputError: the folder holds something else than demo data, or cannot be written.
+    """
+    folder, parameters = Path(folder), parameters or DemoData()
+    wanted = {"version": _VERSION, "parameters": json.loads(json.dumps(asdict(parameters)))}
+    found = _read_marker(folder)
+    if found == wanted:
+        return folder
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    try:
+        for split, count in (("train", parameters.train_images), ("val", parameters.val_images)):
+            _write_split(partial, split, count, parameters)
+        (partial / MARKER).write_text(json.dumps(wanted, indent=1) + "\n")
+        if found is not None:
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except PermissionError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --demo-data-dir") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _read_marker(folder: Path) -> dict[str, Any] | None:
+    """The parameters that made the folder; None when there is no such folder or an empty one."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    try:
+        marker: dict[str, Any] = json.loads((folder / MARKER).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{folder}: holds something else than demo data (no readable {MARKER}); "
+            "choose another --demo-data-dir, or --coco-dir to train on it"
+        ) from error
+    return marker
+
+
+def _write_split(folder: Path, split: str, count: int, parameters: DemoData) -> None:
+    images_folder, annotations_folder = folder / f"{split}2017", folder / "annotations"
+    images_folder.mkdir(parents=True)
+    annotations_folder.mkdir(exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index in range(count):
+        # One generator an image: the picture depends on nothing but the seed, the split and its own number.
+        rng = np.random.default_rng([parameters.seed, 0 if split == "train" else 1, index])
+        picture, objects = draw_image(rng, parameters)
+        image_id = index + 1 if split == "train" else 100_000 + index + 1
+        name = f"{image_id:012d}.jpg"
+        if not cv2.imwrite(str(images_folder / name), picture, [cv2.IMWRITE_JPEG_QUALITY, parameters.jpeg_quality]):
+            raise OSError(f"{images_folder / name}: OpenCV could not write it; is the disk full?")
+        images.append({"id": image_id, "file_name": name, "height": picture.shape[0], "width": picture.shape[1]})
+        for thing in objects:
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **thing})
+    content = {
+        "info": {"description": "generated demo data", "version": str(_VERSION)},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": i, "name": name, "supercategory": "shape"} for i, name in CATEGORIES],
+    }
+    (annotations_folder / f"instances_{split}2017.json").write_text(json.dumps(content))
+
+
+def draw_image(rng: np.random.Generator, parameters: DemoData) -> tuple[demo_shapes.Image, list[dict[str, Any]]]:
+    """Draws one image.
+
+    Returns:
+      The picture, uint8 [height, width, 3], and its annotations without ids: category_id, bbox [x, y, w, h] in pixels,
+      area, iscrowd.
+    """
+    size = (
+        int(rng.integers(parameters.height[0], parameters.height[1] + 1)),
+        int(rng.integers(parameters.width[0], parameters.width[1] + 1)),
+    )
+    picture = demo_shapes.background(rng, size)
+    demo_shapes.clutter(rng, picture)
+    annotations: list[dict[str, Any]] = []
+    if rng.random() >= parameters.empty_fraction:
+        crowd = [_draw_crowd(rng, picture)] if rng.random() < parameters.crowd_fraction else []
+        annotations = _draw_objects(rng, picture, crowd, parameters)
+    return demo_shapes.photograph(rng, picture), annotations
+
+
+@dataclass(slots=True)
+class _Placed:
+    category: int
+    visible: demo_shapes.Mask
+    """What later shapes have not covered."""
+    area: float
+    """Of the whole shape inside the image, in pixels."""
+    crowd: bool = False
+
+    def left_under(self, mask: demo_shapes.Mask) -> float:
+        """Share of the area that would stay visible below `mask`."""
+        return float((self.visible * (1 - mask)).sum()) / self.area
+
+
+def _draw_objects(
+    rng: np.random.Generator, picture: demo_shapes.Image, crowd: list[_Placed], parameters: DemoData
+) -> list[dict[str, Any]]:
+    size = (picture.shape[0], picture.shape[1])
+    placed = list(crowd)
+    for _ in range(int(rng.integers(parameters.objects[0], parameters.objects[1] + 1))):
+        for _attempt in range(20):
+            category, name = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
+            low, high = parameters.side
+            # Small shapes are the more frequent ones, as in photographs.
+            radius = 0.5 * (low + (high - low) * rng.random() ** 1.5)
+            centre = (_along(rng, size[0], radius), _along(rng, size[1], radius))
+            aspect = rng.uniform(0.75, 1.0)
+            angle = np.radians(rng.uniform(-parameters.tilt, parameters.tilt))
+            mask = demo_shapes.shape_mask(name, size, centre, radius, aspect, angle)
+            whole = float(mask.sum())
+            inside = whole / (demo_shapes.unit_area(name) * radius**2 * aspect)
+            shares = [inside] + [other.left_under(mask) for other in placed]
+            if min(shares) >= parameters.min_visible:
+                for other in placed:
+                    other.visible = other.visible * (1 - mask)
+                placed.append(_Placed(category, mask, whole))
+                demo_shapes.paint(rng, picture, mask, demo_shapes.SURFACES[name])
+                break
+    return [_annotation(thing) for thing in placed]
+
+
+def _along(rng: np.random.Generator, length: int, radius: float) -> float:
+    """A centre on one axis; the shape may hang over the edge by a part of its radius."""
+    return float(rng.uniform(0.6 * radius, max(length - 0.6 * radius, 0.6 * radius + 1)))
+
+
+def _draw_crowd(rng: np.random.Generator, picture: demo_shapes.Image) -> _Placed:
+    """A cluster of shapes too small to be told apart, annotated by one box."""
+    size = (picture.shape[0], picture.shape[1])
+    category, name = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
+    spread = np.minimum(rng.uniform(14, 26, 2), np.array(size) / 5)
+    middle = [rng.uniform(2 * s, length - 2 * s) for s, length in zip(spread, size, strict=True)]
+    union = np.zeros(size, np.float32)
+    for _ in range(int(rng.integers(12, 25))):
+        y, x = np.clip(rng.normal(middle, spread / 1.5), 0, [size[0] - 1, size[1] - 1])
+        mask = demo_shapes.shape_mask(name, size, (y, x), rng.uniform(4, 7), 1.0, rng.uniform(0, 2 * np.pi))
+        demo_shapes.paint(rng, picture, mask, demo_shapes.SURFACES[name])
+        union = np.maximum(union, mask)
+    return _Placed(category, union, float(union.sum()), crowd=True)
+
+
+def _annotation(thing: _Placed) -> dict[str, Any]:
+    rows, columns = np.nonzero(thing.visible >= 0.5)
+    top, left = int(rows.min()), int(columns.min())
+    box = [left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top]
+    return {"category_id": thing.category, "bbox": box, "area": len(rows), "iscrowd": int(thing.crowd)}

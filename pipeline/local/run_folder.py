@@ -1,0 +1,138 @@
+"""`runs/<time>/`: what one local run leaves.
+
+summary.json  report.html       what a person or a program reads first
+saved_model/  checkpoint/  predictions.json      links into stages/, or into those of the run whose result was reused
+config.yaml  run.json           what was run; `--resume` starts from these
+logs/pipeline.log               everything that was printed
+stages/       the output of every stage that did its work
+pipeline/     kfp's own files
+"""
+
+import json
+import os
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import write_text
+
+_LINKS = {"saved_model": "model", "checkpoint": "checkpoint", "predictions.json": "predictions"}
+"""Name in the folder to the name among the summary's paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def stages(self) -> Path:
+        """The pipeline's work_dir."""
+        return self.path / "stages"
+
+    @property
+    def pipeline_root(self) -> Path:
+        """kfp's."""
+        return self.path / "pipeline"
+
+    @property
+    def log(self) -> Path:
+        """Everything that the run printed."""
+        return self.path / "logs" / "pipeline.log"
+
+    @property
+    def summary(self) -> Path:
+        """The result in numbers."""
+        return self.path / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The result as a page."""
+        return self.path / "report.html"
+
+    def arguments(self) -> dict[str, Any]:
+        """The pipeline's arguments, as the run was started with."""
+        arguments: dict[str, Any] = json.loads((self.path / "run.json").read_text())["arguments"]
+        return {**arguments, "config": (self.path / "config.yaml").read_text()}
+
+    def finish(self, seconds: dict[str, float]) -> dict[str, Any]:
+        """Puts the result on top of the folder.
+
+        Args:
+          seconds: wall seconds by stage; they replace those in the summary, which lack the start of each process and
+            the report itself.
+
+        Returns:
+          The content of summary.json.
+        """
+        for name, stage_output in _LINKS.items():
+            _link(self.path / name, stage_output)
+        write_text(str(self.report), (self.stages / "report" / "report.html").read_text())
+        summary: dict[str, Any] = json.loads((self.stages / "report" / "summary.json").read_text())
+        for name, output in _LINKS.items():  # what was reused lies in an earlier run's folder
+            _link(self.path / name, os.path.relpath(summary["paths"][output], self.path))
+        summary["seconds"] = seconds
+        write_text(str(self.summary), json.dumps(summary, indent=1) + "\n")
+        return summary
+
+
+def create(runs: Path, arguments: dict[str, Any]) -> RunFolder:
+    """Makes the folder of a new run and points `runs/latest` at it.
+
+    Args:
+      runs: parent of all runs.
+      arguments: of the pipeline; `run_id` and `work_dir` are filled in here.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    name = stamp = time.strftime("%Y%m%d-%H%M%S")
+    for attempt in range(2, 1000):
+        try:
+            (runs / name).mkdir()
+            break
+        except FileExistsError:
+            name = f"{stamp}-{attempt}"
+    folder = RunFolder((runs / name).absolute())
+    for path in (folder.stages, folder.pipeline_root, folder.log.parent):
+        path.mkdir()
+    # Not the folder's name alone: two folders of runs may share a registry.
+    run_id = f"{name}-{uuid.uuid4().hex[:8]}"
+    filled = {**arguments, "run_id": run_id, "work_dir": str(folder.stages)}
+    write_text(str(folder.path / "config.yaml"), filled.pop("config"))
+    write_text(str(folder.path / "run.json"), json.dumps({"arguments": filled}, indent=1) + "\n")
+    _link(runs / "latest", name)
+    return folder
+
+
+def resume(path: Path) -> RunFolder:
+    """Opens the folder of an earlier run.
+
+    Raises:
+      InputError: it is none.
+    """
+    folder = RunFolder(path.resolve())
+    for name in ("run.json", "config.yaml"):
+        if not (folder.path / name).is_file():
+            raise InputError(
+                f"--resume {path}: has no {name}, so it is not the folder of a run; name one below --runs-dir"
+            )
+    work_dir = folder.arguments()["work_dir"]
+    if work_dir != str(folder.stages):
+        raise InputError(
+            f"--resume {path}: the run was made as {Path(work_dir).parent}; move the folder back to resume it"
+        )
+    for kfp_files in folder.pipeline_root.iterdir():
+        shutil.rmtree(kfp_files)
+    _link(folder.path.parent / "latest", folder.path.name)
+    return folder
+
+
+def _link(link: Path, target: str) -> None:
+    """Makes or moves a symbolic link in one step."""
+    temporary = link.with_name(f".{link.name}.tmp-{uuid.uuid4().hex}")
+    temporary.symlink_to(target)
+    os.replace(temporary, link)

@@ -1,0 +1,1 @@
+"""Running the graph on a service: request, cost, repetition."""

@@ -1,0 +1,95 @@
+"""A pipeline run as a person sees it, wherever it runs, and the exit code that it ends with."""
+
+from dataclasses import dataclass, field
+
+from beam_preprocess.base.errors import InputError
+
+PROMOTED, FAILED, HELD = 0, 1, 3
+_NOTHING_NEW = "nothing new: the run ended after the data check, no model was trained"
+_OUTCOMES = (
+    ("promote", PROMOTED, "promoted; the report says why"),
+    ("hold", HELD, "held; the report says why"),
+    ("unchanged", PROMOTED, _NOTHING_NEW),
+    ("nothing new", PROMOTED, _NOTHING_NEW),  # its name where the service tells only what the graph shows
+)
+RUNNING_STATES = frozenset({"QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UNSPECIFIED"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskView:
+    """One task of a run."""
+
+    task: str
+    """Name in the compiled pipeline."""
+    name: str
+    """What the graph shows."""
+    state: str
+    seconds: float | None = None
+    error: str = ""
+    output: str = ""
+    """The task's unnamed text output, where the service tells it."""
+    jobs: tuple[str, ...] = ()
+    """Resource names of the jobs that ran it, for its log."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunView:
+    """One run."""
+
+    run_id: str
+    state: str
+    """SUCCEEDED, FAILED, CANCELLED, or one of RUNNING_STATES."""
+    created: str
+    link: str
+    error: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    """Where it isn't the id."""
+    tasks: tuple[TaskView, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        return self.state not in RUNNING_STATES
+
+    def chosen(self, task: str) -> tuple[TaskView, ...]:
+        """The tasks of that name, by either of their names; all for "".
+
+        Raises:
+          InputError: there is none.
+        """
+        found = tuple(one for one in self.tasks if task in ("", one.name, one.task))
+        if task and not found:
+            known = ", ".join(one.name for one in self.tasks) or "none yet"
+            raise InputError(f"--task {task}: {self.run_id} has no such task; it has {known}")
+        return found
+
+    def outcome(self) -> tuple[int, str]:
+        """Exit code and sentence of a finished run: promoted (0), held (3), nothing to do (0), failed (1)."""
+        if self.state != "SUCCEEDED":
+            failed = next((task for task in self.tasks if task.state == "FAILED"), None)
+            why = f" in {failed.name}: {failed.error or self.error}" if failed else f": {self.error}"
+            return FAILED, f"{self.state.lower()}{why}".rstrip(": ")
+        # None of the three is ever cached, so only one that ran counts: SKIPPED is Vertex AI's word for a cache hit,
+        # and Kubeflow's for a branch that isn't taken.
+        succeeded = {name: task for task in self.tasks if task.state == "SUCCEEDED" for name in (task.task, task.name)}
+        for name, code, sentence in _OUTCOMES:
+            if name in succeeded:
+                return code, succeeded[name].output or sentence
+        return FAILED, "succeeded, but neither promoted nor held a model; is it a run of this pipeline?"
+
+
+def table(view: RunView) -> str:
+    """The run and its tasks, one a line; a failed task's error below it."""
+    lines = [f"{view.run_id}  {view.state}  created {view.created}"]
+    width = max((len(task.name) for task in view.tasks), default=0)
+    for task in view.tasks:
+        seconds = f"{task.seconds:9.0f} s" if task.seconds is not None else ""
+        lines.append(f"  {task.name:<{width}}  {task.state:<14}{seconds}".rstrip())
+        if task.error:
+            lines.append(f"      {task.error}")
+    if view.error:
+        lines.append(f"error     {view.error}")
+    if view.finished:
+        lines.append(f"outcome   {view.outcome()[1]}")
+    lines.append(f"link      {view.link}")
+    return "\n".join(lines)

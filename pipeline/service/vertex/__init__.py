@@ -1,0 +1,1 @@
+"""Runs, schedules and logs on Vertex AI."""

@@ -1,0 +1,87 @@
+"""How commands parse and end."""
+
+import argparse
+
+import pytest
+
+from beam_preprocess.base import command
+from beam_preprocess.base.errors import Failure, InputError
+
+
+class Stopped(Failure):
+    """Like a preempted training."""
+
+    exit_code = 75
+    label = "preempted"
+
+
+def raising(error: BaseException | None) -> int:
+    if error:
+        raise error
+    return 3
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (None, 3, ""),
+        (InputError("--seed -1: out of range"), 2, "error: --seed -1: out of range\n"),
+        (Failure("not converted"), 1, "error: not converted\n"),
+        (Stopped("saved step 7"), 75, "preempted: saved step 7\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_each_end_has_its_exit_code_and_one_line(error, code, line, capsys) -> None:
+    assert command.ended(lambda: raising(error)) == code
+    assert capsys.readouterr().err == line
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        command.ended(lambda: raising(ZeroDivisionError()))
+
+
+def made() -> command.Parser:
+    parser = command.parser("thing", "Does it.", examples=["centernet thing --model_dir=x"], notes="exit codes: 0")
+    group = parser.add_argument_group("data")
+    group.add_argument("--image-size", type=int)
+    parser.add_argument("--model_dir")
+    parser.add_argument("rest", nargs="*")
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("argv", "size", "folder"),
+    [
+        (["--image-size", "3", "--model_dir", "x"], 3, "x"),
+        (["--image_size=3", "--model-dir=a_b-c"], 3, "a_b-c"),
+        (["--", "--image_size"], None, None),
+    ],
+)
+def test_flags_answer_to_both_spellings(argv, size, folder) -> None:
+    flags = made().parse_args(argv)
+    assert (flags.image_size, flags.model_dir) == (size, folder)
+
+
+def test_flags_of_others_pass_unchanged() -> None:
+    assert made().parse_known_args(["--max_num_workers=3"])[1] == ["--max_num_workers=3"]
+
+
+def test_subparsers_answer_to_both_spellings() -> None:
+    parser = command.Parser(prog="centernet")
+    verb = parser.add_subparsers(dest="verb").add_parser("go")
+    verb.add_argument("--dry-run", action="store_true")
+    assert parser.parse_args(["go", "--dry_run"]).dry_run
+
+
+def test_abbreviations_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        made().parse_args(["--image", "3"])
+    assert "--image" in capsys.readouterr().err
+
+
+def test_help_shows_program_examples_and_notes() -> None:
+    text = made().format_help()
+    assert "usage: centernet thing" in text
+    assert "examples:\n  centernet thing --model_dir=x\n\nexit codes: 0" in text
+    assert isinstance(made(), argparse.ArgumentParser)

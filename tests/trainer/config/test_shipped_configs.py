@@ -1,0 +1,45 @@
+"""Every configuration that ships takes its steps: optimizer, precision and losses, on a small network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tf_keras
+import yaml
+
+from trainer.config.sections import CONFIGS
+from trainer.training import checkpoints
+from trainer.training.run import train
+
+SMALL = (
+    "task.model.num_classes=0,task.train_data.global_batch_size=4,task.validation_data.global_batch_size=4,"
+    "trainer.train_steps=3,trainer.steps_per_loop=3,runtime.distribution_strategy=one_device,runtime.num_gpus=0"
+)
+
+
+@pytest.fixture(autouse=True)
+def _policy() -> Iterator[None]:
+    """A training sets the process's precision; the next test's is its own."""
+    yield
+    tf_keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_configuration_trains(
+    config: Path, records_folder: Path, val_records_folder: Path, tmp_path: Path
+) -> None:
+    values = yaml.safe_load(config.read_text())
+    values["preprocess"] |= {"image_size": [32, 64], "train_views": 2}
+    values["task"]["model"]["backbone"]["hourglass"] |= {"model_id": 10, "input_channel_dims": 4}
+    train(
+        records=str(records_folder),
+        output=str(tmp_path),
+        config=yaml.safe_dump(values),
+        val_records=str(val_records_folder),
+        params_override=SMALL,
+    )
+    summary = checkpoints.read_summary(str(tmp_path))
+    assert summary
+    assert summary["steps"] == 3
+    assert summary["last"]["validation_loss"] > 0

@@ -1,0 +1,123 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from beam_preprocess.base.errors import InputError
+from trainer.coco.metrics import METRIC_NAMES, ClassMetrics, Metrics
+from trainer.promotion.evaluation import Evaluation, NoEvaluation, from_json, is_fraction, read_evaluation
+
+METRICS = Metrics(
+    values={**dict.fromkeys(METRIC_NAMES, 0.5), "ap_small": None},
+    per_class=(
+        ClassMetrics(category_id=3, name="cat", ap=0.5, ap50=1.0, images=2, objects=3),
+        ClassMetrics(category_id=9, name="bird", ap=None, ap50=None, images=0, objects=0),
+    ),
+    images_expected=72,
+    images_scored=50,
+    images_missing=tuple(range(100, 122)),
+    images_repeated=1,
+    detections=7200,
+    objects_unusable=2,
+    objects_by_size={"small": 0, "medium": 2, "large": 1},
+)
+EVALUATION = Evaluation.from_metrics(METRICS, model="runs/1/model", data_digest="abc", seconds=1.5)
+
+
+def changed(**values) -> str:
+    return json.dumps({**json.loads(EVALUATION.to_json()), **values})
+
+
+def without(name: str) -> str:
+    return json.dumps({k: v for k, v in json.loads(EVALUATION.to_json()).items() if k != name})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        EVALUATION,
+        NoEvaluation(status="none", reason="the registry is empty"),
+        NoEvaluation(status="failed", reason="saved_model.pb is missing"),
+    ],
+)
+def test_round_trip(tmp_path, value):
+    path = tmp_path / "evaluation.json"
+    path.write_text(value.to_json())
+    assert read_evaluation(str(path)) == value
+
+
+def test_nan_survives_to_be_judged():
+    broken = replace(EVALUATION, metrics={**EVALUATION.metrics, "ap": math.nan})
+    again = from_json(broken.to_json(), "x")
+    assert isinstance(again, Evaluation)
+    assert math.isnan(again.metrics["ap"])
+
+
+def test_at_most_twenty_missing_images_are_named():
+    assert EVALUATION.images_missing == 22
+    assert EVALUATION.images_missing_ids == tuple(range(100, 120))
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"images_missing": 22}, "50 of 72 images were scored; 22 are missing"),
+        ({"images_scored": 72, "images_missing": 0, "images_repeated": 1}, "1 were scored more than once"),
+        ({"images_scored": 72, "images_missing": 0, "images_repeated": 0}, None),
+        ({"images_expected": 0, "images_scored": 0, "images_missing": 0, "images_repeated": 0}, "no image"),
+    ],
+)
+def test_incomplete(values, reason):
+    said = replace(EVALUATION, **values).incomplete
+    assert reason in said if reason else said == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "is a list"),
+        ("{}", "schema_version is None"),
+        (changed(schema_version=1), "schema_version is 1"),
+        (without("data_digest"), "lacks data_digest"),
+        (changed(extra=1), "unknown key extra"),
+        (changed(data_digest=1), "data_digest is 1"),
+        (changed(images_scored=1.5), "images_scored is 1.5"),
+        (changed(images_scored=-1), "images_scored is -1"),
+        (changed(images_repeated=True), "images_repeated is True"),
+        (changed(seconds="1"), "seconds is '1'"),
+        (changed(metrics=[]), "metrics is"),
+        (changed(metrics={"mAP": 0.5}), "metrics.mAP: unknown"),
+        (changed(metrics={"ap": "0.5"}), "metrics.ap is '0.5'"),
+        (changed(metrics={"ap": True}), "metrics.ap is True"),
+        (changed(per_class={}), "is not a list"),
+        (changed(per_class=[1]), "per_class holds 1"),
+        (changed(per_class=[{"name": "cat"}]), "per_class: lacks"),
+        ('{"schema_version": 2, "status": "perhaps", "reason": "?"}', "status 'perhaps'"),
+        ('{"schema_version": 2, "status": "none"}', "lacks reason"),
+    ],
+)
+def test_strict(text, message):
+    with pytest.raises(InputError, match=message) as error:
+        from_json(text, "some/evaluation.json")
+    assert "some/evaluation.json" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, True),
+        (1, True),
+        (0.4001, True),
+        (None, False),
+        (math.nan, False),
+        (math.inf, False),
+        (-1, False),
+        (40.01, False),
+        ("0.4", False),
+        (True, False),
+    ],
+)
+def test_is_fraction(value, expected):
+    assert is_fraction(value) is expected

@@ -1,0 +1,65 @@
+import pytest
+
+from beam_preprocess.base.errors import InputError
+from tests.trainer.made_report import Run, analysis
+from trainer.report.gallery import gallery
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+def pictures(run: Run, count: int = 12, **paths):
+    given = {"images": run.images, "annotations": run.annotations, "predictions": run.predictions} | paths
+    groups = gallery(count=count, score_threshold=0.3, **{name: str(path) for name, path in given.items()})
+    return groups[0].pictures
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (2, 2), (12, 12), (15, 15), (100, 15)])
+def test_gallery_spreads_over_the_set(run, count, shown):
+    ids = [picture.image_id for picture in pictures(run, count)]
+    assert len(ids) == shown
+    assert ids == sorted(set(ids))
+    assert ids[0] == 0
+    assert shown == 1 or ids[-1] == 14
+
+
+def test_gallery_counts(run):
+    by_id = {picture.image_id: picture for picture in pictures(run, 15)}
+    assert (by_id[0].objects, by_id[0].detections) == (1, 1)  # the detection of score 0.25 is not drawn
+    assert (by_id[4].objects, by_id[4].detections) == (0, 0)
+    assert (by_id[9].objects, by_id[9].detections) == (0, 1)  # a crowd region is no object
+
+
+def test_unreadable_image_is_said(run, tmp_path):
+    for i in range(15):
+        (tmp_path / f"{i:03d}.jpg").write_bytes((run.images / f"{i:03d}.jpg").read_bytes())
+    (tmp_path / "000.jpg").write_bytes(b"no image")
+    (tmp_path / "014.jpg").unlink()
+    shown = pictures(run, 15, images=tmp_path)
+    assert [picture.image_id for picture in shown if not picture.data_uri] == [0, 14]
+    assert "cannot identify image" in shown[0].problem
+    assert shown[14].problem
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '[{"image_id": 1}]', "{"])
+def test_bad_predictions(run, tmp_path, content):
+    (tmp_path / "p.json").write_text(content)
+    with pytest.raises(InputError, match=r"trainer\.evaluate"):
+        pictures(run, predictions=tmp_path / "p.json")
+
+
+def test_gallery_chooses_best_worst_missed_and_confused(run):
+    groups = gallery(
+        images=str(run.images),
+        annotations=str(run.annotations),
+        predictions=str(run.predictions),
+        count=8,
+        score_threshold=0.3,
+        analysis=analysis(),
+    )
+    shown = {group.title: [picture.image_id for picture in group.pictures] for group in groups}
+    assert shown == {"Best": [7, 1], "Missed": [2, 5], "Confused": [0]}, "nothing bad is left for the worst"
+    everything = [image_id for ids in shown.values() for image_id in ids]
+    assert len(everything) == len(set(everything)), "no image twice"

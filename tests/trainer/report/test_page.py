@@ -1,0 +1,294 @@
+import html
+import json
+import math
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from beam_preprocess.base.errors import InputError
+from tests.trainer.made_report import Run, analysis
+from trainer.coco.analysis_file import ERROR_NAMES, Analysis, Confusion, PrecisionRecall
+from trainer.promotion.decision import RULE_NAMES
+from trainer.promotion.evaluation import NoEvaluation
+from trainer.promotion.summary import write_summary
+from trainer.report.page import main, write_report
+from trainer.report.words import fraction, signed
+
+NONE = NoEvaluation(status="none", reason="the registry is empty")
+FAILED = NoEvaluation(status="failed", reason="saved_model.pb is missing")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+class Loads(HTMLParser):
+    """Every attribute that makes a browser load something, open tags, and the text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        names = ("src", "href", "xlink:href", "srcset", "data", "action", "poster", "background")
+        self.loads += [value or "" for name, value in attrs if name in names]
+        if tag not in ("meta", "img", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+
+def text_of(page: str) -> str:
+    page = re.sub(r"<(style|svg).*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def test_promoted(run):
+    page = run.page(run.summary(run.good, run.poor, "v0001"))
+    text = text_of(page)
+    assert "<title>Promoted v0002 · AP 1.0000</title>" in page
+    order = ["Promoted: v0002 is the champion", "Rules of the gate", "The twelve COCO numbers", "Classes"]
+    order += ["Where it fails", "What it sees", "Training", "Data", "The run", "Configuration"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    assert fraction(run.poor.metrics["ap"]) in text
+    assert signed(run.good.metrics["ap"] - run.poor.metrics["ap"]) in text
+    assert text.count("never seen") == 1
+    for words in ("1,234 images", "5,678 objects", "box_too_small 7 0", "2 min 05 s", "pycocotools", "d1ge57d1ge57"):
+        assert words in text, words
+    assert page.count('aria-label="passed"') == len(RULE_NAMES)
+    assert 'aria-label="failed"' not in page
+
+
+@pytest.mark.parametrize(
+    ("champion", "version", "title", "words"),
+    [
+        ("good", "v0001", "Held: v0001 stays champion", "is below the minimum 0.4000"),
+        (NONE, "", "Held: no model was promoted", "is below the minimum 0.4000"),
+        (FAILED, "v0003", "Held: v0003 stays champion", "could not be scored: saved_model.pb is missing"),
+    ],
+)
+def test_held_says_why_on_top(run, champion, version, title, words):
+    low = replace(run.poor, metrics={**run.poor.metrics, "ap": 0.3})
+    page = run.page(run.summary(low, run.good if champion == "good" else champion, version))
+    banner = text_of(page[page.index("<section") : page.index("</section>")])
+    assert title in banner
+    assert words in banner
+    assert 'class="banner held"' in page
+    assert 'aria-label="failed"' in page
+
+
+@pytest.mark.parametrize(("ap", "verdict", "difference"), [(0.9, "Held", "-0.1000"), (0.999, "Promoted", "-0.0010")])
+def test_the_comparison_with_the_champion_stands_on_top(run, ap, verdict, difference):
+    candidate = replace(run.good, metrics={**run.good.metrics, "ap": ap})
+    page = run.page(run.summary(candidate, run.good, "v0001"))
+    banner = text_of(page[page.index("<section") : page.index("</section>")])
+    assert banner.startswith(verdict)
+    assert f"AP {ap:.4f} against 1.0000 of the champion v0001 on the same images: the difference is" in banner
+    assert f"95 % interval {difference} to {difference}, better with probability" in banner
+    assert "its lower end must be at least -0.0050" in banner
+
+
+def test_nan_and_null_are_shown_not_hidden(run):
+    broken = replace(run.good, metrics={**run.good.metrics, "ap": math.nan, "ap75": None})
+    text = text_of(run.page(run.summary(broken, NONE)))
+    assert "AP mean over IoU 0.50 to 0.95 nan" in text
+    assert "AP75 IoU 0.75 \N{EN DASH}" in text
+    assert "Not a finite fraction: ap is nan." in text
+
+
+def test_nothing_is_loaded_from_anywhere(run):
+    page = run.page(run.summary(run.good, run.poor, "v0001"))
+    assert "http" not in page.lower().replace("http-equiv", "")
+    assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)
+    assert "@import" not in page
+    parsed = Loads(page)
+    assert not {"script", "link", "iframe", "object", "embed"} & set(parsed.tags)
+    assert parsed.open == []
+    assert all(value.startswith(("data:image/jpeg;base64,", "#")) for value in parsed.loads)
+    assert sum(value.startswith("data:") for value in parsed.loads) == 12
+    assert '<meta name="viewport" content="width=device-width' in page
+    assert len(page) < 3_000_000
+
+
+def test_user_text_is_escaped(run):
+    page = run.page(run.summary(run.good, run.poor, "v0001"))
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "bar &amp; &lt;b&gt;ring&lt;/b&gt;" in page
+    assert "<b>ring" not in page
+
+
+def test_bare_summary_is_enough(run):
+    """No history, data, seconds or paths, as from a run that reused everything."""
+    summary = run.summary(run.good, NONE)
+    for key in ("history", "data", "seconds", "paths", "versions", "config", "data_digest", "objects_unusable"):
+        del summary[key]
+    text = text_of(run.page(summary))
+    assert "Nothing was rejected." in text
+    assert "<svg" not in run.output.read_text()
+
+
+def test_no_summary(run):
+    with pytest.raises(InputError, match="lacks decision, champion"):
+        run.write({})
+
+
+def test_command_line(run, tmp_path, capsys):
+    write_summary(run.summary(run.good, NONE), str(tmp_path / "summary.json"))
+    arguments = ["--predictions", str(run.predictions), "--images", str(run.images)]
+    arguments += ["--annotations", str(run.annotations), "--output", str(tmp_path / "report.html")]
+    assert main(["--run", str(tmp_path / "summary.json"), *arguments]) == 0
+    assert "Promoted: v0002" in (tmp_path / "report.html").read_text()
+    assert main(["--run", str(tmp_path / "absent.json"), *arguments]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def analysed_page(run: Run, tmp_path: Path, found: Analysis | None, change: dict | None = None) -> str:
+    summary = run.summary(run.good, run.poor, "v0001")
+    summary["decision"] |= change or {}
+    if found is not None:
+        (tmp_path / "analysis.json").write_text(found.to_json())
+    output = tmp_path / "report.html"
+    write_report(
+        run=summary,
+        predictions=str(run.predictions),
+        annotations=str(run.annotations),
+        images=str(run.images),
+        output=str(output),
+        analysis=str(tmp_path / "analysis.json"),
+    )
+    return output.read_text()
+
+
+INTERVALS = {
+    "ap_interval": {"low": 0.41, "high": 0.47},
+    "intervals": {
+        "champion": {"delta": 0.01, "low": -0.002, "high": 0.022, "probability_better": 0.94, "resamples": 1000},
+        "best": None,
+    },
+}
+
+
+def test_analysis_and_intervals_are_shown(run, tmp_path):
+    page = analysed_page(run, tmp_path, analysis(), INTERVALS)
+    text = text_of(page)
+    for words in (
+        "95 % interval 0.4100 to 0.4700",
+        "against the champion +0.0100 AP, 95 % interval \N{MINUS SIGN}0.0020 to +0.0220",
+        "better with a probability of 94 %",
+        "confused right place, wrong class 4",
+        "disc bar &amp; &lt;b&gt;ring&lt;/b&gt; 4",
+        "Mean of the classes",
+        "Classes at IoU 0.50",
+        "Calibration of the scores",
+        "Small objects below",
+    ):
+        assert words in text, words
+    assert "against the best" not in text
+    places = [text.index(words) for words in ("Best Everything found", "Missed Most objects without")]
+    assert places == sorted(places)
+    assert Loads(page).open == []
+
+
+@pytest.mark.parametrize("found", [None, "{}"])
+def test_a_report_without_analysis_says_so(run, tmp_path, found):
+    if found is not None:
+        (tmp_path / "analysis.json").write_text(found)
+    text = text_of(
+        analysed_page(run, tmp_path, None, {"ap_interval": None, "intervals": {"champion": None, "best": None}})
+    )
+    assert "No curves of precision, calibration, kinds of errors or chosen pictures:" in text
+    assert "trainer.evaluate" in text
+    assert "No bootstrap interval: the decision holds none." in text
+    assert "Spread evenly over the set" in text
+
+
+def test_parity_is_told(run):
+    summary = run.summary(run.good, NONE)
+    assert "Whether the exported model is the trained one was not measured" in text_of(run.page(summary))
+    parity = {"images": 64, "matched": 261, "unmatched": 0, "max_score_delta": 0.0009, "max_box_delta": 0.03}
+    assert "on 64 validation images 261 detections of both agree, 0 have no counterpart" in text_of(
+        run.page(summary | {"parity": parity})
+    )
+
+
+def test_confusion_free_and_empty_analysis(run, tmp_path):
+    empty = analysis(
+        errors=dict.fromkeys(ERROR_NAMES, 0),
+        confusion=Confusion(classes=[1], matrix=[[0, 0], [0, 0]]),
+        calibration=(),
+        precision_recall=PrecisionRecall(
+            recall=[i / 100 for i in range(101)], precision={"mean": None, "0.50": None, "0.75": None}
+        ),
+        per_class=(),
+        images=(),
+    )
+    text = text_of(analysed_page(run, tmp_path, empty))
+    assert "No class was taken for another one." in text
+    assert "Precision and calibration" not in text
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no headless Chromium on this machine (Debian: apt-get install chromium)")
+@pytest.mark.parametrize("width", [400, 1200], ids=["phone", "desktop"])
+def test_a_real_browser_shows_all_of_it_without_the_network(run, tmp_path, width):
+    """Every picture is decoded, the page is no wider than the screen, and nothing is asked for elsewhere."""
+    page = analysed_page(run, tmp_path, analysis(), INTERVALS)
+    # The report itself has no script: this one, in a frame around it, looks at it and writes what it found.
+    probe = """<script>window.onload = () => { const images = [...document.images];
+      const wide = [...document.querySelectorAll('body > *')]
+        .filter(e => e.scrollWidth > innerWidth && !e.closest('.scroll'));
+      document.body.setAttribute('data-found', JSON.stringify({
+        images: images.length, decoded: images.filter(i => i.naturalWidth > 0).length,
+        curves: [...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height > 50).length,
+        wide: wide.length, overflow: document.documentElement.scrollWidth - innerWidth,
+        requests: performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length,
+      })); }</script></body>"""
+    (tmp_path / "probed.html").write_text(page.replace("</body>", probe))
+    # Headless Chromium makes no window narrower than 500 pixels: a phone is a frame in it.
+    frame = f'<iframe src="probed.html" style="width:{width}px;height:900px;border:0"></iframe>'
+    read = """<script>window.onload = () => setTimeout(() => document.body.setAttribute('data-found',
+      document.querySelector('iframe').contentDocument.body.getAttribute('data-found')), 300)</script>"""
+    (tmp_path / "frame.html").write_text(f"<!doctype html><body>{frame}{read}</body>")
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-extensions",
+    ]
+    command += [
+        "--allow-file-access-from-files",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={tmp_path}/c",
+    ]
+    command += ["--virtual-time-budget=5000", "--window-size=1300,1000", "--dump-dom"]
+    done = subprocess.run(
+        [*command, f"file://{tmp_path}/frame.html"], capture_output=True, text=True, timeout=120, check=True
+    )
+    attribute = re.search(r'data-found="([^"]+)"', done.stdout)
+    assert attribute, done.stdout[-500:] + done.stderr[-500:]
+    found = json.loads(html.unescape(attribute[1]))
+    assert found["images"] == found["decoded"] > 3
+    assert found["curves"] >= 5
+    assert found["overflow"] <= 0
+    assert (found["wide"], found["requests"]) == (0, 0)

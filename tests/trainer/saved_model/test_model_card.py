@@ -1,0 +1,80 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from trainer.config.sections import ExportConfig
+from trainer.saved_model import model_card
+
+SUMMARY = {
+    "input_size": [128, 64],
+    "steps": 920,
+    "images": 300,
+    "data_digest": "d1",
+    "train_digest": "t1",
+    "categories": [{"id": 7, "index": 0, "name": "a|b\nc"}],
+}
+PARITY = {
+    "images": 64,
+    "matched": 261,
+    "unmatched": 0,
+    "max_score_delta": 0.0009,
+    "max_box_delta": 0.03,
+    "ap_export": 0.5344,
+}
+
+
+def card(parity: dict | None, config: ExportConfig | None = None, text: str = "gate: {}") -> str:
+    return model_card.model_card(
+        summary=SUMMARY, config=config or ExportConfig(), text=text, parity=parity, reason="no images were given"
+    )
+
+
+@pytest.mark.parametrize(
+    ("parity", "words"),
+    [
+        (PARITY, "AP on 64 validation images, through this model: 0.5344"),
+        (PARITY, "261 pairs of detections, 0 without a counterpart; largest difference of a score 0.0009"),
+        (PARITY | {"ap_export": None}, "not defined (they have no objects)"),
+        (None, "Not evaluated before export: no images were given. Parity with the checkpoint: not measured."),
+        (PARITY, "Not evaluated on any other images"),
+        (PARITY, "| digest of the data | d1 |"),
+        (PARITY, "| digest of the records | unknown |"),  # what isn't known is said
+        (PARITY, "| 7 | a\\|b c |"),  # a name can't break the table
+        (PARITY, "| test-time augmentation | none |"),
+        (PARITY, "| tensorflow | "),
+    ],
+)
+def test_card(parity: dict | None, words: str) -> None:
+    assert words in card(parity)
+
+
+def test_augmentation_and_configuration() -> None:
+    text = card(PARITY, ExportConfig(flip=True, scales=(1.0, 1.25), augmented_apart=True), "# ```\ngate: {}")
+    assert "flip on, scales 1, 1.25; in the signature `image_bytes_augmented` only" in text
+    assert "\n````yaml\n# ```\ngate: {}\n````\n" in text
+
+
+def test_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> str:
+        author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *author, *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    package = tmp_path / "trainer"
+    package.mkdir()
+    monkeypatch.setattr(model_card, "PACKAGE", package)
+    assert model_card.commit() == "unknown (not run from a git work tree)"
+    (package / "a.py").write_text("1")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "one")
+    assert model_card.commit() == git("rev-parse", "HEAD")
+    (package / "a.py").write_text("2")
+    assert model_card.commit() == f"{git('rev-parse', 'HEAD')}, with uncommitted changes"
+    inner = package / "site-packages" / "trainer"
+    inner.mkdir(parents=True)
+    monkeypatch.setattr(model_card, "PACKAGE", inner)
+    assert model_card.commit().startswith("unknown"), "somebody else's work tree around an installed package"

@@ -1,0 +1,75 @@
+import io
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from beam_preprocess.format import geometry
+from beam_preprocess.format.images import decode, render_view
+from trainer.saved_model import signatures
+
+
+def _photograph(height: int, width: int) -> np.ndarray:
+    rng = np.random.default_rng(height * 1000 + width)
+    coarse = rng.integers(0, 256, (max(2, height // 9), max(2, width // 9), 3)).astype(np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _encode(image: np.ndarray | Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [(60, 80), (504, 378), (33, 97), (1, 50), (700, 20)])
+@pytest.mark.parametrize("target", [(64, 64), (192, 128), (256, 512)])
+def test_pixels_are_those_of_the_records(size: tuple[int, int], target: tuple[int, int]) -> None:
+    """Serving and preprocessing see the same image: at most one grey level apart, by rounding."""
+    encoded = _encode(_photograph(*size), "JPEG")
+    image = signatures.decode_image(tf.constant(encoded))
+    np.testing.assert_array_equal(image, decode(encoded, size).pixels)
+    found, valid = signatures.letterbox(image, target)
+    view = geometry.letterbox(size, target)
+    assert tuple(valid.numpy()) == view.valid[2:]
+    expected = render_view(image.numpy(), view, target)
+    assert np.abs(found.numpy() - expected).max() <= 1
+
+
+@given(
+    size=st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+    target=st.tuples(st.integers(1, 256), st.integers(1, 256)).map(lambda t: (4 * t[0], 4 * t[1])),
+)
+def test_the_resized_size_is_the_records(size: tuple[int, int], target: tuple[int, int]) -> None:
+    zoom = tf.reduce_min(tf.constant(target, tf.float64) / tf.constant(size, tf.float64))
+    found = tf.maximum(tf.cast(tf.round(tf.constant(size, tf.float64) * zoom), tf.int32), 1)
+    assert tuple(found.numpy()) == geometry.letterbox(size, target).valid[2:]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF"])
+def test_formats(kind: str) -> None:
+    image = signatures.decode_image(tf.constant(_encode(_photograph(20, 30), kind)))
+    assert image.shape == (20, 30, 3)
+    assert image.dtype == tf.uint8
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("L", "JPEG"), ("L", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG")]
+)
+def test_other_colour_modes_become_rgb(mode: str, kind: str) -> None:
+    image = Image.fromarray(_photograph(20, 30)).convert(mode)
+    found = signatures.decode_image(tf.constant(_encode(image, kind))).numpy()
+    assert found.shape == (20, 30, 3)
+    assert found.dtype == np.uint8
+    np.testing.assert_allclose(found.astype(int), decode(_encode(image, kind), (20, 30)).pixels, atol=1)
+
+
+def test_the_first_frame_of_an_animation() -> None:
+    frames = [Image.fromarray(np.full((20, 30, 3), level, np.uint8)) for level in (200, 10)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(signatures.decode_image(tf.constant(buffer.getvalue())), np.full((20, 30, 3), 200))

@@ -1,0 +1,46 @@
+"""`history.jsonl` and TensorBoard: every field, and both say the same."""
+
+import math
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from trainer.training import loop
+
+LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
+TRAINING = {"step", "epoch", *LOSSES, "learning_rate", "images_per_second", "data_wait"}
+VALIDATION = {"validation_loss", "ap", "ap50"}
+BATCH, IMAGES, STEPS, RATE = 4, 10, 6, 0.001
+"""Of `made_records.TINY_CONFIG` and the fixture's records."""
+
+
+def test_a_row_has_every_field_and_the_last_one_the_validation(trained: Path) -> None:
+    rows = loop.read_history(str(trained))
+    assert [set(row) for row in rows] == [TRAINING, TRAINING, TRAINING | VALIDATION]
+    for row in rows:
+        assert row["epoch"] == pytest.approx(row["step"] * BATCH / IMAGES)
+        # Cosine from the first step on; the one step of warm-up is over.
+        expected = RATE * (1 + math.cos(math.pi * row["step"] / STEPS)) / 2
+        assert row["learning_rate"] == pytest.approx(expected, abs=1e-9)
+        # 1, 0.1 and 1 are the weights of the three.
+        assert row["total_loss"] == pytest.approx(
+            row["ct_loss"] + 0.1 * row["scale_loss"] + row["ct_offset_loss"], rel=1e-4
+        )
+        assert row["images_per_second"] > 0
+        assert 0 <= row["data_wait"] <= 1
+    assert rows[-1]["validation_loss"] > 0
+    assert 0 <= rows[-1]["ap"] <= rows[-1]["ap50"] <= 1
+
+
+def test_tensorboard_shows_the_same(trained: Path) -> None:
+    found: dict[tuple[int, str], float] = {}
+    for path in (trained / "tensorboard").glob("events.*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                found[event.step, value.tag] = float(tf.make_ndarray(value.tensor))
+    rows = loop.read_history(str(trained))
+    expected = {(row["step"], name): row[name] for row in rows for name in row if name != "step"}
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-5), key

@@ -1,0 +1,222 @@
+"""The compiled training step as a file: what XLA gets from TensorFlow, and what it takes to call it elsewhere.
+
+    step.hlo     the step of one replica as an HLO module: augmentation, network, losses, gradients, clipping,
+                 optimizer, batch norm's averages; on uint8 images and sparse targets, as `trainer.train` runs it
+    step.json    its parameters in order, and how each can be filled without a checkpoint; written last
+    values.npz   the variables' values, where asked for
+
+TensorFlow lowers it for the CPU: the step has no random operation with a state and no custom call, so the module is the
+same for every device (docs/training.md#tpu says what was compared).
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from official.core import config_definitions as cfg
+
+from beam_preprocess.base.files import write_text
+from beam_preprocess.format.manifest import Category, Manifest, Shard
+from beam_preprocess.format.records import SCHEMA_VERSION
+from trainer.config.experiment import as_dict
+from trainer.config.sections import RunConfig
+from trainer.data.heatmap import Labels
+from trainer.model import network
+from trainer.training import distribution
+from trainer.training.task import Task
+
+STEP, DESCRIPTION, VALUES = "step.hlo", "step.json", "values.npz"
+SEED = 1
+_SHAPING = (
+    "aot/step.py",
+    "config/experiment.py",
+    "data/augmentation.py",
+    "data/heatmap.py",
+    "data/input_pipeline.py",
+    "model/losses.py",
+    "model/network.py",
+    "training/task.py",
+)
+"""The modules whose code the step is made of."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Capacity:
+    """What shapes the targets of a batch, where no records are at hand; a manifest counts it exactly."""
+
+    num_classes: int
+    max_cells: int = 16_384
+    """Stored heatmap cells of the fullest record. 60 images as crowded as COCO's had 6,199 at the most."""
+
+    max_objects: int = 128
+    """Model Garden's limit for COCO."""
+
+    crowds: int = 1
+    """More than 0: the step leaves out crowd regions, which takes an operation more."""
+
+
+def manifest_of(config: RunConfig, capacity: Capacity) -> Manifest:
+    """A manifest of records that don't exist: enough to build the input's types."""
+    made_with = config.preprocess
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        split="train",
+        data_digest="",
+        records_digest="",
+        images=1,
+        views=1,
+        objects=1,
+        crowds=capacity.crowds,
+        num_classes=capacity.num_classes,
+        categories=tuple(Category(index=i, id=i + 1, name=str(i + 1)) for i in range(capacity.num_classes)),
+        shards=(Shard(name="none", shard=0, view=0, records=1, bytes=0, sha256=""),),
+        max_cells=capacity.max_cells,
+        max_objects=capacity.max_objects,
+        rejects={},
+        class_histogram={},
+        size_histogram={},
+        parameters={
+            "image_size": list(made_with.image_size),
+            "stride": made_with.stride,
+            "heatmap_cutoff": made_with.heatmap_cutoff,
+            "gaussian_iou": made_with.gaussian_iou,
+            "target_variant": made_with.target_variant,
+        },
+    )
+
+
+def digest_of(experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int) -> str:
+    """Identifies a step: every key of the experiment, the records' shape, the batch, the code and TensorFlow."""
+    shape = [manifest.num_classes, manifest.max_cells, manifest.max_objects, bool(manifest.crowds), manifest.parameters]
+    code = [(Path(__file__).parents[1] / name).read_text() for name in _SHAPING]
+    text = json.dumps([as_dict(experiment), shape, batch, tf.__version__, code], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def export_step(
+    experiment: cfg.ExperimentConfig, manifest: Manifest, *, batch: int, folder: Path, with_values: bool = False
+) -> dict[str, Any]:
+    """Writes the folder, or finds the same step there.
+
+    Args:
+      experiment: from `train.make_experiment`. Its precision, loss scale, clipping and optimizer are the step's; its
+        strategy and batch are not.
+      manifest: of the records, or see `manifest_of`.
+      batch: images of one replica.
+      folder: to write.
+      with_values: also the variables' values: 2.3 GB for Hourglass-104.
+
+    Returns:
+      The content of step.json.
+
+    Raises:
+      InputError: there is no such precision.
+    """
+    digest = digest_of(experiment, manifest, batch)
+    description = folder / DESCRIPTION
+    if description.exists() and not with_values:
+        found: dict[str, Any] = json.loads(description.read_text())
+        if found["digest"] == digest:
+            return found
+    folder.mkdir(parents=True, exist_ok=True)
+    description.unlink(missing_ok=True)
+    started = time.monotonic()
+    tf_keras.utils.set_random_seed(SEED)
+    distribution.set_precision(experiment.runtime)
+    try:
+        step, inputs, model = build_step(experiment, manifest, batch)
+        hlo: bytes = step.experimental_get_compiler_ir(*inputs)(stage="hlo_serialized")
+        captured = step.get_concrete_function(*inputs).captured_inputs
+    finally:
+        tf_keras.mixed_precision.set_global_policy("float32")
+    (folder / f"{STEP}.tmp").write_bytes(hlo)
+    (folder / f"{STEP}.tmp").rename(folder / STEP)
+    values = [_read(handle) for handle in captured]
+    if with_values:
+        np.savez(folder / VALUES, *values)
+    written = {
+        "digest": digest,
+        "batch": batch,
+        "configured_batch": experiment.task.train_data.global_batch_size,
+        "image_size": list(experiment.task.model.input_size[:2]),
+        "precision": experiment.runtime.mixed_precision_dtype or "float32",
+        "parameters": sum(v.shape.num_elements() for v in model.trainable_variables),
+        "tensorflow": tf.__version__,
+        "export_seconds": round(time.monotonic() - started, 1),
+        "inputs": _input_rules(inputs, manifest, experiment.task.model.num_classes),
+        "variables": [_variable_rule(value) for value in values],
+    }
+    write_text(str(description), json.dumps(written, indent=1) + "\n")
+    return written
+
+
+def build_step(
+    experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int
+) -> tuple[Any, list[tf.TensorSpec], tf_keras.Model]:
+    """(the step as a compiled function of the inputs that returns the loss, the inputs' types, the model)."""
+    task = Task(experiment.task, manifest)
+    model = task.build_model()
+    optimizer = task.create_optimizer(experiment.trainer.optimizer_config, experiment.runtime)
+    optimizer._create_all_weights(model.trainable_variables)
+    global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
+    task.step = global_step
+    data = dataclasses.replace(experiment.task.train_data, global_batch_size=batch, input_path="none")
+    specs = tf.nest.flatten(task.build_inputs(data).element_spec)
+
+    @tf.function(jit_compile=True)
+    def step(image: tf.Tensor, *labels: tf.Tensor) -> tf.Tensor:
+        loss = task.train_step((image, Labels(*labels)), model, optimizer)[task.loss]
+        global_step.assign_add(1)
+        return loss
+
+    return step, specs, model
+
+
+def _read(handle: tf.Tensor) -> np.ndarray:
+    """Value of what the step captured: a constant, or a variable, which some are reached by no other way."""
+    if handle.dtype != tf.resource:
+        return np.asarray(handle.numpy())
+    dtype = handle._handle_data.shape_and_type[0].dtype
+    return np.asarray(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype).numpy())
+
+
+def _input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -> list[dict[str, Any]]:
+    """Per input: name, shape, dtype and the range that random values are drawn from."""
+    height, width = manifest.parameters["image_size"]
+    cells = (height // network.STRIDE) * (width // network.STRIDE)
+    largest = {
+        "image": 256,
+        "image_id": 1 << 20,
+        "cell_index": cells,
+        "cell_class": classes,
+        "object_cell": cells,
+        "object_class": classes,
+        "object_size": 32,
+    }
+    # A whole image, every object real, no crowd.
+    smallest = {"image_weight": 1, "object_mask": 1}
+    rules = []
+    for name, spec in zip(("image", *Labels._fields), specs, strict=True):
+        low, high = smallest.get(name, 0), largest.get(name, 1)
+        rule = {"name": name, "shape": spec.shape.as_list(), "dtype": spec.dtype.name, "low": low, "high": high}
+        if name == "valid":
+            rule["rows"] = [0, 0, height, width]
+        if name == "ignore_mask":
+            rule["high"] = 0
+        rules.append(rule)
+    return rules
+
+
+def _variable_rule(value: np.ndarray) -> dict[str, Any]:
+    """Shape, dtype and the mean and deviation of the first values: 0 for constants such as slots and averages."""
+    rule = {"shape": list(value.shape), "dtype": value.dtype.name}
+    if value.dtype.kind == "f":
+        exact = value.astype(np.float64)
+        return {**rule, "mean": float(exact.mean()), "deviation": float(exact.std())}
+    return {**rule, "mean": int(value.reshape(-1)[0]) if value.size else 0, "deviation": 0.0}

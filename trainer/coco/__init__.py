@@ -1,0 +1,1 @@
+"""COCO's numbers as arrays: matching, AP, bootstrap, error analysis. No TensorFlow."""

@@ -1,0 +1,229 @@
+"""Paired bootstrap over images: how much of an AP, or of a difference of two, is the choice of the images?
+
+Images are drawn with replacement, as often as there are; AP of the drawn images is what pycocotools gives on them
+(each copy under an id of its own; tests/trainer/test_bootstrap.py). A model's matches do not depend on the other
+images, so a resample only gives every detection the weight of its image, and precision and recall are running sums
+of weights. Both models are scored on the same resamples: what makes an image easy for both cancels in the difference.
+
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_preprocess.base.errors import InputError
+from trainer.coco.match_table import MatchTable
+from trainer.coco.matching import IOU_THRESHOLDS, RECALL_THRESHOLDS
+
+CONFIDENCE = 0.95
+CHUNK = 250_000
+"""Weights that are worked on at a time: they stay in a core's cache."""
+
+Weights = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """The middle 95 % of the resamples."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """AP of a model less AP of another one on the same images."""
+
+    delta: float
+    """On the images as they are."""
+    low: float
+    high: float
+    """The middle 95 % of the resampled differences."""
+    probability_better: float
+    """Share of the resamples in which the first model is better; equal ones count half."""
+    resamples: int
+
+
+def draw(images: int, resamples: int, seed: int = 0) -> Weights:
+    """[resamples, images] how often each image was drawn; the same for the same arguments."""
+    random = np.random.default_rng(seed)
+    return np.stack(
+        [np.bincount(random.integers(0, images, images), minlength=images).astype(np.int32) for _ in range(resamples)]
+    )
+
+
+def interval(aps: Floats) -> Interval | None:
+    """The interval of resampled APs; None when no resample had any object."""
+    present = aps[~np.isnan(aps)]
+    if not len(present):
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(present, [tail, 1 - tail])
+    return Interval(low=float(low), high=float(high))
+
+
+def compare(delta: float, first: Floats, second: Floats) -> Comparison | None:
+    """Compares resampled APs of two models, drawn by the same weights; None when no resample had any object."""
+    differences = first - second
+    middle = interval(differences)
+    if middle is None:
+        return None
+    present = differences[~np.isnan(differences)]
+    better = np.count_nonzero(present > 0) + 0.5 * np.count_nonzero(present == 0)
+    return Comparison(
+        delta=delta,
+        low=middle.low,
+        high=middle.high,
+        probability_better=float(better / len(present)),
+        resamples=len(present),
+    )
+
+
+def check_paired(first: MatchTable, second: MatchTable) -> None:
+    """Whether two tables are of the same images and objects.
+
+    Raises:
+      InputError: they are not.
+    """
+    for name in ("image_ids", "category_ids", "object_image", "object_category"):
+        if not np.array_equal(getattr(first, name), getattr(second, name)):
+            raise InputError(f"matches: {name} differ; evaluate both models on the same annotation file")
+
+
+def resampled_ap(table: MatchTable, weights: Weights) -> Floats:
+    """AP (all areas, 100 detections) of every resample; NaN where no object was drawn.
+
+    Args:
+      table: a model's matches.
+      weights: [B, images] how often each image was drawn.
+    """
+    classes = range(len(table.category_ids))
+    with ThreadPoolExecutor(_cores()) as pool:
+        parts = list(pool.map(lambda k: _class_ap(table, k, weights), classes))
+    present = np.stack([part[1] for part in parts])
+    sums = np.stack([part[0] for part in parts]).sum(axis=0, where=present)
+    count = present.sum(axis=0)
+    return np.divide(sums, count, out=np.full(len(weights), np.nan), where=count > 0)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _class_ap(table: MatchTable, k: int, weights: Weights) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """AP of one class in every resample, and whether it had an object there."""
+    objects = weights[:, table.object_image[table.object_category == k]].sum(axis=1)
+    first, last = np.searchsorted(table.category, [k, k + 1])
+    aps = np.zeros(len(weights))
+    if first < last and objects.any():
+        rows = _Rows.of(table, int(first), int(last), int(weights.max()))
+        step = max(1, CHUNK // len(rows.image))
+        for start in range(0, len(weights), step):
+            chunk = slice(start, start + step)
+            aps[chunk] = rows.ap(weights[chunk], objects[chunk])
+    return aps, objects > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rows:
+    """Detections of one class by falling score. [D], or [M] for the marked ones: found or ignored at any threshold."""
+
+    image: npt.NDArray[np.int64]
+    copies: Sequence[tuple[int, int]]
+    """(row, copy): rows that count once if the image was drawn more than `copy` times. See `_unfold`."""
+    marked: npt.NDArray[np.int64]
+    true: tuple[npt.NDArray[np.int64], ...]
+    """Of each threshold, positions among the marked."""
+    ignored: tuple[npt.NDArray[np.int64], ...]
+
+    @classmethod
+    def of(cls, table: MatchTable, first: int, last: int, most: int) -> "_Rows":
+        """Rows first to last of the table; `most`: the largest number of times that an image was drawn."""
+        order, copies = _unfold(table, first, last, most)
+        true, ignored = table.true[order], table.ignored[order]
+        marked = np.flatnonzero(true | ignored)
+        thresholds = range(len(IOU_THRESHOLDS))
+        return cls(
+            image=table.image[order],
+            copies=copies,
+            marked=marked,
+            true=tuple(np.flatnonzero(true[marked] >> t & 1) for t in thresholds),
+            ignored=tuple(np.flatnonzero(ignored[marked] >> t & 1) for t in thresholds),
+        )
+
+    def ap(self, weights: Weights, objects: npt.NDArray[np.int64]) -> Floats:
+        """Mean AP over the thresholds of each resample in [B, images] weights with [B] objects."""
+        weight = weights.take(self.image, axis=1)
+        for row, copy in self.copies:
+            weight[:, row] = weight[:, row] > copy
+        seen = np.cumsum(weight, axis=1, dtype=np.int32).take(self.marked, axis=1)
+        weight = weight.take(self.marked, axis=1)
+        total = np.zeros(len(weights))
+        for true, ignored in zip(self.true, self.ignored, strict=True):
+            if not len(true):
+                continue
+            found = np.cumsum(weight.take(true, axis=1), axis=1, dtype=np.int32)
+            counted = seen.take(true, axis=1)
+            if len(ignored):
+                none = np.zeros((len(weights), 1), np.int32)
+                skipped = np.concatenate([none, np.cumsum(weight.take(ignored, axis=1), axis=1, dtype=np.int32)], 1)
+                counted -= skipped.take(np.searchsorted(ignored, true), axis=1)
+            precision = found / (counted + np.spacing(1))
+            envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+            points = _recall_points(found, objects)
+            points[:, 1:] -= points[:, :-1].copy()
+            total += np.einsum("bd,bd->b", envelope, points)
+        return total / (len(IOU_THRESHOLDS) * len(RECALL_THRESHOLDS))
+
+
+_HUNDREDTHS = len(RECALL_THRESHOLDS) - 1
+_ABOVE = (np.arange(_HUNDREDTHS + 1) / _HUNDREDTHS < RECALL_THRESHOLDS).astype(float)
+"""1 where pycocotools' threshold r is rounded to above r / 100, so that a recall of exactly r / 100 misses it."""
+
+
+def _recall_points(found: npt.NDArray[np.int32], objects: npt.NDArray[np.int64]) -> Floats:
+    """[B, D] how many of the 101 recall thresholds are reached with so many [B, D] of [B] objects; 0 with none found.
+
+    found / objects >= r / 100 is decided on integers, apart from exact equality, which pycocotools' floats decide.
+    """
+    scaled = found * (_HUNDREDTHS / np.maximum(objects, 1))[:, None]
+    reached = np.floor(scaled + 1e-7)  # at most 1e7 objects: steps of `scaled` are larger
+    exact = scaled - reached
+    np.abs(exact, out=exact)
+    missed = _ABOVE.take(reached.astype(np.int32)) * (exact < 1e-7)
+    return (reached + 1 - missed) * (found > 0)
+
+
+def _unfold(table: MatchTable, first: int, last: int, most: int) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
+    """The order of the rows in which weights stand for copies.
+
+    An image that was drawn w times has w copies of its detections. Those of one score stand together, image copy by
+    image copy; with weights, detection by detection. That is the same unless one image has several detections of this
+    class with the very same score and different fates: such a run is written out, `most` times.
+    """
+    order = np.arange(first, last)
+    starts = np.flatnonzero(table.tied[first:last] == 0)
+    if len(starts) == len(order):
+        return order, []
+    fate = table.true[first:last] << len(IOU_THRESHOLDS) | table.ignored[first:last]
+    ends = np.append(starts[1:], len(order))
+    mixed = np.minimum.reduceat(fate, starts) != np.maximum.reduceat(fate, starts)
+    pieces: list[npt.NDArray[np.int64]] = []
+    copies: list[tuple[int, int]] = []
+    done = length = 0
+    for low, high in zip(starts[mixed].tolist(), ends[mixed].tolist(), strict=True):
+        pieces.append(order[done:low])
+        length += low - done
+        for copy in range(most):
+            pieces.append(order[low:high])
+            copies += [(length + i, copy) for i in range(high - low)]
+            length += high - low
+        done = high
+    pieces.append(order[done:])
+    return np.concatenate(pieces), copies

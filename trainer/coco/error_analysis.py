@@ -1,0 +1,198 @@
+"""Where AP is lost: every detection at or above a score threshold gets one name, and every object it misses is counted.
+
+At IoU 0.5, as COCO matches (after Hoiem et al., Diagnosing Error in Object Detectors, ECCV 2012, and TIDE, Bolya et
+al., ECCV 2020). The first that holds:
+
+    correct        took an object of its class
+    duplicate      overlaps an object of its class by 0.5 or more, but a detection of higher score has it
+    confused       takes an object of another class that is missed, overlapping it by 0.5 or more
+    duplicate      overlaps an object of another class by 0.5 or more, but another detection has it
+    mislocalised   overlaps an object of its class by 0.1 to 0.5
+    background     none of these
+    missed         objects that no detection of their class took, the confused ones included
+
+Detections that took a crowd region, or overlap a crowd of their class by 0.5 or more, are neither right nor wrong.
+
+An object is taken once: by falling score, and then by falling overlap, the detections that are neither correct nor a
+duplicate in their own class take missed objects of another class. (TIDE calls every overlap with another class an
+error of class; the second name given to an object that was found is a duplicate here, so that the counts are those of
+the confusion matrix.)
+
+The confusion matrix holds each object and each detection once: correct ones are its diagonal, confused ones stand
+beside it, the other missed objects in the last column, the other detections in the last row (background).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.coco.accumulate import Curves
+from trainer.coco.analysis_file import (
+    ERROR_NAMES,
+    Analysis,
+    CalibrationBin,
+    ClassCurve,
+    Confusion,
+    Curve,
+    ImageCounts,
+    PrecisionRecall,
+)
+from trainer.coco.matching import RECALL_THRESHOLDS, Floats, Ints, Matches
+from trainer.coco.metrics import Scored
+
+SCORE_THRESHOLD = 0.3
+IOU_THRESHOLD = 0.5
+BINS = 10
+
+Bools = npt.NDArray[np.bool_]
+
+
+def analyse(scored: Scored, score_threshold: float = SCORE_THRESHOLD) -> Analysis:
+    """The analysis of one scored set of detections.
+
+    Args:
+      scored: result of `coco_metrics.score_arrays`.
+      score_threshold: detections below it are left out of errors, confusion and image counts.
+    """
+    matches = scored.matches
+    shown = matches.score >= score_threshold
+    right = matches.matched[:, 0, 0] & ~matches.ignored[:, 0, 0]
+    found = np.zeros(len(matches.objects.image), bool)
+    found[matches.taken[right & shown]] = True
+    missed = ~matches.object_ignored[:, 0] & ~found
+    names, confused = _names(matches, right, shown, missed)
+    errors = {name: int(np.count_nonzero(names == name)) for name in ERROR_NAMES}
+    return Analysis(
+        score_threshold=score_threshold,
+        iou_threshold=IOU_THRESHOLD,
+        precision_recall=_precision_recall(scored.curves),
+        per_class=tuple(
+            ClassCurve(category_id=entry.category_id, name=entry.name, precision50=_curve(scored.curves, k))
+            for k, entry in enumerate(scored.metrics.per_class)
+        ),
+        errors={**errors, "missed": int(missed.sum())},
+        confusion=_confusion(scored, names, missed, confused),
+        calibration=_calibration(matches, right),
+        images=_images(scored, names, missed),
+    )
+
+
+def _names(matches: Matches, right: Bools, shown: Bools, missed: Bools) -> tuple[npt.NDArray[np.str_], Ints]:
+    """[D] the name of every detection, "" for those that are not shown or neither right nor wrong.
+
+    Also [D] the object of another class that a confused detection took, -1 for the others.
+    """
+    detection, which, iou = matches.pair_detection, matches.pair_object, matches.pair_iou
+    same = matches.category[detection] == matches.objects.category[which]
+    crowd = matches.objects.crowd[which]
+
+    def any_pair(pairs: Bools) -> Bools:
+        marked = np.zeros(len(right), bool)
+        marked[detection[pairs]] = True
+        return marked
+
+    overlaps = (iou >= IOU_THRESHOLD) & ~crowd
+    in_crowd = any_pair(same & (iou >= IOU_THRESHOLD) & crowd) | matches.ignored[:, 0, 0]
+    twice = any_pair(same & overlaps)
+    confused = _confused(matches, ~same & overlaps, shown & ~right & ~in_crowd & ~twice, missed)
+    questions = [
+        (~shown, ""),
+        (right, "correct"),
+        (in_crowd, ""),
+        (twice, "duplicate"),
+        (confused >= 0, "confused"),
+        (any_pair(~same & overlaps), "duplicate"),
+        (any_pair(same & ~overlaps & ~crowd), "mislocalised"),
+    ]
+    conditions, answers = zip(*questions, strict=True)
+    return np.select(conditions, answers, default="background"), confused
+
+
+def _confused(matches: Matches, pairs: Bools, alone: Bools, missed: Bools) -> Ints:
+    """[D] the missed object that each detection takes through one of the pairs, -1 for none."""
+    taken = np.full(len(alone), -1)
+    free = missed.copy()
+    found = np.flatnonzero(pairs & alone[matches.pair_detection] & free[matches.pair_object])
+    order = np.lexsort((-matches.pair_iou[found], -matches.score[matches.pair_detection[found]]))
+    for pair in found[order].tolist():
+        detection, which = matches.pair_detection[pair], matches.pair_object[pair]
+        if taken[detection] < 0 and free[which]:
+            taken[detection], free[which] = which, False
+    return taken
+
+
+def _confusion(scored: Scored, names: npt.NDArray[np.str_], missed: Bools, confused: Ints) -> Confusion:
+    matches = scored.matches
+    count = len(scored.category_ids)
+    matrix = np.zeros((count + 1, count + 1), int)
+    of_object = matches.objects.category
+    correct = names == "correct"
+    np.add.at(matrix, (of_object[matches.taken[correct]], matches.category[correct]), 1)
+    beside = confused >= 0
+    np.add.at(matrix, (of_object[confused[beside]], matches.category[beside]), 1)
+    lost = missed.copy()
+    lost[confused[beside]] = False
+    matrix[:count, count] = np.bincount(of_object[lost], minlength=count)
+    rest = np.isin(names, ("duplicate", "mislocalised", "background"))
+    matrix[count, :count] = np.bincount(matches.category[rest], minlength=count)
+    return Confusion(classes=list(scored.category_ids), matrix=matrix.tolist())
+
+
+def _calibration(matches: Matches, right: Bools) -> tuple[CalibrationBin, ...]:
+    """Every detection that is right or wrong, by score; a score outside 0 to 1 stands in the nearest bin."""
+    judged = ~matches.ignored[:, 0, 0]
+    score, good = matches.score[judged], right[judged]
+    place = np.clip(np.floor(score * BINS).astype(int), 0, BINS - 1)
+    count = np.bincount(place, minlength=BINS)
+    sums, hits = (np.bincount(place, weights=values, minlength=BINS) for values in (score, good))
+    return tuple(
+        CalibrationBin(
+            low=i / BINS,
+            high=(i + 1) / BINS,
+            count=int(n),
+            mean_score=float(sums[i] / n) if n else None,
+            precision=float(hits[i] / n) if n else None,
+        )
+        for i, n in enumerate(count.tolist())
+    )
+
+
+def _images(scored: Scored, names: npt.NDArray[np.str_], missed: Bools) -> tuple[ImageCounts, ...]:
+    matches = scored.matches
+
+    def by_image(column: Ints) -> Ints:
+        return np.bincount(column, minlength=matches.images)
+
+    correct = by_image(matches.image[names == "correct"])
+    false = by_image(matches.image[(names != "") & (names != "correct")])
+    lost = by_image(matches.objects.image[missed])
+    confused = by_image(matches.image[names == "confused"])
+    place = {image: i for i, image in enumerate(scored.image_ids)}
+    return tuple(
+        ImageCounts(
+            image_id=image, correct=int(correct[i]), missed=int(lost[i]), false=int(false[i]), confused=int(confused[i])
+        )
+        for image, i in ((image, place[image]) for image in scored.file_order)
+    )
+
+
+def _precision_recall(curves: Curves) -> PrecisionRecall:
+    precision = curves.precision[:, :, :, 0, -1]  # all areas, 100 detections
+    present = precision[:, :, (precision[0, 0] > -1)]
+    return PrecisionRecall(
+        recall=RECALL_THRESHOLDS.tolist(),
+        precision={
+            "mean": _mean(present.mean(axis=0) if present.size else present[0]),
+            "0.50": _mean(present[0]),
+            "0.75": _mean(present[5]),
+        },
+    )
+
+
+def _mean(precision: Floats) -> Curve:
+    """[101, K] to its mean over the classes."""
+    return [float(value) for value in precision.mean(axis=1)] if precision.size else None
+
+
+def _curve(curves: Curves, k: int) -> Curve:
+    precision = curves.precision[0, :, k, 0, -1]
+    return [float(value) for value in precision] if precision[0] > -1 else None

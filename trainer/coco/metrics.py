@@ -1,0 +1,291 @@
+"""The twelve COCO numbers and per-class AP for boxes, over every image of the file: exactly pycocotools'.
+
+The matching is trainer.coco.matching's, equal to COCOeval's arrays bit for bit and many times faster. What differs
+from calling COCOeval by hand is only what would crash or falsify it:
+
+- predictions are not written into (loadRes does) and may be empty (loadRes raises IndexError);
+- annotation ids play no role: COCOeval reads a match with annotation id 0 as "no match" and merges annotations that
+  share an id;
+- `area` and `iscrowd`, which COCOeval needs and hand-made files leave out, default to width * height and 0;
+- an annotation without four finite box numbers, or of an image or category that the file does not have, cannot be
+  scored; it is left out and counted.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import read_json
+from trainer.coco.accumulate import Curves, accumulate, mean
+from trainer.coco.matching import Detections, Matches, Objects, match
+
+METRIC_NAMES = (
+    "ap",
+    "ap50",
+    "ap75",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+    "ar_1",
+    "ar_10",
+    "ar_100",
+    "ar_small",
+    "ar_medium",
+    "ar_large",
+)
+"""In the order of COCOeval.stats."""
+
+SIZES = ("small", "medium", "large")
+"""COCO's: up to 32², up to 96² and more square pixels of the annotation's `area`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassMetrics:
+    """One category of the annotation file."""
+
+    category_id: int
+    name: str
+    ap: float | None
+    """Mean over the ten IoU thresholds, a fraction; None without ground truth."""
+    ap50: float | None
+    images: int
+    """Images with at least one object (not crowd) of this class."""
+    objects: int
+    """Objects, crowd regions not counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """What `score` returns."""
+
+    values: dict[str, float | None]
+    """METRIC_NAMES to a fraction, or None where the file has no such ground truth (pycocotools' -1)."""
+    per_class: tuple[ClassMetrics, ...]
+    """By category id."""
+    images_expected: int
+    """Images of the annotation file."""
+    images_scored: int
+    """Different images among `image_ids`."""
+    images_missing: tuple[int, ...]
+    """Ids of the file that are not among `image_ids`, sorted."""
+    images_repeated: int
+    """Images that occur more than once in `image_ids`."""
+    detections: int
+    objects_unusable: int
+    """Annotations left out: their box is not four finite numbers, or the file has no such image or category."""
+    objects_by_size: dict[str, int]
+    """SIZES to objects, crowd regions not counted; an area exactly at a border counts on both sides, as in COCO."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """The numbers and the arrays that they come from."""
+
+    metrics: Metrics
+    matches: Matches
+    curves: Curves
+    image_ids: tuple[int, ...]
+    """Sorted; the order of the arrays."""
+    file_order: tuple[int, ...]
+    """The same ids as the annotation file lists them."""
+    category_ids: tuple[int, ...]
+    """Sorted; the order of the arrays."""
+
+
+def score(annotations: str, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> Metrics:
+    """The numbers of `score_arrays`."""
+    return score_arrays(annotations, predictions, image_ids).metrics
+
+
+def score_arrays(annotations: str, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> Scored:
+    """Scores detections against a COCO annotation file, as pycocotools does.
+
+    Every image of the file counts, also those that are not among `image_ids`: their objects are missed.
+
+    Args:
+      annotations: URI of the annotation file.
+      predictions: COCO results format, [{image_id, category_id, bbox: [x, y, w, h] pixels, score}, …].
+      image_ids: the images that went through the model, one entry per time.
+
+    Raises:
+      InputError: the file is not COCO, or a prediction names an unknown image or category, an image that is
+        not among `image_ids`, or numbers that are not finite.
+    """
+    dataset = read_coco(annotations)
+    known = tuple(dict.fromkeys(image["id"] for image in dataset["images"]))
+    times = Counter(image_ids)
+    unknown = sorted(set(times) - set(known))
+    if unknown:
+        raise InputError(f"{annotations}: has no image {unknown[0]}, which was scored; give the file of these images")
+    images = tuple(sorted(known))
+    categories = tuple(sorted({category["id"] for category in dataset["categories"]}))
+    objects, unusable = _objects(dataset["annotations"], images, categories)
+    matches = match(
+        objects,
+        _detections(predictions, times, images, categories),
+        images=len(images),
+        categories=len(categories),
+    )
+    curves = accumulate(matches)
+    metrics = Metrics(
+        values={name: _present(value) for name, value in zip(METRIC_NAMES, curves.stats, strict=True)},
+        per_class=_per_class(dataset, categories, matches, curves),
+        images_expected=len(images),
+        images_scored=len(times),
+        images_missing=tuple(sorted(set(images) - set(times))),
+        images_repeated=sum(1 for count in times.values() if count > 1),
+        detections=len(predictions),
+        objects_unusable=unusable,
+        objects_by_size={
+            size: int(np.count_nonzero(~matches.object_ignored[:, 1 + i])) for i, size in enumerate(SIZES)
+        },
+    )
+    return Scored(
+        metrics=metrics, matches=matches, curves=curves, image_ids=images, file_order=known, category_ids=categories
+    )
+
+
+def read_coco(uri: str) -> dict[str, list[dict[str, Any]]]:
+    """The `images`, `annotations` and `categories` of a COCO file.
+
+    Raises:
+      InputError: not readable, not COCO, or without images or categories.
+    """
+    fix = "give a COCO instances file (images, annotations, categories)"
+    values = read_json(uri, fix)
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for name in ("images", "annotations", "categories"):
+        entries = values.get(name) if isinstance(values, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise InputError(f"{uri}: has no list {name!r}; {fix}")
+        if not entries and name != "annotations":
+            raise InputError(f"{uri}: its list {name!r} is empty; {fix}")
+        parts[name] = entries
+    for name in ("images", "categories"):
+        wrong = [entry.get("id") for entry in parts[name] if type(entry.get("id")) is not int]
+        if wrong:
+            raise InputError(f"{uri}: {name}: id {wrong[0]!r} is not an integer; number them with integers")
+    return parts
+
+
+def _detections(
+    predictions: Sequence[Mapping[str, Any]],
+    scored: Mapping[int, int],
+    images: tuple[int, ...],
+    categories: tuple[int, ...],
+) -> Detections:
+    """Predictions as columns, checked.
+
+    Raises:
+      InputError: see `score_arrays`; the message names the first prediction that is wrong.
+    """
+    where_image = {image: i for i, image in enumerate(images) if image in scored}
+    where_category = {category: k for k, category in enumerate(categories)}
+    try:
+        image = np.array([where_image[p["image_id"]] for p in predictions], np.int64)
+        category = np.array([where_category[p["category_id"]] for p in predictions], np.int64)
+        box = np.array([p["bbox"] for p in predictions]).reshape(len(predictions), 4)
+        confidence = np.array([p["score"] for p in predictions])
+        numbers = not len(predictions) or (box.dtype.kind in "iuf" and confidence.dtype.kind in "iuf")
+        if numbers and np.isfinite(box).all() and np.isfinite(confidence).all() and (box[:, 2:] >= 0).all():
+            return Detections(image=image, category=category, box=box.astype(float), score=confidence.astype(float))
+    except (KeyError, TypeError, ValueError):
+        pass  # one of them is wrong: say which
+    for position, prediction in enumerate(predictions):
+        _check_prediction(position, prediction, where_image, where_category)
+    raise InputError("predictions: not rows of image_id, category_id, bbox and score; the model's output is broken")
+
+
+def _check_prediction(
+    position: int, prediction: Mapping[str, Any], images: Mapping[int, int], categories: Mapping[int, int]
+) -> None:
+    where = f"prediction {position}"
+    try:
+        image, category = prediction["image_id"], prediction["category_id"]
+        box, confidence = list(prediction["bbox"]), prediction["score"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{where}: {prediction!r} lacks image_id, category_id, bbox or score; add it") from error
+    if image not in images:
+        raise InputError(f"{where}: image_id {image!r} is not among the scored images; score it or leave it out")
+    if category not in categories:
+        raise InputError(f"{where}: category_id {category!r} is not in the annotation file; use its category ids")
+    if not usable_box(box) or not _finite(confidence):
+        raise InputError(f"{where}: bbox {box!r}, score {confidence!r}: not all finite; the model's output is broken")
+    if box[2] < 0 or box[3] < 0:
+        raise InputError(f"{where}: bbox {box!r} has a negative side; boxes are [x, y, width, height]")
+
+
+def _objects(
+    annotations: list[dict[str, Any]], images: tuple[int, ...], categories: tuple[int, ...]
+) -> tuple[Objects, int]:
+    """The objects of known images and classes, and how many annotations have no usable box."""
+    where_image = {image: i for i, image in enumerate(images)}
+    where_category = {category: k for k, category in enumerate(categories)}
+    rows: list[tuple[int, int, list[float], float, bool]] = []
+    unusable = 0
+    for annotation in annotations:
+        box: Any = annotation.get("bbox")
+        image, category = (_index(annotation.get(f"{name}_id")) for name in ("image", "category"))
+        if not usable_box(box) or image not in where_image or category not in where_category:
+            unusable += 1
+            continue
+        given: Any = annotation.get("area")
+        area = float(given) if _finite(given) else box[2] * box[3]
+        rows.append((where_image[image], where_category[category], box, area, bool(annotation.get("iscrowd", 0))))
+    image_column, category_column, boxes, areas, crowds = zip(*rows, strict=True) if rows else ([], [], [], [], [])
+    objects = Objects(
+        image=np.array(image_column, np.int64),
+        category=np.array(category_column, np.int64),
+        box=np.array(boxes, float).reshape(-1, 4),
+        area=np.array(areas, float),
+        crowd=np.array(crowds, bool),
+    )
+    return objects, unusable
+
+
+def _per_class(
+    dataset: dict[str, list[dict[str, Any]]], categories: tuple[int, ...], matches: Matches, curves: Curves
+) -> tuple[ClassMetrics, ...]:
+    objects = matches.objects
+    count = np.bincount(objects.category[~objects.crowd], minlength=len(categories))
+    spread = np.unique(np.stack([objects.image, objects.category])[:, ~objects.crowd], axis=1)[1]
+    images = np.bincount(spread, minlength=len(categories))
+    names = {category["id"]: str(category.get("name", category["id"])) for category in dataset["categories"]}
+    # All areas, 100 detections.
+    precision = curves.precision[:, :, :, 0, -1]
+    return tuple(
+        ClassMetrics(
+            category_id=category,
+            name=names[category],
+            ap=_present(mean(precision[:, :, k])),
+            ap50=_present(mean(precision[0, :, k])),
+            images=int(images[k]),
+            objects=int(count[k]),
+        )
+        for k, category in enumerate(categories)
+    )
+
+
+def _present(value: float) -> float | None:
+    return None if value == -1 else float(value)
+
+
+def _index(value: Any) -> int:
+    return value if isinstance(value, int) else -1
+
+
+def usable_box(box: Any) -> bool:
+    """Whether a COCO box is a list of four finite numbers."""
+    return isinstance(box, list) and len(box) == 4 and all(_finite(side) for side in box)
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool | str) and math.isfinite(value)
+    except TypeError:
+        return False

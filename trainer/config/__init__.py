@@ -1,0 +1,1 @@
+"""From one YAML text to typed, checked settings."""

@@ -1,0 +1,278 @@
+"""What an experiment's values must be: Model Garden's configuration classes take any value for any key.
+
+Types come from the classes' annotations; ranges, dead keys and contradictions are listed here.
+"""
+
+import functools
+import math
+import types
+import typing
+from typing import Any
+
+from official.core import config_definitions as cfg
+from official.modeling import hyperparams
+
+from beam_preprocess.base.errors import InputError
+
+LIVE_KEYS = {
+    "trainer": {
+        "train_steps",
+        "steps_per_loop",
+        "checkpoint_interval",
+        "max_to_keep",
+        "validation_interval",
+        "validation_steps",
+        "continuous_eval_timeout",
+        "optimizer_config",
+    },
+    "runtime": {
+        "distribution_strategy",
+        "num_gpus",
+        "tpu",
+        "all_reduce_alg",
+        "mixed_precision_dtype",
+        "loss_scale",
+        "enable_xla",
+    },
+    "task": {
+        "model",
+        "train_data",
+        "validation_data",
+        "augmentation",
+        "losses",
+        "gradient_clip_norm",
+        "init_checkpoint",
+        "init_checkpoint_modules",
+    },
+    "task.train_data": {"input_path", "global_batch_size", "shuffle_buffer_size"},
+    "task.validation_data": {"input_path", "global_batch_size"},
+    "task.model.backbone.hourglass": {"model_id", "input_channel_dims", "num_hourglasses"},
+}
+"""The keys of Model Garden's classes that do something here; setting another one is an error."""
+
+INITIAL_MODULES = ("backbone", "matching", "all")
+"""What `task.init_checkpoint` gives: the backbone; backbone and the head's layers whose shapes match; both whole."""
+
+ACTIVATIONS = ("relu", "relu6", "swish", "gelu", "elu")
+"""Of the Hourglass; the published models have relu."""
+
+HIGHEST = math.inf
+RANGES: dict[str, tuple[float, float]] = {
+    "task.train_data.global_batch_size": (1, HIGHEST),
+    "task.validation_data.global_batch_size": (0, HIGHEST),
+    "task.train_data.shuffle_buffer_size": (1, HIGHEST),
+    "task.augmentation.brightness": (0, 1),
+    "task.augmentation.contrast": (0, 1),
+    "task.augmentation.saturation": (0, 1),
+    "task.augmentation.hue": (0, 0.5),
+    "task.losses.detection.object_center_weight": (0, HIGHEST),
+    "task.losses.detection.offset_weight": (0, HIGHEST),
+    "task.losses.detection.scale_weight": (0, HIGHEST),
+    "task.gradient_clip_norm": (0, HIGHEST),
+    "task.model.num_classes": (0, HIGHEST),
+    "task.model.norm_activation.norm_momentum": (0, 1),
+    "task.model.norm_activation.norm_epsilon": (0, HIGHEST),
+    "task.model.backbone.hourglass.input_channel_dims": (1, HIGHEST),
+    "task.model.backbone.hourglass.num_hourglasses": (1, HIGHEST),
+    "task.model.detection_generator.max_detections": (1, HIGHEST),
+    "task.model.detection_generator.peak_error": (0, 1),
+    "task.model.detection_generator.peak_extract_kernel_size": (1, HIGHEST),
+    "trainer.train_steps": (1, HIGHEST),
+    "trainer.steps_per_loop": (1, HIGHEST),
+    "trainer.checkpoint_interval": (1, HIGHEST),
+    "trainer.validation_interval": (1, HIGHEST),
+    "trainer.validation_steps": (-1, HIGHEST),
+    "trainer.max_to_keep": (1, HIGHEST),
+    "trainer.continuous_eval_timeout": (0, HIGHEST),
+    "trainer.optimizer_config.ema.average_decay": (0, 1),
+    "trainer.optimizer_config.ema.start_step": (0, HIGHEST),
+    "runtime.num_gpus": (0, HIGHEST),
+}
+"""Lowest and highest value, both allowed."""
+
+
+def refuse_unknown(config: hyperparams.Config, values: dict[str, Any], where: str, name: str = "") -> None:
+    """Refuses keys that a configuration doesn't have, in the whole tree; Model Garden's message doesn't say where.
+
+    Raises:
+      InputError: names the first one, and what there is.
+    """
+    for key, value in values.items():
+        path = f"{name}.{key}" if name else str(key)
+        if key not in _keys(config):
+            raise InputError(f"{where}: {path}: unknown key; known keys are {', '.join(sorted(_keys(config)))}")
+        below = getattr(config, key)
+        if isinstance(value, dict) and isinstance(below, hyperparams.Config):
+            refuse_unknown(below, value, where, path)
+
+
+def check_types(config: hyperparams.Config, name: str = "") -> None:
+    """Refuses values that aren't of their key's type, in the whole tree.
+
+    Raises:
+      InputError: names the first one.
+    """
+    chosen = config.type if isinstance(config, hyperparams.OneOfConfig) else None
+    if isinstance(config, hyperparams.OneOfConfig) and chosen is not None and chosen not in _keys(config):
+        known = ", ".join(sorted(_keys(config) - {"type"}))
+        raise InputError(f"{name}.type: {chosen!r}; use one of {known}")
+    for key, hint in _hints(config).items():
+        if isinstance(config, hyperparams.OneOfConfig) and key not in ("type", chosen):
+            continue
+        value, path = getattr(config, key), f"{name}.{key}" if name else key
+        if isinstance(value, hyperparams.Config):
+            check_types(value, path)
+        # Some of the defaults aren't of their own annotation.
+        elif not _is(value, hint) and value != getattr(type(config)(), key):
+            raise InputError(f"{path}: {value!r} is {_kind(value)}; {_wanted(hint)} is needed")
+
+
+def check_ranges(experiment: cfg.ExperimentConfig) -> None:
+    """Refuses numbers out of their range.
+
+    Raises:
+      InputError: names the first one.
+    """
+    for path, (low, high) in RANGES.items():
+        value = _at(experiment, path)
+        # `not <=` also refuses NaN.
+        if value is not None and not low <= value <= high:
+            wanted = f"{low:g} to {high:g}" if high < HIGHEST else f"{low:g} or more"
+            raise InputError(f"{path}: {value} is out of range; use {wanted}")
+
+
+def check_live(experiment: cfg.ExperimentConfig) -> None:
+    """Refuses keys that nothing here reads.
+
+    Raises:
+      InputError: names the first one that is set to something else than its default.
+    """
+    for path, live in LIVE_KEYS.items():
+        section = _at(experiment, path)
+        default = type(section)()
+        for key in sorted(_keys(section) - live):
+            value = getattr(section, key)
+            usual = path.endswith("train_data") if key == "is_training" else getattr(default, key)
+            if value != usual:
+                instead = "give --seed" if key == "seed" else "remove it"
+                raise InputError(f"{path}.{key}: {value!r} has no effect here; {instead}")
+
+
+def check_together(experiment: cfg.ExperimentConfig) -> None:
+    """Refuses values that contradict each other, and names that nothing has.
+
+    Raises:
+      InputError: names the first one, and what to set instead.
+    """
+    task, runtime, optimizer = experiment.task, experiment.runtime, experiment.trainer.optimizer_config
+    hourglasses = task.model.backbone.hourglass.num_hourglasses
+    levels = [f"2_{i}" for i in range(hourglasses - 1)] + ["2"]
+    kernel = task.model.detection_generator.peak_extract_kernel_size
+    scale, size = runtime.loss_scale, list(task.model.input_size)
+    rules: list[tuple[bool, str]] = [
+        (
+            task.model.backbone.type == "hourglass",
+            f"task.model.backbone.type: {task.model.backbone.type!r}; use hourglass",
+        ),
+        (
+            bool(task.model.head.input_levels)
+            and set(task.model.head.input_levels) <= set(levels)
+            and task.model.head.input_levels[-1] == "2",
+            f"task.model.head.input_levels: {task.model.head.input_levels} with {hourglasses} hourglass(es); "
+            f"use {levels}",
+        ),
+        (size == [] or (len(size) == 3 and size[2] == 3), f"task.model.input_size: {size}; remove it"),
+        (kernel % 2 == 1, f"task.model.detection_generator.peak_extract_kernel_size: {kernel}; use an odd number"),
+        (
+            task.init_checkpoint_modules in INITIAL_MODULES,
+            f"task.init_checkpoint_modules: {task.init_checkpoint_modules!r}; use {', '.join(INITIAL_MODULES)}",
+        ),
+        (
+            scale in (None, "dynamic") or (not isinstance(scale, str) and scale > 0),
+            f"runtime.loss_scale: {scale!r}; use dynamic or a positive number",
+        ),
+        (
+            task.model.norm_activation.activation in ACTIVATIONS,
+            f"task.model.norm_activation.activation: {task.model.norm_activation.activation!r}; "
+            f"use one of {', '.join(ACTIVATIONS)}",
+        ),
+        (experiment.trainer.validation_steps != 0, "trainer.validation_steps: 0; use -1 for all images"),
+        (optimizer.optimizer.type is not None, "trainer.optimizer_config.optimizer.type: none; use adam"),
+        (optimizer.learning_rate.type is not None, "trainer.optimizer_config.learning_rate.type: none; use cosine"),
+    ]
+    for valid, message in rules:
+        if not valid:
+            raise InputError(message)
+
+
+def doubts(experiment: cfg.ExperimentConfig) -> list[str]:
+    """What is allowed and rarely meant; a line each."""
+    steps, rate = experiment.trainer.train_steps, experiment.trainer.optimizer_config.learning_rate
+    decay = getattr(rate.get(), "decay_steps", None) if rate.type in ("cosine", "polynomial") else None
+    if decay is None or decay == steps:
+        return []
+    key = f"trainer.optimizer_config.learning_rate.{rate.type}.decay_steps"
+    effect = (
+        f"from step {decay} on the learning rate stays at its end"
+        if decay < steps
+        else "training ends before the learning rate does"
+    )
+    return [f"trainer.train_steps is {steps}, {key} {decay}: {effect}; set both"]
+
+
+def _at(experiment: cfg.ExperimentConfig, path: str) -> Any:
+    """The value at a path, None where a section on the way is absent."""
+    value: Any = experiment
+    for key in path.split("."):
+        value = getattr(value, key, None)
+    return value
+
+
+def _hints(config: hyperparams.Config) -> dict[str, Any]:
+    return _hints_of_class(type(config))  # type: ignore[arg-type]
+
+
+@functools.cache
+def _hints_of_class(kind: Any) -> dict[str, Any]:
+    return dict(kind._get_annotations())
+
+
+def _keys(config: hyperparams.Config) -> set[str]:
+    return set(_hints(config))
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; an int is a float too, a bool is neither."""
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_is(value, part) for part in typing.get_args(hint))
+    if origin in (list, tuple) or hint in (list, tuple):
+        parts = typing.get_args(hint)
+        return isinstance(value, list | tuple) and all(_is(v, parts[0]) for v in value if parts)
+    if hint is float:
+        return type(value) in (int, float) and not math.isnan(value)
+    return type(value) is hint
+
+
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    type(None): "null",
+}
+
+
+def _kind(value: Any) -> str:
+    return _WORDS.get(type(value), "a mapping" if isinstance(value, dict) else "a list")
+
+
+def _wanted(hint: Any) -> str:
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(_wanted, parts))
+    if typing.get_origin(hint) in (list, tuple):
+        return f"a list whose entries are each {_wanted(parts[0])}"
+    return _WORDS.get(hint, "a mapping of keys to values")

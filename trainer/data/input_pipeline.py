@@ -1,0 +1,234 @@
+"""From a folder of records to batches: decode the JPEG, pad the targets, nothing else.
+
+An epoch is one pass over the images: epoch e reads view e mod K. The order is a function of (seed, epoch),
+so a resumed run skips to its step instead of replaying the epochs before it.
+"""
+
+import os
+import struct
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import google_crc32c
+import numpy as np
+import tensorflow as tf
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.format import manifest as manifest_lib
+from beam_preprocess.format import records
+from beam_preprocess.format.manifest import Manifest, Shard
+from beam_preprocess.format.targets import manifest_code_table
+from trainer.config.experiment import RecordsConfig
+from trainer.data.heatmap import Labels
+
+CHANNEL_MEANS = (119.9165958, 114.03422265, 104.01362025)
+"""R, G, B; Model Garden's values (its parser holds them in BGR order)."""
+CHANNEL_STDS = (70.9150767, 69.89082075, 73.6027665)
+"""R, G, B."""
+
+_LISTED = 3
+_PARALLEL = 32
+"""Requests at once: a bucket answers each in some 50 ms, and COCO × 8 views has hundreds of shards."""
+
+
+def normalize(image: tf.Tensor) -> tf.Tensor:
+    """RGB 0..255 to what the network takes: BGR, as the published checkpoints, zero mean, unit deviation.
+
+    Args:
+      image: [B, H, W, 3], any numeric type.
+
+    Returns:
+      float32 [B, H, W, 3].
+    """
+    scaled = (tf.cast(image, tf.float32) - tf.constant(CHANNEL_MEANS)) / tf.constant(CHANNEL_STDS)
+    return tf.reverse(scaled, axis=[-1])
+
+
+def load_manifest(folder: str) -> Manifest:
+    """Reads a folder's manifest.json.
+
+    Raises:
+      InputError: there is none (the folder isn't ready), or it is of another schema.
+    """
+    path = os.path.join(folder, manifest_lib.NAME)
+    if not folder or not tf.io.gfile.exists(path):
+        raise InputError(f"{folder or '(empty path)'}: no {manifest_lib.NAME}; make the records with beam_preprocess")
+    with tf.io.gfile.GFile(path) as file:
+        return Manifest.from_json(file.read(), path)
+
+
+def check_shards(folder: str, manifest: Manifest) -> None:
+    """Finds absent, empty, truncated and foreign shards before the first step, by one stat and 12 bytes of each.
+
+    Damage inside a shard of the right size is found when it is read: every record has a checksum.
+
+    Raises:
+      InputError: names the shards; or the manifest contradicts itself.
+    """
+    if manifest.images < 1:
+        raise InputError(f"{folder}: holds no image; make the records again, from data that has some")
+    records = Counter[int]()
+    for shard in manifest.shards:
+        records[shard.view] += shard.records
+    if records != Counter(dict.fromkeys(range(manifest.views), manifest.images)):
+        raise InputError(
+            f"{folder}: its {manifest_lib.NAME} counts {manifest.images} images, but its shards hold "
+            f"{dict(sorted(records.items()))} records by view; run the preprocessing again"
+        )
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        found = list(pool.map(lambda shard: _damage(folder, shard), manifest.shards))
+    broken = [reason for reason in found if reason]
+    if broken:
+        more = f" and {len(broken) - _LISTED} more" if len(broken) > _LISTED else ""
+        raise InputError(
+            f"{folder}: {'; '.join(broken[:_LISTED])}{more}; run the preprocessing again, or copy it again"
+        )
+
+
+def _damage(folder: str, shard: Shard) -> str:
+    """What is wrong with a shard; empty when nothing is."""
+    path = os.path.join(folder, shard.name)
+    try:
+        size = tf.io.gfile.stat(path).length
+    except tf.errors.NotFoundError:
+        return f"{shard.name} is missing"
+    if size != shard.bytes:
+        return f"{shard.name} {'is empty' if not size else f'has {size} bytes'}, its manifest says {shard.bytes}"
+    if not size:
+        return ""  # no image fell into it, which the sums above allow
+    with tf.io.gfile.GFile(path, "rb") as file:
+        head = file.read(12)
+    # TFRecord: length of the first record (uint64) and its masked CRC-32C.
+    length, masked = struct.unpack("<QI", head) if len(head) == 12 else (size, 0)
+    crc = google_crc32c.value(head[:8])
+    if masked != (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF or length + 16 > size:
+        return f"{shard.name} is no TFRecord file"
+    return ""
+
+
+def train_dataset(
+    config: RecordsConfig,
+    manifest: Manifest,
+    *,
+    crowd_is_object: bool = False,
+    first_step: int = 0,
+    context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """Endless training batches, from `first_step` on: (uint8 [B, H, W, 3], Labels).
+
+    Batches run across epochs, so no image is left out of any.
+
+    Args:
+      config: folder, global batch size, seed.
+      manifest: of that folder.
+      crowd_is_object: see `experiment.Losses`.
+      first_step: global step to start at.
+      context: which replica group reads; every pipeline reads its own share of each global batch.
+    """
+    pipelines = context.num_input_pipelines if context else 1
+    batch = context.get_per_replica_batch_size(config.global_batch_size) if context else config.global_batch_size
+    epoch, skip = divmod(first_step * config.global_batch_size, manifest.images)
+
+    def read_epoch(number: tf.Tensor) -> tf.data.Dataset:
+        view = tf.cast(number % manifest.views, tf.int32)
+        names = tf.gather(tf.constant(_shard_names(config, manifest)), view)
+        # (seed, epoch) → one shuffle seed; the multiplier keeps runs with neighbouring seeds apart.
+        seed = tf.cast(config.seed, tf.int64) * 1_000_003 + number
+        files = tf.data.Dataset.from_tensor_slices(names).shuffle(len(names), seed=seed)
+        return (
+            # Several files at once, since a bucket answers slowly; the order is that of reading one by one.
+            files.interleave(
+                tf.data.TFRecordDataset,
+                cycle_length=min(16, len(names)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            .apply(tf.data.experimental.assert_cardinality(manifest.images))
+            .shuffle(min(config.shuffle_buffer_size, manifest.images), seed=seed)
+        )
+
+    dataset = tf.data.Dataset.counter(start=epoch, dtype=tf.int64).flat_map(read_epoch).skip(skip)
+    if context and pipelines > 1:
+        dataset = dataset.shard(pipelines, context.input_pipeline_id)
+    dataset = dataset.map(_parser(manifest, crowd_is_object), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def validation_dataset(
+    config: RecordsConfig,
+    manifest: Manifest,
+    *,
+    crowd_is_object: bool = False,
+    context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """Every validation image exactly once, filled up with images of weight 0 to whole global batches.
+
+    Without them a replica could get an empty last batch, which Model Garden doesn't survive.
+    """
+    names = _shard_names(config, manifest)[0]
+    batch = context.get_per_replica_batch_size(config.global_batch_size) if context else config.global_batch_size
+    dataset = tf.data.TFRecordDataset(names).apply(tf.data.experimental.assert_cardinality(manifest.images))
+    dataset = dataset.map(_parser(manifest, crowd_is_object), num_parallel_calls=tf.data.AUTOTUNE)
+    nothing = tf.nest.map_structure(lambda spec: tf.zeros([1, *spec.shape], spec.dtype), dataset.element_spec)
+    filling = tf.data.Dataset.from_tensor_slices(nothing).repeat(-manifest.images % config.global_batch_size)
+    dataset = dataset.concatenate(filling)
+    if context and context.num_input_pipelines > 1:
+        dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
+    return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _shard_names(config: RecordsConfig, manifest: Manifest) -> list[list[str]]:
+    """By view: the files in shard order."""
+    ordered = sorted(manifest.shards, key=lambda s: s.shard)
+    return [
+        [os.path.join(config.input_path, s.name) for s in ordered if s.view == view] for view in range(manifest.views)
+    ]
+
+
+def _parser(manifest: Manifest, crowd_is_object: bool):  # type: ignore[no-untyped-def]
+    """serialized record → (uint8 [H, W, 3], Labels without the batch axis)."""
+    made_with = manifest.parameters
+    height, width = made_with["image_size"]
+    map_size = height // made_with["stride"], width // made_with["stride"]
+    values = manifest_code_table(made_with).values
+    cells, objects = max(manifest.max_cells, 1), max(manifest.max_objects, 1)
+    ignored = 0 if crowd_is_object or not manifest.crowds else objects
+    features = {name: tf.io.FixedLenFeature([size], tf.int64) for name, size in records.INT_FEATURES.items()}
+    features |= {name: tf.io.FixedLenFeature([], tf.string) for name in records.BYTES_FEATURES}
+
+    def raw(parsed: dict[str, tf.Tensor], name: str, dtype: np.dtype | str) -> tf.Tensor:
+        return tf.io.decode_raw(parsed[name], tf.as_dtype(np.dtype(dtype)))
+
+    def pad(tensor: tf.Tensor, length: int) -> tf.Tensor:
+        missing = length - tf.shape(tensor)[0]
+        padded = tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1))
+        return tf.ensure_shape(padded, [length, *tensor.shape[1:]])
+
+    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, Labels]:
+        parsed = tf.io.parse_single_example(serialized, features)
+        image = tf.io.decode_jpeg(parsed[records.IMAGE], channels=3, dct_method="INTEGER_ACCURATE")
+        runs = tf.reshape(raw(parsed, records.CELL_RUNS, "<i4"), [-1, 3])
+        codes = tf.cast(raw(parsed, records.CELL_CODE, records.code_dtype(len(values))), tf.int32)
+        # Cell i belongs to the first run that ends after it; tf.repeat is a dozen operations.
+        ends = tf.cumsum(runs[:, 2])
+        run = tf.raw_ops.UpperBound(sorted_inputs=ends[None], values=tf.range(tf.size(codes))[None])[0]
+        cell_class, cell_crowd, _ = tf.unstack(tf.gather(runs, run), axis=-1)
+        cell_value = tf.gather(tf.constant(values), codes)
+        crowd = tf.cast(raw(parsed, records.OBJECT_CROWD, "u1"), tf.float32)
+        present = tf.ones_like(crowd)
+        return tf.ensure_shape(image, [height, width, 3]), Labels(
+            image_id=parsed[records.IMAGE_ID][0],
+            image_weight=tf.ones([], tf.float32),
+            valid=tf.cast(parsed[records.VIEW_VALID], tf.int32),
+            cell_index=pad(tf.cast(raw(parsed, records.CELL_INDEX, records.index_dtype(map_size)), tf.int32), cells),
+            cell_class=pad(cell_class, cells),
+            cell_value=pad(tf.where(cell_crowd > 0, 0.0, cell_value) if ignored else cell_value, cells),
+            object_cell=pad(raw(parsed, records.OBJECT_CELL, "<i4"), objects),
+            object_class=pad(raw(parsed, records.OBJECT_CLASS, "<i4"), objects),
+            object_offset=pad(tf.reshape(raw(parsed, records.OBJECT_OFFSET, "<f4"), [-1, 2]), objects),
+            object_size=pad(tf.reshape(raw(parsed, records.OBJECT_SIZE, "<f4"), [-1, 2]), objects),
+            object_mask=pad(present if crowd_is_object else 1.0 - crowd, objects),
+            ignore_mask=pad(crowd, objects)[:ignored],
+        )
+
+    return parse

@@ -1,0 +1,264 @@
+"""Vertex AI Model Registry as a model registry: a Model is the registry, its versions are ours, its aliases too.
+
+    vertex://PROJECT/REGION/MODEL_ID
+
+The service copies nothing: a version points at `artifactUri`, so that folder has to stay as it is. `publish` therefore
+takes a gs:// folder of a run, which nothing rewrites. What `version.json` holds locally is here in the version's labels
+(what labels can hold, for people and filters) and, complete, as JSON in its description.
+
+What can race. Merging an alias is one atomic call, so that each alias names exactly one version at every moment. But
+the service offers no condition on it: between our look and our merge (two calls, tenths of a second) another promotion
+can move the alias. We look again afterwards, and whoever no longer finds its own version gets `ChampionMoved`; of two
+promotions in that gap the later merge stays champion although it was compared with the champion before the other.
+Schedules run one at a time by default, which closes the gap for them. The local registry has a lock instead.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from beam_preprocess.base.errors import InputError
+from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, VERTEX_SCHEME, ChampionMoved, RegistryError, Version
+from trainer.shared import google_cloud
+from trainer.shared.google_cloud import CloudError, Place
+
+MODEL_FILE = "saved_model.pb"
+SERVING_IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
+"""Google's prebuilt container for TensorFlow SavedModels; it serves `serving_default` of `image_bytes`."""
+UPLOAD_SECONDS = 600.0
+"""Longest wait for the service to have a version; it copies nothing."""
+_KEY_LABEL = "key"
+_DEFAULT = "default"
+"""The service's own alias; the first version gets it, and it can't be left out."""
+
+
+class VertexRegistry:
+    """The registry in one Model of Vertex AI, which is made with the first version.
+
+    Raises (all methods):
+      RegistryError: a version is not what this code wrote, or the service can't be reached.
+    """
+
+    def __init__(self, uri: str, *, serving_image: str = SERVING_IMAGE) -> None:
+        found = re.fullmatch(re.escape(VERTEX_SCHEME) + r"([^/]+)/([^/]+)/([a-z0-9_-]{1,63})", uri)
+        if not found:
+            raise InputError(f"--registry {uri}: write vertex://PROJECT/REGION/MODEL_ID; MODEL_ID takes a-z, 0-9, _, -")
+        self.uri = uri
+        self.place = Place(project=found[1], region=found[2])
+        self._id = found[3]
+        self._name = f"{self.place.parent}/models/{self._id}"
+        self._serving_image = serving_image
+        self._connected: Any = None
+
+    def publish(self, model_dir: str, metadata: Mapping[str, Any], *, key: str) -> str:
+        """Uploads a version that points at a SavedModel in a bucket, without alias; see `Registry.publish`.
+
+        A repeated call with the same key finds the version; two at the same moment may make two, of which `_with_key`
+        takes the older one from then on.
+
+        Raises:
+          InputError: no key, a folder outside Cloud Storage, or one without saved_model.pb.
+        """
+        if not key:
+            raise InputError("key: is empty; name what is published, for example the run's id")
+        _check_model(model_dir)
+        if existing := self._with_key(key):
+            return existing.version
+        parent_exists = bool(self._models())
+        content = {
+            "displayName": self._id,
+            "artifactUri": model_dir.rstrip("/"),
+            "labels": {**_labels(metadata), _KEY_LABEL: _key_label(key)},
+            "versionDescription": json.dumps({"key": key, "metadata": dict(metadata)}, sort_keys=True),
+            "containerSpec": {"imageUri": self._serving_image},
+        }
+        self._call(
+            f"upload a version of {self._id}",
+            lambda: self._upload(content, parent_exists=parent_exists),
+            "aiplatform.models.upload",
+            after_doubt=lambda: self._with_key(key),
+        )
+        published = self._with_key(key)
+        if published is None:
+            raise RegistryError(f"{self.uri}: the uploaded version of {key} can't be found; look at it in the console")
+        return published.version
+
+    def version(self, name: str) -> Version:
+        for model in self._models():
+            if model.version_id == name:
+                return self._version(model)
+        known = ", ".join(model.version_id for model in self._models()) or "none"
+        raise RegistryError(f"{self.uri}: has no version {name!r}; versions are {known}")
+
+    def list(self) -> tuple[Version, ...]:
+        broken = self.incomplete()
+        return tuple(self._version(model) for model in self._models() if model.version_id not in broken)
+
+    def incomplete(self) -> dict[str, str]:
+        """Versions that others uploaded into the Model, with the reason."""
+        reasons = {}
+        for model in self._models():
+            try:
+                self._version(model)
+            except RegistryError as error:
+                reasons[model.version_id] = str(error)
+        return reasons
+
+    def aliases(self) -> dict[str, str]:
+        return {
+            alias: model.version_id for model in self._models() for alias in model.version_aliases if alias != _DEFAULT
+        }
+
+    def alias(self, name: str) -> str | None:
+        return self.aliases().get(name)
+
+    def champion(self) -> Version | None:
+        name = self.alias(CHAMPION)
+        return None if name is None else self.version(name)
+
+    def swap_alias(self, name: str, version: str, expected: str | None) -> None:
+        """Moves an alias if it names `expected`; the module's text says what can race.
+
+        Raises:
+          ChampionMoved: it names something else, before or after.
+        """
+        self.version(version)
+        aliases = self.aliases()
+        current = aliases.get(name)
+        if current != expected:
+            raise ChampionMoved(_moved(name, version, current, expected))
+        if name == CHAMPION and current is not None and current != version:
+            # First: if this process dies between the two calls, `previous` is the champion, and a repetition mends it.
+            self._merge(current, [PREVIOUS])
+        gone = [f"-{CHALLENGER}"] if name == CHAMPION and aliases.get(CHALLENGER) == version else []
+        self._merge(version, [name, *gone])
+        now = self.alias(name)
+        if now != version:
+            raise ChampionMoved(_moved(name, version, now, version))
+
+    def rollback(self) -> tuple[str, str]:
+        aliases = self.aliases()
+        if CHAMPION not in aliases or PREVIOUS not in aliases:
+            raise RegistryError(f"{self.uri}: has no previous champion to go back to")
+        self.swap_alias(CHAMPION, aliases[PREVIOUS], expected=aliases[CHAMPION])
+        return aliases[PREVIOUS], aliases[CHAMPION]
+
+    def _client(self) -> Any:
+        if self._connected is None:
+            from google.cloud.aiplatform_v1.services.model_service import ModelServiceClient
+
+            self._connected = google_cloud.make_client(ModelServiceClient, self.place)
+        return self._connected
+
+    def _call(self, action: str, request: Any, permission: str, after_doubt: Any = None) -> Any:
+        try:
+            return google_cloud.call(action, request, permission=permission, place=self.place, after_doubt=after_doubt)
+        except CloudError as error:
+            raise RegistryError(f"{self.uri}: {error}") from error
+
+    def _models(self) -> tuple[Any, ...]:
+        """All versions, oldest first; none if there is no such Model yet."""
+        from google.api_core.exceptions import NotFound
+
+        def request() -> Any:
+            try:
+                return list(
+                    self._client().list_model_versions(name=self._name, retry=None, timeout=google_cloud.CALL_SECONDS)
+                )
+            except NotFound:
+                return []
+
+        found = self._call(f"list the versions of {self._id}", request, "aiplatform.models.list")
+        return tuple(sorted(found, key=lambda model: int(model.version_id)))
+
+    def _version(self, model: Any) -> Version:
+        try:
+            content = json.loads(model.version_description)
+            key, metadata = content["key"], content["metadata"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RegistryError(
+                f"{self.uri}: version {model.version_id} was not published by this registry (its description holds no "
+                "key and metadata); give its alias to another version"
+            ) from error
+        created = model.version_create_time
+        return Version(
+            version=model.version_id,
+            path=model.artifact_uri,
+            key=key,
+            created=created.isoformat(timespec="seconds") if created else "",
+            metadata=metadata,
+        )
+
+    def _with_key(self, key: str) -> Version | None:
+        return next((found for found in self.list() if found.key == key), None)
+
+    def _upload(self, content: Mapping[str, Any], *, parent_exists: bool) -> Any:
+        from google.api_core.exceptions import AlreadyExists, Conflict
+        from google.cloud.aiplatform_v1.types import Model, UploadModelRequest
+        from google.protobuf import json_format
+
+        model = Model(json_format.ParseDict(content, Model.pb(Model())))
+        request = UploadModelRequest(parent=self.place.parent, model=model)
+        if parent_exists:
+            request.parent_model = self._name
+        else:
+            request.model_id = self._id
+        try:
+            operation = self._client().upload_model(request=request, retry=None, timeout=google_cloud.CALL_SECONDS)
+        except (AlreadyExists, Conflict):
+            if parent_exists:
+                raise
+            # Another promotion made the Model in this moment: ours is its next version.
+            return self._upload(content, parent_exists=True)
+        return google_cloud.finish(operation, f"upload a version of {self._id}", seconds=UPLOAD_SECONDS)
+
+    def _merge(self, version: str, aliases: Iterable[str]) -> None:
+        self._call(
+            f"set {', '.join(aliases)} on version {version} of {self._id}",
+            lambda: self._client().merge_version_aliases(
+                name=f"{self._name}@{version}",
+                version_aliases=[*aliases],
+                retry=None,
+                timeout=google_cloud.CALL_SECONDS,
+            ),
+            "aiplatform.models.update",
+        )
+
+
+def _check_model(model_dir: str) -> None:
+    import fsspec
+
+    if not model_dir.startswith("gs://"):
+        raise InputError(f"{model_dir}: Vertex AI serves models from Cloud Storage only; give a gs:// folder")
+    filesystem, path = fsspec.core.url_to_fs(model_dir)
+    if not filesystem.isfile(f"{path.rstrip('/')}/{MODEL_FILE}"):
+        raise InputError(f"{model_dir}: holds no {MODEL_FILE}; give the folder that trainer.export wrote")
+
+
+def _labels(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Facts as labels, which take a-z, 0-9, _ and -, at most 63: AP 0.5468 is `0_5468`, digests are cut."""
+    labels = {}
+    for name, value in metadata.items():
+        if value is None or isinstance(value, Mapping | list | tuple):
+            continue  # whole in the description
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        labels[_label_text(name)] = _label_text(text)
+    return labels
+
+
+def _label_text(text: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "_", text.lower())[:63]
+
+
+def _key_label(key: str) -> str:
+    """Label of the publishing key: its hash, since a cut key could be another's."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _moved(name: str, version: str, current: str | None, expected: str | None) -> str:
+    return (
+        f"{name} is {current or 'not set'}, not {expected or 'unset'} as seen before: another promotion came first; "
+        f"{version} stays published, compare it with {current or 'the registry'} again"
+    )

@@ -1,0 +1,185 @@
+"""Validation images with ground truth and detections drawn, as data URIs."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import read_json
+from trainer.coco.analysis_file import Analysis
+from trainer.coco.metrics import read_coco, usable_box
+from trainer.shared.draw import DETECTION_COLOUR, TRUTH_COLOUR, draw_detections
+
+LONGER_SIDE = 560
+"""Pixels of a picture's longer side: sharp in a column of 300 on a dense screen, some 50 kB."""
+SHOWN_HEIGHT, SHOWN_WIDTH = 308, 488
+"""CSS pixels, the width at most: two a row."""
+JPEG_QUALITY = 85
+FIELDS = ("image_id", "category_id", "bbox", "score")
+"""Of a detection in COCO results format."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """One figure of the gallery."""
+
+    file_name: str
+    image_id: int
+    objects: int
+    """Ground truth objects, crowd regions not counted."""
+    detections: int
+    """Detections at or above the score threshold."""
+    shown_width: int
+    """In CSS pixels, for pictures of equal height in one row."""
+    data_uri: str
+    """A JPEG; "" when the image could not be read."""
+    problem: str
+    """Why it could not be read, or ""."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Pictures that were chosen for one reason."""
+
+    title: str
+    note: str
+    pictures: tuple[Picture, ...]
+
+
+def gallery(
+    *,
+    images: str,
+    annotations: str,
+    predictions: str,
+    count: int,
+    score_threshold: float,
+    analysis: Analysis | None = None,
+) -> tuple[Group, ...]:
+    """The images that say most: best, worst, most missed and confused; without an analysis, an even choice.
+
+    Args:
+      images: URI of the folder.
+      annotations: URI of the COCO annotation file.
+      predictions: URI of the predictions in COCO results format.
+      count: how many pictures, at most.
+      score_threshold: detections below it are not drawn.
+      analysis: counts of every image.
+
+    Raises:
+      InputError: a file is missing or is not of its format. An unreadable image is a picture with a problem.
+    """
+    dataset = read_coco(annotations)
+    found = read_json(predictions, "it is written by python -m trainer.evaluate")
+    if not isinstance(found, list) or not all(isinstance(d, dict) and {*FIELDS} <= set(d) for d in found):
+        raise InputError(f"{predictions}: is no list of {', '.join(FIELDS)}; write it with python -m trainer.evaluate")
+    names = {category["id"]: str(category.get("name", category["id"])) for category in dataset["categories"]}
+    truths = _by_image(dataset["annotations"], dataset["images"])
+    kept = _by_image([detection for detection in found if detection["score"] >= score_threshold], dataset["images"])
+    entries = {entry["id"]: entry for entry in sorted(dataset["images"], key=lambda image: image["id"])}
+    if analysis is None:
+        rows = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
+        note = "Spread evenly over the set, not chosen by their result."
+        chosen = [("", note, [list(entries)[row] for row in rows])]
+    else:
+        chosen = _choose(analysis, max(1, count // 4))
+    return tuple(
+        Group(
+            title=title,
+            note=note,
+            pictures=tuple(_picture(images, entries[i], truths[i], kept[i], names) for i in ids if i in entries),
+        )
+        for title, note, ids in chosen
+        if ids
+    )
+
+
+def _choose(analysis: Analysis, count: int) -> list[tuple[str, str, list[int]]]:
+    """(title, note, image ids) of four groups; an image stands in one of them only."""
+    wrong = {image.image_id: image.missed + image.false for image in analysis.images}
+    missed = {image.image_id: image.missed for image in analysis.images}
+    confused = {image.image_id: image.confused for image in analysis.images}
+    faultless = {image.image_id: image.correct if not wrong[image.image_id] else 0 for image in analysis.images}
+    groups = (
+        ("Confused", "Most objects that were found as another class.", confused),
+        ("Missed", "Most objects without a detection.", missed),
+        ("Worst", "Most objects missed and false detections together.", wrong),
+        ("Best", "Everything found and nothing else; those with most objects.", faultless),
+    )
+    chosen, taken = [], set[int]()
+    for title, note, counts in groups:
+        ids = [i for i in sorted(counts, key=lambda i: (-counts[i], i)) if counts[i] > 0 and i not in taken][:count]
+        taken |= set(ids)
+        chosen.append((title, note, ids))
+    return chosen[::-1]
+
+
+def _by_image(entries: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    groups: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
+    for entry in entries:
+        if entry.get("image_id") in groups and usable_box(entry.get("bbox")):
+            groups[entry["image_id"]].append(entry)
+    return groups
+
+
+def _picture(
+    folder: str,
+    entry: dict[str, Any],
+    truths: list[dict[str, Any]],
+    detections: list[dict[str, Any]],
+    names: Mapping[int, str],
+) -> Picture:
+    file_name, uri, problem = str(entry.get("file_name", entry["id"])), "", ""
+    shown_width = SHOWN_HEIGHT
+    try:
+        pixels, zoom = _read(f"{folder.rstrip('/')}/{file_name}")
+    except (OSError, ValueError) as error:
+        problem = " ".join(str(error).split())
+    else:
+        labels = ["crowd" if t.get("iscrowd") else names.get(t["category_id"], "?") for t in truths]
+        pixels = draw_detections(pixels, _boxes(truths) * zoom, labels, None, TRUTH_COLOUR, "bottom")
+        labels = [names.get(d["category_id"], "?") for d in detections]
+        scores = [d["score"] for d in detections]
+        pixels = draw_detections(pixels, _boxes(detections) * zoom, labels, scores, DETECTION_COLOUR, "top")
+        uri = _data_uri(pixels)
+        shown_width = min(SHOWN_WIDTH, round(SHOWN_HEIGHT * pixels.shape[1] / pixels.shape[0]))
+    return Picture(
+        file_name=file_name,
+        image_id=entry["id"],
+        objects=sum(1 for t in truths if not t.get("iscrowd")),
+        detections=len(detections),
+        shown_width=shown_width,
+        data_uri=uri,
+        problem=problem,
+    )
+
+
+def _read(uri: str) -> tuple[np.ndarray, float]:
+    """(uint8 [H, W, 3], its pixels per original pixel). The stored orientation, as everywhere."""
+    import fsspec
+    from PIL import Image
+
+    with fsspec.open(uri, "rb") as file, Image.open(file) as image:
+        zoom = min(1.0, LONGER_SIDE / max(image.size))
+        # Draft mode decodes a JPEG at a fraction of its size; other formats ignore it.
+        original = image.size
+        image.draft("RGB", (LONGER_SIDE, LONGER_SIDE))
+        size = max(1, round(original[0] * zoom)), max(1, round(original[1] * zoom))
+        return np.asarray(image.convert("RGB").resize(size)), zoom
+
+
+def _boxes(entries: Sequence[dict[str, Any]]) -> np.ndarray:
+    """COCO boxes as float64 [N, 4], [ymin, xmin, ymax, xmax]."""
+    corners = [(b[1], b[0], b[1] + b[3], b[0] + b[2]) for b in (entry["bbox"] for entry in entries)]
+    return np.array(corners, np.float64).reshape(-1, 4)
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

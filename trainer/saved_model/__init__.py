@@ -1,0 +1,1 @@
+"""The exported model: its signatures, its files, and its parity with the checkpoint."""

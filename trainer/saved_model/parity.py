@@ -1,0 +1,298 @@
+"""Is the exported model the one that was trained? Both get the same image files, and their detections are compared.
+
+One side is the SavedModel, loaded from its files, fed with encoded bytes. The other is the checkpoint's network in
+this process, in float32, fed with pixels that Pillow, libjpeg and OpenCV prepared as for the records
+(`beam_preprocess.format.images`), whose boxes `geometry` brings back: nothing of the serving graph but the network
+and, where it is on, the averaging of test-time augmentation.
+
+A detection counts when its score reaches the export's threshold, and every image's best one does: a model that is
+sure of nothing is compared too. It is matched to the detection of the other side of the same category with the
+largest IoU, from 0.5 on (or within a pixel), each at most once.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.format import geometry
+from beam_preprocess.format.images import ImageProblem, decode, render_view
+from trainer.coco import metrics as coco_metrics
+from trainer.config.sections import ExportConfig
+from trainer.data import input_pipeline
+from trainer.model import tta
+from trainer.model.network import CenterNetModel
+
+SCHEMA_VERSION = 1
+BATCH = 8
+MATCH_IOU = 0.5
+PROGRESS_SECONDS = 5.0
+
+Detections = dict[str, np.ndarray]
+"""boxes float64 [N, 4] in original pixels, scores float [N], categories int [N]."""
+Detector = Callable[[Sequence[bytes], Sequence[tuple[int, int]]], list[Detections]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """Content of `assets.extra/parity.json`."""
+
+    schema_version: int
+    data_digest: str
+    """Of annotations and images; "" where it isn't known."""
+    images: int
+    matched: int
+    """Pairs of detections."""
+    unmatched: int
+    """Detections of either side without a counterpart."""
+    max_score_delta: float
+    max_box_delta: float
+    """Largest difference of a coordinate of a pair, in pixels of the original image."""
+    max_box_delta_input: float
+    """The same in pixels of the network's input; it is the one that is bounded."""
+    ap_checkpoint: float | None
+    """On these images; None: they have no objects."""
+    ap_export: float | None
+    bounds: dict[str, float]
+    passed: bool
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What lies beyond its bound, in words."""
+        found = [
+            f"{name} {getattr(self, name):.6g} > {self.bounds[bound]:g}"
+            for name, bound in (("max_score_delta", "max_score_delta"), ("max_box_delta_input", "max_box_delta"))
+            # Also true for NaN.
+            if not getattr(self, name) <= self.bounds[bound]
+        ]
+        compared = 2 * self.matched + self.unmatched
+        if not self.unmatched <= self.bounds["max_unmatched"] * compared:
+            found.append(f"{self.unmatched} of {compared} detections have no counterpart")
+        if self.ap_checkpoint is not None and self.ap_export is not None:
+            difference = abs(self.ap_export - self.ap_checkpoint)
+            if not difference <= self.bounds["max_ap_delta"]:
+                found.append(f"AP {self.ap_export:.4f} instead of {self.ap_checkpoint:.4f}")
+        elif self.ap_checkpoint != self.ap_export:
+            found.append(f"AP {self.ap_export} instead of {self.ap_checkpoint}")
+        return tuple(found)
+
+    def to_json(self) -> str:
+        """Text of the file."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
+
+
+def measure(
+    *,
+    checkpoint: Detector,
+    exported: Detector,
+    images: str,
+    annotations: str,
+    input_size: tuple[int, int],
+    config: ExportConfig,
+    data_digest: str = "",
+) -> Parity:
+    """Runs both sides over images that are spread evenly over the annotation file.
+
+    Args:
+      checkpoint: one side.
+      exported: the other.
+      images: folder of the images.
+      annotations: COCO annotation file.
+      input_size: (height, width) of the network.
+      config: how many images, and the bounds.
+      data_digest: identifies the images, for the file.
+
+    Raises:
+      InputError: an image is missing or unreadable, or not of the annotated size.
+    """
+    dataset = coco_metrics.read_coco(annotations)
+    entries = _spread(dataset["images"], config.parity_images)
+    categories = {category["id"] for category in dataset["categories"]}
+    sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    pairs: list[tuple[float, float, float]] = []
+    unmatched = 0
+    started = announced = time.monotonic()
+    for start in range(0, len(entries), BATCH):
+        batch = entries[start : start + BATCH]
+        encoded = [_read(os.path.join(images, entry["file_name"])) for entry in batch]
+        declared = [(int(entry["height"]), int(entry["width"])) for entry in batch]
+        results = checkpoint(encoded, declared), exported(encoded, declared)
+        for entry, size, *both in zip(batch, declared, *results, strict=True):
+            zoom = geometry.letterbox(size, input_size).scale
+            found, alone = match(both[0], both[1], config.score_threshold)
+            for i, j in found:
+                delta = np.abs(both[0]["boxes"][i] - both[1]["boxes"][j])
+                score = abs(float(both[0]["scores"][i]) - float(both[1]["scores"][j]))
+                pairs.append((score, float(delta.max()), float((delta * [*zoom, *zoom]).max())))
+            unmatched += alone
+            for side, detections in zip(sides, both, strict=True):
+                side += _to_coco(entry["id"], detections, categories)
+        if time.monotonic() - announced > PROGRESS_SECONDS:
+            announced = time.monotonic()
+            done = start + len(batch)
+            left = (announced - started) / done * (len(entries) - done)
+            print(f"progress: parity {done}/{len(entries)} images  ETA {left:.0f} s", flush=True)
+    aps = _score(dataset, entries, sides)
+    largest = np.array(pairs).max(axis=0).tolist() if pairs else [0.0, 0.0, 0.0]
+    measured: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "data_digest": data_digest,
+        "images": len(entries),
+        "matched": len(pairs),
+        "unmatched": unmatched,
+        "max_score_delta": largest[0],
+        "max_box_delta": largest[1],
+        "max_box_delta_input": largest[2],
+        "ap_checkpoint": aps[0],
+        "ap_export": aps[1],
+        "bounds": {
+            name: getattr(config, name)
+            for name in ("max_score_delta", "max_box_delta", "max_ap_delta", "max_unmatched")
+        },
+    }
+    return Parity(**measured, passed=not Parity(**measured, passed=False).failures)
+
+
+def checkpoint_detector(
+    model: CenterNetModel, *, input_sizes: Sequence[tuple[int, int]], category_ids: Sequence[int], flip: bool
+) -> Detector:
+    """The network of the checkpoint, with pixels and boxes handled by numpy.
+
+    Args:
+      model: built under the float32 policy, weights restored.
+      input_sizes: (height, width) at each scale, the plain one first.
+      category_ids: by class index.
+      flip: as the export's.
+    """
+
+    def run(encoded: Sequence[bytes], declared: Sequence[tuple[int, int]]) -> list[Detections]:
+        pixels = [_decode(data, size) for data, size in zip(encoded, declared, strict=True)]
+        inputs = [
+            np.stack([render_view(image, geometry.letterbox(image.shape[:2], size), size) for image in pixels])
+            for size in input_sizes
+        ]
+        outputs = tta.detect(model, [input_pipeline.normalize(batch) for batch in inputs], flip=flip)
+        boxes, scores, classes = (outputs[name].numpy() for name in ("boxes", "confidence", "classes"))
+        found = []
+        for i, size in enumerate(declared):
+            original = geometry.to_original(geometry.letterbox(size, input_sizes[0]), boxes[i])
+            clipped = np.clip(original, 0, [*size, *size])
+            found.append({"boxes": clipped, "scores": scores[i], "categories": np.asarray(category_ids)[classes[i]]})
+        return found
+
+    return run
+
+
+def export_detector(model: str) -> Detector:
+    """The `serving_default` signature of a SavedModel folder, loaded from its files."""
+    loaded = tf.saved_model.load(model)
+    signature = loaded.signatures["serving_default"]
+
+    def run(encoded: Sequence[bytes], declared: Sequence[tuple[int, int]]) -> list[Detections]:
+        # Keeps the model alive: a signature holds its variables weakly.
+        assert loaded is not None
+        outputs = {name: value.numpy() for name, value in signature(image_bytes=tf.constant(encoded)).items()}
+        found = []
+        for i, size in enumerate(declared):
+            if tuple(outputs["image_size"][i].tolist()) != size:
+                raise InputError(f"image of {size}: the export saw {outputs['image_size'][i].tolist()}; report it")
+            found.append(
+                {
+                    "boxes": outputs["detection_boxes"][i] * np.array([*size, *size], np.float64),
+                    "scores": outputs["detection_scores"][i],
+                    "categories": outputs["detection_classes"][i],
+                }
+            )
+        return found
+
+    return run
+
+
+def match(one: Detections, other: Detections, threshold: float) -> tuple[list[tuple[int, int]], int]:
+    """Pairs of detections, and how many that count have no partner.
+
+    A detection that counts may find its partner among those of the other side that don't: near the threshold a
+    millionth decides on which side of it a score lies.
+
+    Args:
+      one: detections of an image, by falling score.
+      other: the other side's.
+      threshold: from this score on a detection counts; the best one always does.
+    """
+    apart = np.abs(one["boxes"][:, None] - other["boxes"][None]).max(axis=2, initial=0.0)
+    # A box without an area overlaps nothing; within a pixel it is the same one.
+    overlap = np.maximum(_iou(one["boxes"], other["boxes"]), 1 / (1 + apart))
+    overlap[one["categories"][:, None] != other["categories"][None, :]] = -1.0
+    counts = [(side["scores"] >= threshold) | (np.arange(len(side["scores"])) == 0) for side in (one, other)]
+    wanted = np.argwhere((overlap >= MATCH_IOU) & (counts[0][:, None] | counts[1][None, :]))
+    order = np.argsort([-overlap[i, j] for i, j in wanted], kind="stable")
+    free = [np.ones(len(side["scores"]), bool) for side in (one, other)]
+    pairs = []
+    for i, j in wanted[order].tolist():
+        if free[0][i] and free[1][j]:
+            free[0][i] = free[1][j] = False
+            pairs.append((i, j))
+    return pairs, sum(int((left & count).sum()) for left, count in zip(free, counts, strict=True))
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """[N, M] of boxes [N, 4] and [M, 4]; 0 where a box has no area."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1) for boxes in (one, other)]
+    union = areas[0][:, None] + areas[1][None, :] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def _spread(entries: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    rows = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
+    return [entries[row] for row in rows]
+
+
+def _read(path: str) -> bytes:
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return bytes(file.read())
+    except tf.errors.NotFoundError as error:
+        raise InputError(f"{path}: no such image; --images must hold those of --annotations") from error
+
+
+def _decode(data: bytes, declared: tuple[int, int]) -> np.ndarray:
+    try:
+        return decode(data, declared).pixels
+    except ImageProblem as error:
+        raise InputError(f"a validation image can't be used: {error}; repair it, or run the data check") from error
+
+
+def _to_coco(image_id: int, detections: Detections, categories: set[int]) -> list[dict[str, Any]]:
+    found = []
+    for box, score, category in zip(*(detections[k].tolist() for k in ("boxes", "scores", "categories")), strict=True):
+        if score > 0 and category in categories:
+            ymin, xmin, ymax, xmax = box
+            bbox = [xmin, ymin, xmax - xmin, ymax - ymin]
+            found.append({"image_id": image_id, "category_id": category, "bbox": bbox, "score": score})
+    return found
+
+
+def _score(
+    dataset: dict[str, list[dict[str, Any]]], entries: Sequence[dict[str, Any]], sides: Sequence[list[dict[str, Any]]]
+) -> list[float | None]:
+    """AP of each side on these images alone."""
+    ids = {entry["id"] for entry in entries}
+    part = dataset | {
+        "images": list(entries),
+        "annotations": [a for a in dataset["annotations"] if a.get("image_id") in ids],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "annotations.json")
+        with open(path, "w") as file:
+            json.dump(part, file)
+        return [coco_metrics.score(path, side, sorted(ids)).values["ap"] for side in sides]

@@ -1,0 +1,186 @@
+"""The served model: original encoded images in, detections in the original's coordinates out.
+
+Preprocessing, network, decoding and the way back to the original image are inside, in float32 whatever the
+training policy was.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.data import input_pipeline
+from trainer.model import tta
+from trainer.model.network import CenterNetModel
+
+LABEL_MAP = "label_map.json"
+"""Asset: {"categories": [{"index", "id", "name"}], ...}."""
+AUGMENTED = "image_bytes_augmented"
+"""The signature with the test-time augmentation, where the served one goes without."""
+
+
+class ServingModule(tf.Module):
+    """Signatures of the exported model.
+
+    Args:
+      model: built under the float32 policy.
+      input_sizes: (height, width) of the network's input at each scale; the first is the plain one.
+      category_ids: the data set's category id of each class index.
+      score_threshold: `num_detections` counts scores at or above it.
+      assets: paths of files that travel inside.
+      flip: average over the image and its mirror (`tta`).
+      augmented_apart: leave the test-time augmentation to a signature of its own.
+    """
+
+    def __init__(
+        self,
+        model: CenterNetModel,
+        *,
+        input_sizes: Sequence[tuple[int, int]],
+        category_ids: list[int],
+        score_threshold: float,
+        assets: Sequence[str] = (),
+        flip: bool = False,
+        augmented_apart: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._input_sizes = tuple(input_sizes)
+        # A tensor made here would be captured: converters take it for an input of the signature.
+        self._category_ids = np.array(category_ids, np.int32)
+        self._score_threshold = score_threshold
+        self.assets = [tf.saved_model.Asset(path) for path in assets]
+        self._flip = flip
+        self._apart = augmented_apart and (flip or len(self._input_sizes) > 1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encoded images (JPEG, PNG, BMP, first frame of a GIF), of any sizes within one batch."""
+        return self._from_bytes(image_bytes, augmented=not self._apart)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve_augmented(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same with test-time augmentation."""
+        return self._from_bytes(image_bytes, augmented=True)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
+    def serve_tensor(self, image_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+        """RGB images of one size."""
+        augmented = not self._apart
+        fitted = [letterbox_batch(image_tensor, size) for size in self._sizes(augmented)]
+        # One size for all of them.
+        whole = tf.stack([tf.shape(image_tensor)[1:3], fitted[0][1]])
+        sizes, valid = tf.unstack(tf.tile(whole[:, None], [1, tf.shape(image_tensor)[0], 1]))
+        return self._detect(tuple(pixels for pixels, _ in fitted), sizes, valid, augmented=augmented)
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """`serving_default` takes `image_bytes`; `image_tensor` takes decoded images."""
+        served = {
+            "serving_default": self.serve_bytes.get_concrete_function(),
+            "image_tensor": self.serve_tensor.get_concrete_function(),
+        }
+        return served | ({AUGMENTED: self.serve_augmented.get_concrete_function()} if self._apart else {})
+
+    def _from_bytes(self, image_bytes: tf.Tensor, *, augmented: bool) -> dict[str, tf.Tensor]:
+        """Decodes what can be decoded, and then fails the request if that wasn't all: decoders don't say which image
+        they stumbled over."""
+        count = tf.size(image_bytes)
+        spec = (tf.TensorSpec([], tf.int64), self._fitted_spec(augmented=augmented))
+        decoded = (
+            tf.data.Dataset.from_tensor_slices(image_bytes)
+            .enumerate()
+            .map(lambda i, e: (i, self._fit(decode_image(e), augmented=augmented)), num_parallel_calls=tf.data.AUTOTUNE)
+            .ignore_errors()
+        )
+        # An element of zeros at the end, for a batch of which nothing is left.
+        empty = tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), spec)
+        whole = decoded.concatenate(tf.data.Dataset.from_tensors(empty)).batch(tf.cast(count, tf.int64) + 1)
+        numbers, fitted = tf.nest.map_structure(lambda x: x[:-1], whole.get_single_element())
+        missing = tf.reduce_all(tf.range(tf.cast(count, tf.int64))[:, None] != numbers[None, :], axis=1)
+        message = tf.strings.format(
+            "image_bytes{}: cannot be decoded as JPEG, PNG, GIF or BMP; send the other images without",
+            tf.where(missing)[:, 0],
+        )
+        checks = [
+            tf.debugging.Assert(count > 0, ["image_bytes: is empty; send one image or more"]),
+            tf.debugging.Assert(~tf.reduce_any(missing), [message]),
+        ]
+        with tf.control_dependencies(checks):
+            return self._detect(*tf.nest.map_structure(tf.identity, fitted), augmented=augmented)
+
+    def _fitted_spec(self, *, augmented: bool) -> tuple[tuple[tf.TensorSpec, ...], tf.TensorSpec, tf.TensorSpec]:
+        pair = tf.TensorSpec([2], tf.int32)
+        return tuple(tf.TensorSpec([*size, 3], tf.float32) for size in self._sizes(augmented)), pair, pair
+
+    def _sizes(self, augmented: bool) -> tuple[tuple[int, int], ...]:
+        return self._input_sizes if augmented else self._input_sizes[:1]
+
+    def _fit(self, image: tf.Tensor, *, augmented: bool) -> tuple[tuple[tf.Tensor, ...], tf.Tensor, tf.Tensor]:
+        """(input float32 [H, W, 3] of each scale, original (height, width), resized (height, width) of the first)."""
+        fitted = [letterbox(image, size) for size in self._sizes(augmented)]
+        return tuple(pixels for pixels, _ in fitted), tf.shape(image)[:2], fitted[0][1]
+
+    def _detect(
+        self, inputs: tuple[tf.Tensor, ...], sizes: tf.Tensor, valid: tf.Tensor, *, augmented: bool
+    ) -> dict[str, tf.Tensor]:
+        normalised = [input_pipeline.normalize(pixels) for pixels in inputs]
+        outputs = tta.detect(self.model, normalised, flip=self._flip and augmented)
+        # The image fills [0, valid) of the input, so dividing by it normalizes to the original image.
+        extent = tf.cast(tf.concat([valid, valid], axis=1), tf.float32)[:, None, :]
+        boxes = tf.clip_by_value(outputs["boxes"] / extent, 0.0, 1.0)
+        scores = outputs["confidence"]
+        return {
+            "detection_boxes": boxes,
+            "detection_scores": scores,
+            "detection_classes": tf.gather(self._category_ids, outputs["classes"]),
+            "num_detections": tf.reduce_sum(tf.cast(scores >= self._score_threshold, tf.int32), axis=1),
+            "image_size": sizes,
+        }
+
+
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    """uint8 [H, W, 3] RGB; EXIF orientation is not applied, as in training.
+
+    JPEG takes the accurate DCT, which is bit-identical to the decoder that made the records.
+    """
+    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 2), b"\xff\xd8")
+    return tf.cond(
+        is_jpeg,
+        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
+
+
+def letterbox(image: tf.Tensor, input_size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """`letterbox_batch` of one image, uint8 [H, W, 3]."""
+    padded, valid = letterbox_batch(image[None], input_size)
+    return padded[0], valid
+
+
+def letterbox_batch(images: tf.Tensor, input_size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """`geometry.letterbox` and the records' resize, in TensorFlow.
+
+    Args:
+      images: uint8 [N, H, W, 3].
+      input_size: (height, width).
+
+    Returns:
+      (float32 [N, height, width, 3] with whole grey values as in the records, int32 [2] resized (height, width)).
+    """
+    size = tf.shape(images)[1:3]
+    # float64, as in geometry: float32 rounds some sides to another pixel.
+    target = tf.constant(input_size, tf.float64)
+    zoom = tf.reduce_min(target / tf.cast(size, tf.float64))
+    valid = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float64) * zoom), tf.int32), 1)
+    pixels = tf.cast(images, tf.float32)
+    if images.shape[1:3] == input_size:
+        # Known when the function is traced: what converters get has no resize, which some of them lack.
+        return pixels, valid
+    resized = tf.cond(
+        tf.reduce_any(valid < size),
+        lambda: tf.image.resize(pixels, valid, method="area"),
+        lambda: tf.image.resize(pixels, valid, method="bilinear"),
+    )
+    missing = tf.constant(input_size) - valid
+    padded = tf.pad(tf.round(resized), [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
+    return tf.ensure_shape(padded, [None, *input_size, 3]), valid

@@ -1,0 +1,274 @@
+"""Google's Vertex AI clients, and what to tell a user when a call fails. The SDK is imported on first use.
+
+The clients speak REST, also in production: what the tests exercise on loopback is what runs. The address is the
+region's own, or the one in `CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM`, which gcloud reads as well (private endpoints,
+tests); an `http://127.0.0.1` address is used without credentials.
+"""
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from beam_preprocess.base.errors import InputError
+
+ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
+ATTEMPTS = 6
+FIRST_WAIT_SECONDS = 1.0
+"""Doubles with every attempt, with up to half of it added at random: 6 attempts wait 31 to 47 s in all."""
+CALL_SECONDS = 60.0
+"""Longest wait for one answer."""
+
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+[0-9]+")
+_PROJECT = re.compile(r"[a-z][a-z0-9.:-]{4,61}[a-z0-9]")
+_ROLES = {
+    "aiplatform.": "roles/aiplatform.user",
+    "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser on that service account",
+    "storage.": "roles/storage.objectUser on the bucket",
+    "logging.": "roles/logging.viewer",
+}
+
+T = TypeVar("T")
+
+
+class CloudError(RuntimeError):
+    """A call to the cloud that failed for good, in words for the user."""
+
+    def __init__(self, message: str, *, status: int = 0):
+        """
+        Args:
+          message: what failed, why, and what to do.
+          status: HTTP status of the answer; 0 when there was none.
+        """
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same call may succeed a little later: the service is busy, broken, or did not answer."""
+        return self.status in (0, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A project and a region."""
+
+    project: str
+    region: str
+
+    def __post_init__(self) -> None:
+        if not _PROJECT.fullmatch(self.project):
+            raise InputError(f"--project {self.project!r}: is no project id; see gcloud projects list")
+        if not _REGION.fullmatch(self.region):
+            raise InputError(f"--region {self.region!r}: is no region; give one such as us-central1 or europe-west4")
+
+    @property
+    def parent(self) -> str:
+        return f"projects/{self.project}/locations/{self.region}"
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the region's Vertex AI, without a trailing slash."""
+        override = os.environ.get(ENDPOINT_VARIABLE, "").rstrip("/")
+        return override or f"https://{self.region}-aiplatform.googleapis.com"
+
+
+def make_client(kind: type[T], place: Place) -> T:
+    """A client of one service, for example `PipelineServiceClient`.
+
+    Raises:
+      CloudError: there are no credentials.
+    """
+    from google.api_core.client_options import ClientOptions
+
+    return kind(  # type: ignore[call-arg]
+        credentials=credentials(place.endpoint),
+        transport="rest",
+        client_options=ClientOptions(api_endpoint=place.endpoint, quota_project_id=None),
+    )
+
+
+def credentials(endpoint: str) -> Any:
+    """The application default credentials; none for an address on this machine.
+
+    Raises:
+      CloudError: there are none.
+    """
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.exceptions import GoogleAuthError
+
+    if re.match(r"http://(127\.0\.0\.1|localhost)[:/]", endpoint):
+        return AnonymousCredentials()
+    try:
+        found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    except GoogleAuthError as error:
+        raise _not_signed_in("Vertex AI", error) from error
+    return found
+
+
+def call(
+    action: str,
+    request: Callable[[], T],
+    *,
+    permission: str,
+    place: Place,
+    after_doubt: Callable[[], T | None] | None = None,
+) -> T:
+    """Makes one call, again with back-off while the service is busy or cannot be reached.
+
+    Args:
+      action: what is done, for messages: "create the pipeline job centernet-training-…".
+      request: makes the call; must be harmless to repeat, or have a name that the service takes only once.
+      permission: what the call needs, named when it is denied and the answer does not say.
+      place: for messages.
+      after_doubt: looks whether an attempt without an answer (a cut connection, a time-out, a server error) was
+        carried out after all; what it finds is the result, None repeats the request.
+
+    Raises:
+      InputError: the service rejects the request as wrong.
+      CloudError: every other failure.
+    """
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+    from google.protobuf.json_format import ParseError
+    from requests.exceptions import RequestException
+
+    return with_back_off(
+        action,
+        request,
+        errors=(GoogleAPICallError, GoogleAuthError, RequestException, ParseError),
+        explain=lambda what, error, attempts: explain(
+            what, error, permission=permission, place=place, attempts=attempts
+        ),
+        after_doubt=after_doubt,
+    )
+
+
+def finish(operation: Any, action: str, *, seconds: float) -> Any:
+    """The result of a long-running operation that a call started.
+
+    Raises:
+      CloudError: it has not ended after so long.
+      GoogleAPICallError: it failed; for `call`.
+    """
+    try:
+        return operation.result(timeout=seconds)
+    except TimeoutError as error:
+        raise CloudError(
+            f"could not {action}: it was started, and has not ended after {seconds:g} s; it may still do: look in the "
+            "console before you try again"
+        ) from error
+
+
+def with_back_off(
+    action: str,
+    request: Callable[[], T],
+    *,
+    errors: tuple[type[Exception], ...],
+    explain: Callable[[str, Exception, int], InputError | CloudError],
+    after_doubt: Callable[[], T | None] | None = None,
+) -> T:
+    """The attempts of `call`, for any client.
+
+    Args:
+      action: as in `call`, like `request` and `after_doubt`.
+      request: see there.
+      errors: what the client raises for a failed call.
+      explain: the error to raise, from the action, the client's error and the number of attempts.
+      after_doubt: see there.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return request()
+        except errors as error:
+            told = explain(action, error, attempt)
+            if not isinstance(told, CloudError) or not told.may_pass:
+                raise told from error
+            if attempt < ATTEMPTS:
+                wait = FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random() / 2)
+                print(f"  {action}: {brief(error)}; again in {wait:.0f} s", flush=True)
+                time.sleep(wait)
+            # After the last attempt too: what was carried out is no failure.
+            if after_doubt is not None and told.status != 429:
+                looking = f"look whether it was carried out ({action})"
+                done = with_back_off(looking, after_doubt, errors=errors, explain=explain)
+                if done is not None:
+                    return done
+            if attempt == ATTEMPTS:
+                raise told from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def explain(
+    action: str, error: Exception, *, permission: str, place: Place, attempts: int = 1
+) -> InputError | CloudError:
+    """The error to raise for a failed call: one line that says what to do."""
+    from google.protobuf.json_format import ParseError
+
+    status, said = _status(error), brief(error)
+    tries = f" after {attempts} attempts" if attempts > 1 else ""
+    failed = f"could not {action}{tries}"
+    if status == 400:
+        return InputError(f"could not {action}: Vertex AI rejects it: {said}")
+    if status == 401 or (not status and _is_auth(error)):
+        return _not_signed_in(action, error)
+    if status == 403:
+        return CloudError(f"{failed}: {_denied(error, said, permission, place.project)}", status=status)
+    if status == 404:
+        return CloudError(
+            f"{failed}: not found ({said}); is project {place.project} right, is region {place.region} one of Vertex "
+            "AI's, and is the name right?",
+            status=status,
+        )
+    if status == 429:
+        return CloudError(
+            f"{failed}: quota exceeded ({said}); try again later, or ask for more at "
+            f"https://console.cloud.google.com/iam-admin/quotas?project={place.project}",
+            status=status,
+        )
+    if status:
+        return CloudError(f"{failed}: {status} {said}", status=status)
+    if isinstance(error, ParseError):
+        return CloudError(f"{failed}: the answer of {place.endpoint} is no JSON ({said}); is a proxy in between?")
+    if "NameResolution" in said or "Name or service not known" in said:
+        return CloudError(f"{failed}: there is no {place.endpoint}; is --region {place.region} right, and is DNS?")
+    return CloudError(f"{failed}: no answer from {place.endpoint} ({said}); is the network up?")
+
+
+def _status(error: Exception) -> int:
+    return int(getattr(error, "code", None) or 0)
+
+
+def _is_auth(error: Exception) -> bool:
+    from google.auth.exceptions import GoogleAuthError, TransportError
+
+    return isinstance(error, GoogleAuthError) and not isinstance(error, TransportError)
+
+
+def _not_signed_in(action: str, error: Exception) -> CloudError:
+    return CloudError(
+        f"{action}: not signed in ({brief(error)}); run: gcloud auth application-default login "
+        "(or set GOOGLE_APPLICATION_CREDENTIALS to a key file)",
+        status=401,
+    )
+
+
+def _denied(error: Exception, said: str, permission: str, project: str) -> str:
+    """What to grant or to enable; the answer names the permission more exactly than we can."""
+    if getattr(error, "reason", None) == "SERVICE_DISABLED" or "has not been used in project" in said:
+        return f"the API is not enabled; run: gcloud services enable aiplatform.googleapis.com --project {project}"
+    named = re.search(r"[Pp]ermission '?([a-zA-Z]+\.[a-zA-Z.]+\w)'?", said)
+    needed = named[1] if named else permission
+    role = next((role for prefix, role in _ROLES.items() if needed.startswith(prefix)), "a role that holds it")
+    return f"permission {needed} is missing; grant {role} ({said})"
+
+
+def brief(error: Exception) -> str:
+    """What an error says, on one line of at most 300 characters."""
+    text = getattr(error, "message", None) or str(error) or type(error).__name__
+    line = " ".join(str(text).split())
+    return line if len(line) <= 300 else f"{line[:297]}..."

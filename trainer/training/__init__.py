@@ -1,0 +1,1 @@
+"""One training from its first step to its last, whatever interrupts it."""

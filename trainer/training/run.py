@@ -1,0 +1,236 @@
+"""One training, from its first step to its last: Model Garden's loop, our task.
+
+A folder that was trained with the same records, configuration and seed is left alone; one that was interrupted resumes
+from its newest checkpoint.
+"""
+
+import os
+import re
+import tempfile
+from contextlib import ExitStack
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.core import config_definitions as cfg
+from official.core import train_utils
+from official.modeling import optimization
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.format.manifest import Manifest
+from trainer.config.checks import doubts
+from trainer.config.experiment import (
+    build_experiment,
+    check_splits,
+    fit_to_records,
+    override,
+)
+from trainer.config.sections import parse_config
+from trainer.data import input_pipeline
+from trainer.training import checkpoints, controller, distribution, loop
+from trainer.training.preemption import Preemption
+from trainer.training.task import Task, with_clipping
+from trainer.training.training_digest import training_digest
+from trainer.weights import loading
+
+
+def train(
+    *,
+    records: str,
+    output: str,
+    config: str,
+    seed: int = 0,
+    val_records: str = "",
+    params_override: str = "",
+) -> dict[str, Any]:
+    """Trains, or goes on, or finds that all is done.
+
+    Args:
+      records: folder of training records.
+      output: model folder: checkpoints, `history.jsonl`, `params.yaml`, the final weights, and `train.json`,
+        which is written last.
+      config: YAML text of the whole run's configuration.
+      seed: of weights, order and augmentation.
+      val_records: folder of validation records; with it the validation loss is followed. It never chooses a
+        checkpoint: the validation images are those that gate.
+      params_override: Model Garden's: `key=value,…` or YAML.
+
+    Returns:
+      The content of `train.json`.
+
+    Raises:
+      InputError: the configuration, the records or both don't fit.
+      loop.NonFiniteLoss: the loss or a weight became NaN or infinite.
+      checkpoints.SaveError: the model folder can't be written.
+      Preempted: asked to stop by SIGTERM, and saved.
+    """
+    manifest = input_pipeline.load_manifest(records)
+    experiment = make_experiment(config, params_override, manifest, records, val_records, seed)
+    digest = training_digest(experiment, manifest, seed)
+    done = checkpoints.read_summary(output)
+    if done is not None and done["train_digest"] == digest:
+        print(f"result: reused {output}: trained before with the same records, configuration and seed", flush=True)
+        return done
+    for doubt in doubts(experiment):
+        print(f"warning: {doubt}", flush=True)
+    # Whatever is wrong with the input is said before anything is written.
+    input_pipeline.check_shards(records, manifest)
+    validation = input_pipeline.load_manifest(val_records) if val_records else None
+    check_splits(manifest, records, validation, val_records)
+    if validation:
+        input_pipeline.check_shards(val_records, validation)
+    strategy = distribution.make_strategy(experiment.runtime)
+    for section in ("train_data", "validation_data")[: 1 + bool(val_records)]:
+        batch = getattr(experiment.task, section).global_batch_size
+        distribution.check_batch(batch, strategy, f"task.{section}.global_batch_size")
+    distribution.set_precision(experiment.runtime)
+    total = distribution.sums(strategy)
+    stop = Preemption(total, distribution.workers(strategy))
+    with ExitStack() as stack:
+        stack.enter_context(stop.watch())
+        # Every worker must save, since reading synchronised variables takes all of them, but one folder takes one
+        # writer.
+        chief = distribution.is_chief(strategy)
+        folder = output if chief else stack.enter_context(tempfile.TemporaryDirectory(prefix="centernet-worker-"))
+        return _train(
+            experiment, manifest, strategy, stop, total, digest=digest, config=config, output=output, folder=folder
+        )
+
+
+def _train(
+    experiment: cfg.ExperimentConfig,
+    manifest: Manifest,
+    strategy: tf.distribute.Strategy,
+    stop: Preemption,
+    total: distribution.Sums,
+    *,
+    digest: str,
+    config: str,
+    output: str,
+    folder: str,
+) -> dict[str, Any]:
+    """The training itself, when all of its input is known to be good.
+
+    Args:
+      experiment: fitted to the records.
+      manifest: of the training records.
+      strategy: whose scope is not entered yet.
+      stop: watches already.
+      total: see `distribution.sums`.
+      digest: of the training.
+      config: YAML text, kept beside the weights.
+      output: model folder, which is read.
+      folder: where this process writes: the same one, or a worker's own.
+    """
+    chief, settings, seed = folder == output, experiment.trainer, experiment.task.train_data.seed
+    val_records = experiment.task.validation_data.input_path
+    checkpoints.refuse_other(folder, digest)
+
+    # Resume policy: (1) the newest whole checkpoint of this folder, (2) task.init_checkpoint, (3) from scratch.
+    newest = _agreed(output, checkpoints.newest_whole(output, repair=True) if chief else None, total)
+    first_step = checkpoints.step_of(newest)
+    if newest is None and experiment.task.init_checkpoint:
+        loading.find_checkpoint(experiment.task.init_checkpoint)
+    # Not 0: tf.data compares a global seed of 0 with our tensor seeds as Python values, which fails in a graph.
+    tf_keras.utils.set_random_seed(seed + 1)
+    # Outside the scope: a host's number, not one a replica.
+    data_wait = tf.Variable(0.0, trainable=False, dtype=tf.float64)
+    with strategy.scope():
+        task = Task(experiment.task, manifest, first_step)
+        model = task.build_model()
+        optimizer = task.create_optimizer(settings.optimizer_config, experiment.runtime)
+        # Slots exist before the first step, so that a checkpoint restores into them at once.
+        optimizer._create_all_weights(model.trainable_variables)
+        trainer = loop.Trainer(experiment, task, model=model, optimizer=optimizer, evaluate=bool(val_records))
+        trainer.data_wait = data_wait
+        task.step = trainer.global_step
+        if newest is None:
+            trainer.initialize()
+    checkpoints.start(folder, digest)
+    train_utils.serialize_config(experiment, folder)
+    history = loop.History(folder, first_step, loop.read_history(output))
+    manager = checkpoints.Manager(
+        trainer.checkpoint,
+        directory=folder,
+        max_to_keep=settings.max_to_keep if chief else 1,
+        step_counter=trainer.global_step,
+        checkpoint_interval=settings.checkpoint_interval,
+        # Also for the workers whose own folder is empty while the chief's has a checkpoint.
+        init_fn=lambda: trainer.checkpoint.restore(newest) if newest else None,
+    )
+    print(
+        f"training {sum(v.shape.num_elements() for v in model.trainable_variables) / 1e6:.2f} M parameters on "
+        f"{manifest.images} images x {manifest.views} views, batch {experiment.task.train_data.global_batch_size}, "
+        f"{strategy.num_replicas_in_sync} replica(s), {experiment.runtime.mixed_precision_dtype or 'float32'}, "
+        f"steps {first_step} to {settings.train_steps}" + (f", resumed from {output}" if first_step else ""),
+        flush=True,
+    )
+    try:
+        controller.run(experiment, strategy, trainer, manager, history, manifest, stop)
+    except tf.errors.DataLossError as error:
+        # Of the graph's long report, where in a shard.
+        place = re.search(r"\w+ record at \d+", str(error))
+        where = " or ".join(filter(None, (experiment.task.train_data.input_path, val_records)))
+        raise InputError(
+            f"{where}: damaged inside a shard ({place[0] if place else error.message[:200]}); copy or make it again, "
+            "then the same command goes on from the newest checkpoint"
+        ) from error
+    if isinstance(optimizer, optimization.ExponentialMovingAverage):
+        with strategy.scope():
+            optimizer.swap_weights()
+    last = history.last()
+    summary: dict[str, Any] = {
+        "train_digest": digest,
+        "records_digest": manifest.records_digest,
+        "data_digest": manifest.data_digest,
+        "seed": seed,
+        "steps": int(trainer.global_step.numpy()),
+        "images": manifest.images,
+        "views": manifest.views,
+        "input_size": list(experiment.task.model.input_size[:2]),
+        "num_classes": manifest.num_classes,
+        "categories": [{"index": c.index, "id": c.id, "name": c.name} for c in manifest.categories],
+        "ema": isinstance(optimizer, optimization.ExponentialMovingAverage),
+        "last": last,
+    }
+    checkpoints.finish(folder, model, experiment.task, config, summary)
+    print(f"result: step {summary['steps']}, loss {last['total_loss']:.3f}, {last['images_per_second']:.1f} img/s")
+    return summary
+
+
+def _agreed(output: str, newest: str | None, total: distribution.Sums) -> str | None:
+    """The chief's newest checkpoint, told to the other workers, who give None.
+
+    Raises:
+      InputError: this worker doesn't have it.
+    """
+    step = int(total([float(checkpoints.step_of(newest))])[0])
+    prefix = os.path.join(output, f"ckpt-{step}") if step else None
+    if prefix and not tf.io.gfile.exists(f"{prefix}.index"):
+        raise InputError(
+            f"{output}: the chief has a checkpoint of step {step} there, this worker none; give all workers one "
+            "--model_dir that they share, such as a bucket"
+        )
+    return prefix
+
+
+def make_experiment(
+    config: str, params_override: str, manifest: Manifest, records: str, val_records: str, seed: int
+) -> cfg.ExperimentConfig:
+    if not 0 <= seed < 1 << 31:
+        raise InputError(f"--seed {seed}: out of range; use 0 to 2147483647")
+    experiment = build_experiment(parse_config(config))
+    if params_override:
+        override(experiment, params_override, "--params_override")
+    fit_to_records(experiment, manifest, records)
+    experiment.task.train_data.input_path = records
+    experiment.task.train_data.seed = seed
+    if val_records:
+        fit_to_records(experiment, input_pipeline.load_manifest(val_records), val_records)
+        validation = experiment.task.validation_data
+        validation.input_path = val_records
+        validation.global_batch_size = validation.global_batch_size or experiment.task.train_data.global_batch_size
+    experiment.trainer.optimizer_config = with_clipping(
+        experiment.trainer.optimizer_config, experiment.task.gradient_clip_norm
+    )
+    return experiment

@@ -1,0 +1,220 @@
+"""The Model Garden task: our input, targets and losses around its network and its training loop."""
+
+import copy
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.core import base_task
+from official.core import config_definitions as cfg
+from official.modeling import optimization
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.format.manifest import Manifest
+from trainer.config.experiment import CenterNetTask, RecordsConfig
+from trainer.data import augmentation, heatmap, input_pipeline
+from trainer.data.heatmap import Labels
+from trainer.model import losses, network
+from trainer.training import averaging, interim_ap
+from trainer.weights import loading
+
+LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
+
+
+class Task(base_task.Task):
+    """CenterNet on records with stored targets.
+
+    Args:
+      params: the `task:` section, fitted to the records.
+      manifest: of the training records.
+      first_step: where a resumed run's input starts.
+    """
+
+    def __init__(self, params: CenterNetTask, manifest: Manifest, first_step: int = 0) -> None:
+        super().__init__(params)
+        self._manifest, self._first_step = manifest, first_step
+        height, width = params.model.input_size[:2]
+        self._map_size = height // network.STRIDE, width // network.STRIDE
+        self.step: tf.Variable | None = None
+        """The trainer's global step; augmentation is seeded by it."""
+
+    def build_model(self) -> network.CenterNetModel:
+        """See `modeling.build_model`."""
+        return network.build_model(self.task_config)
+
+    @classmethod
+    def create_optimizer(
+        cls,
+        optimizer_config: optimization.OptimizationConfig,
+        runtime_config: cfg.RuntimeConfig | None = None,
+        dp_config: Any = None,
+    ) -> tf_keras.optimizers.Optimizer:
+        """Optimizer, schedule and loss scaling of Model Garden's; around them the moving average, see `averaging`."""
+        inner = copy.deepcopy(optimizer_config)
+        inner.ema = None
+        try:
+            optimizer = super().create_optimizer(inner, runtime_config, dp_config)
+        except (KeyError, TypeError, ValueError) as error:
+            # A schedule's or an optimizer's own wishes, such as boundaries for stepwise.
+            raise InputError(f"trainer.optimizer_config: {' '.join(str(error).split())}") from error
+        return averaging.averaged(optimizer, optimizer_config.ema)
+
+    def build_inputs(
+        self, params: RecordsConfig, input_context: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
+        """(uint8 images, Labels)."""
+        crowd_is_object = self.task_config.losses.crowd_is_object
+        if params.is_training:
+            return input_pipeline.train_dataset(
+                params,
+                self._manifest,
+                crowd_is_object=crowd_is_object,
+                first_step=self._first_step,
+                context=input_context,
+            )
+        manifest = input_pipeline.load_manifest(params.input_path)
+        return input_pipeline.validation_dataset(
+            params, manifest, crowd_is_object=crowd_is_object, context=input_context
+        )
+
+    def initialize(self, model: tf_keras.Model) -> None:
+        """Loads `init_checkpoint` into a fresh model; called when the model folder has no checkpoint yet."""
+        if self.task_config.init_checkpoint:
+            loading.load(self.task_config.init_checkpoint, self.task_config.init_checkpoint_modules, model)
+
+    def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
+        """Means of the loss parts."""
+        return [tf_keras.metrics.Mean(name, dtype=tf.float32) for name in LOSSES]
+
+    def build_losses(
+        self, outputs: dict[str, list[tf.Tensor]], labels: Labels, aux_losses: Any = None
+    ) -> dict[str, tf.Tensor]:
+        """Loss parts of this replica's images, divided by the objects of the global batch.
+
+        Their sum over replicas is the loss of the global batch.
+
+        Args:
+          outputs: per head, float [B, H, W, C] of every stack.
+          labels: targets.
+          aux_losses: unused; the recipe has no weight decay.
+        """
+        classes = self.task_config.model.num_classes
+        charged = heatmap.charged(labels, self._map_size, classes)
+        if self.task_config.losses.crowd_is_object:
+            # A crowd's cell may be an object's too; their maximum is wanted.
+            target = heatmap.dense_heatmap(labels, self._map_size, classes)
+
+            def focal_loss_sum(logits: tf.Tensor) -> tf.Tensor:
+                return losses.focal_loss_sum(logits, target, charged)
+        else:
+            index = tf.stack([labels.cell_index, labels.cell_class], axis=-1)
+
+            def focal_loss_sum(logits: tf.Tensor) -> tf.Tensor:
+                return losses.sparse_focal_loss_sum(logits, index, labels.cell_value, charged)
+
+        objects = tf.maximum(_all_reduce_sum(tf.reduce_sum(labels.object_mask)), 1.0)
+
+        def flat(prediction: tf.Tensor) -> tf.Tensor:
+            shape = prediction.shape
+            return tf.reshape(tf.cast(prediction, tf.float32), [-1, shape[1] * shape[2], shape[3]])
+
+        def mean_over_stacks(parts: list[tf.Tensor]) -> tf.Tensor:
+            return tf.add_n(parts) / (len(parts) * objects)
+
+        cell, mask = labels.object_cell, labels.object_mask
+        parts = {
+            "ct_loss": mean_over_stacks([focal_loss_sum(flat(p)) for p in outputs["ct_heatmaps"]]),
+            "scale_loss": mean_over_stacks(
+                [losses.l1_loss_sum(flat(p), labels.object_size, cell, mask) for p in outputs["ct_size"]]
+            ),
+            "ct_offset_loss": mean_over_stacks(
+                [losses.l1_loss_sum(flat(p), labels.object_offset, cell, mask) for p in outputs["ct_offset"]]
+            ),
+        }
+        weights = self.task_config.losses.detection
+        parts["total_loss"] = (
+            weights.object_center_weight * parts["ct_loss"]
+            + weights.scale_weight * parts["scale_loss"]
+            + weights.offset_weight * parts["ct_offset_loss"]
+        )
+        return parts
+
+    def train_step(
+        self,
+        inputs: tuple[tf.Tensor, Labels],
+        model: tf_keras.Model,
+        optimizer: tf_keras.optimizers.Optimizer,
+        metrics: list[tf_keras.metrics.Metric] | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """One optimizer step on one replica."""
+        image, labels = inputs
+        config, scaling = self.task_config, averaging.loss_scaling(optimizer)
+        step = tf.zeros([], tf.int64) if self.step is None else self.step
+        image, labels = augmentation.augment(
+            image, labels, config.augmentation, config.train_data.seed, step, self._map_size[1]
+        )
+        with tf.GradientTape() as tape:
+            outputs = model(input_pipeline.normalize(image), training=True)
+            parts = self.build_losses(outputs["raw_output"], labels)
+            scaled = parts["total_loss"]
+            if scaling:
+                scaled = scaling.get_scaled_loss(scaled)
+        variables = model.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        if scaling:
+            gradients = scaling.get_unscaled_gradients(gradients)
+        # Legacy optimizers sum over replicas and then clip (`with_clipping`): the norm is the global one.
+        optimizer.apply_gradients(list(zip(gradients, variables, strict=True)))
+        return self._logs(parts, metrics)
+
+    def validation_step(
+        self,
+        inputs: tuple[tf.Tensor, Labels],
+        model: tf_keras.Model,
+        metrics: list[tf_keras.metrics.Metric] | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Loss parts on one batch, and what AP needs."""
+        image, labels = inputs
+        outputs = model(input_pipeline.normalize(image), training=False)
+        logs = self._logs(self.build_losses(outputs["raw_output"], labels), metrics)
+        return {**logs, **interim_ap.step_outputs(outputs, labels)}
+
+    def aggregate_logs(self, state: Any = None, step_outputs: Any = None) -> Any:
+        """See `validation.collect`."""
+        return interim_ap.collect(state, step_outputs)
+
+    def reduce_aggregated_logs(self, aggregated_logs: Any, global_step: Any = None) -> dict[str, float]:
+        """See `validation.score`."""
+        return interim_ap.score(
+            aggregated_logs,
+            map_width=self._map_size[1],
+            stride=network.STRIDE,
+            num_classes=self.task_config.model.num_classes,
+        )
+
+    def _logs(self, parts: dict[str, tf.Tensor], metrics: list[tf_keras.metrics.Metric] | None) -> dict[str, tf.Tensor]:
+        replicas = float(tf.distribute.get_strategy().num_replicas_in_sync)
+        for metric in metrics or []:
+            if metric.name in parts:
+                # Replicas hold parts of one sum; the metric averages over replicas.
+                metric.update_state(parts[metric.name] * replicas)
+        return {self.loss: parts["total_loss"] * replicas}
+
+
+def with_clipping(config: optimization.OptimizationConfig, norm: float) -> optimization.OptimizationConfig:
+    """The optimizer's configuration with `global_clipnorm` set, which acts after the all-reduce.
+
+    Model Garden clips every replica's gradient before it, so that the threshold grows with the replicas.
+    """
+    if not norm:
+        return config
+    clipped = copy.deepcopy(config)
+    clipped.optimizer.get().global_clipnorm = norm
+    return clipped
+
+
+def _all_reduce_sum(value: tf.Tensor) -> tf.Tensor:
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

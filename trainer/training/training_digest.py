@@ -1,0 +1,33 @@
+"""What a training is: two of one digest end with the same weights."""
+
+import hashlib
+import json
+
+from official.core import config_definitions as cfg
+
+from beam_preprocess.format.manifest import Manifest
+from trainer.config.experiment import as_dict
+
+WATCHING_KEYS = (
+    "steps_per_loop",
+    "checkpoint_interval",
+    "max_to_keep",
+    "validation_interval",
+    "validation_steps",
+    "continuous_eval_timeout",
+)
+"""Of the `trainer:` section: they shape no weight."""
+
+
+def training_digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: int) -> str:
+    """Identifies the weights: records, seed, and every key of the experiment that shapes them.
+
+    What only watches or saves may change between a run and its resumption, such as after a disk was full.
+    """
+    values = as_dict(experiment)
+    values["task"].pop("validation_data")
+    values["task"]["train_data"].pop("input_path")
+    for key in WATCHING_KEYS:
+        values["trainer"].pop(key)
+    text = json.dumps([values, manifest.records_digest, seed], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
