@@ -18,7 +18,7 @@ def gate(
     from beam_preprocess.base.files import write_text
     from components.support.stage import stage
     from trainer.config.sections import parse_config
-    from trainer.promotion.judge import judge, markdown, table
+    from trainer.promotion.judge import judge
 
     with stage("gate", decision, work_dir) as output:
         judged = judge(
@@ -31,7 +31,7 @@ def gate(
         )
         write_text(f"{output}/decision.json", judged.to_json())
         page.uri = f"{output}/decision.md"
-        write_text(page.uri, markdown(judged))
-    print(table(judged))
+        write_text(page.uri, judged.to_markdown())
+    print(judged.to_text())
     print(f"result: {'promote' if judged.promote else 'hold'}", flush=True)
     return judged.promote

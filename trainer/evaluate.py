@@ -30,7 +30,7 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import parse_json
 from trainer.coco import match_table
 from trainer.coco import metrics as coco_metrics
-from trainer.coco.error_analysis import analyse
+from trainer.coco.error_kinds import analyse
 from trainer.export import read_label_map
 from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, Evaluation
 from trainer.registry.digest import model_digest

@@ -8,7 +8,7 @@ from components.support.stage import Artifact
 from trainer.promotion.decision import read_decision
 from trainer.promotion.evaluation import Evaluation, read_evaluation
 from trainer.promotion.judge import read_champion
-from trainer.promotion.summary import build_summary, read_history
+from trainer.promotion.summary import Summary, build_summary, read_history
 
 FIX = "run the stage that writes it again"
 
@@ -24,7 +24,7 @@ def collect(
     candidate: Artifact,
     champion: Artifact,
     decision: Artifact,
-) -> dict[str, object]:
+) -> Summary:
     """The content of summary.json.
 
     Args:

@@ -16,8 +16,8 @@ from tests.pipeline.containers import artifact, container, execute
 from tests.pipeline.golden import CASES, compiled
 from tests.trainer.made_decision import decide
 from trainer.coco.metrics import METRIC_NAMES
+from trainer.config.sections import GateConfig
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
-from trainer.promotion.rules import GateConfig
 from trainer.registry.base import CHAMPION
 from trainer.registry.digest import model_digest
 from trainer.registry.local import LocalRegistry

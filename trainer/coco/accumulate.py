@@ -1,8 +1,8 @@
-"""Precision and recall from matches: COCOeval.accumulate and summarize, equal bit for bit.
+"""Precision and recall from matches: what COCOeval.accumulate and summarize compute, bit for bit.
 
-The interpolated precision at a recall point is the largest precision at this or a higher recall. Precision rises only
-where an object is found, so only the detections that matched anything have to be looked at; the false ones between
-them are a count.
+The interpolated precision at a recall point is the highest precision at this or a higher recall. Precision rises only
+where an object is found, so only the detections that matched anything need a look; the false ones between them are
+only counted.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Curves:
     recall: Floats
     """[T, K, A, M]"""
     scores: Floats
-    """[T, R, K, A, M] score at which the recall is reached."""
+    """[T, R, K, A, M] score at which the recall point is reached."""
 
     @property
     def stats(self) -> list[float]:
@@ -48,13 +48,13 @@ class Curves:
 
 
 def mean(values: Floats) -> float:
-    """Mean of the entries above -1, -1 without any."""
+    """Mean of the entries above -1; -1 if there are none."""
     present = values[values > -1]
     return float(np.mean(present)) if present.size else -1.0
 
 
 def by_class_and_score(matches: Matches) -> Ints:
-    """[D] rows of the detections by class, then by falling score; equal scores by image, then rank."""
+    """[D] rows of the detections by class, then by descending score; equal scores by image, then rank."""
     order = np.argsort(-matches.score, kind="stable")
     return order[np.argsort(matches.category[order], kind="stable")]
 
@@ -81,7 +81,7 @@ def accumulate(matches: Matches) -> Curves:
 
 
 def _curve(score: Floats, matched: Bools, ignored: Bools, objects: int) -> tuple[Floats, Floats, Floats]:
-    """Precision [T, R], recall [T] and score [T, R] of detections by falling score; matched, ignored: [N, T]."""
+    """Precision [T, R], recall [T] and score [T, R] of detections by descending score; matched, ignored: [N, T]."""
     thresholds = matched.shape[1]
     precision, scores = np.zeros((2, thresholds, len(RECALL_THRESHOLDS)))
     recall = np.zeros(thresholds)
@@ -90,7 +90,7 @@ def _curve(score: Floats, matched: Bools, ignored: Bools, objects: int) -> tuple
         scores[:, 0] = score[0]
     if not len(rows):
         return precision, recall, scores
-    # Detections that no threshold matched are false or ignored at all of them alike.
+    # A detection that matched at no threshold is false at all thresholds, or ignored at all of them.
     unmatched = ~ignored[:, 0]
     unmatched[rows] = False
     false = np.cumsum(unmatched)[rows, None] + np.cumsum(~matched[rows] & ~ignored[rows], axis=0)
@@ -101,7 +101,7 @@ def _curve(score: Floats, matched: Bools, ignored: Bools, objects: int) -> tuple
     recall[:] = reached[-1]
     for t in range(thresholds):
         at = np.searchsorted(reached[:, t], RECALL_THRESHOLDS, side="left")
-        points = np.searchsorted(at, len(rows))  # `at` rises: those before are reached
+        points = np.searchsorted(at, len(rows))  # `at` ascends: the points before are reached
         precision[t, :points] = envelope[at[:points], t]
         scores[t, 1:points] = score[rows[at[1:points]]]
     return precision, recall, scores

@@ -1,9 +1,9 @@
-"""Paired bootstrap over images: how much of an AP, or of a difference of two, is the choice of the images?
+"""Paired bootstrap over images: how much of an AP, or of a difference of two, is due to the choice of images?
 
-Images are drawn with replacement, as often as there are; AP of the drawn images is what pycocotools gives on them
-(each copy under an id of its own; tests/trainer/test_bootstrap.py). A model's matches do not depend on the other
-images, so a resample only gives every detection the weight of its image, and precision and recall are running sums
-of weights. Both models are scored on the same resamples: what makes an image easy for both cancels in the difference.
+A resample draws as many images as there are, with replacement. Its AP is what pycocotools gives on the drawn images
+(each copy under its own id; tests/trainer/coco/test_bootstrap.py). Matches on one image do not depend on other images,
+so a resample only gives every detection the weight of its image, and precision and recall are running sums of weights.
+Both models are scored on the same resamples: what makes an image easy for both cancels in the difference.
 
 Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
 """
@@ -22,7 +22,7 @@ from trainer.coco.matching import IOU_THRESHOLDS, RECALL_THRESHOLDS
 
 CONFIDENCE = 0.95
 CHUNK = 250_000
-"""Weights that are worked on at a time: they stay in a core's cache."""
+"""Number of weights that are processed at a time: they fit into a core's cache."""
 
 Weights = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
@@ -38,20 +38,20 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """AP of a model less AP of another one on the same images."""
+    """AP of one model minus AP of another one on the same images."""
 
     delta: float
-    """On the images as they are."""
+    """Difference on the images as they are."""
     low: float
     high: float
     """The middle 95 % of the resampled differences."""
     probability_better: float
-    """Share of the resamples in which the first model is better; equal ones count half."""
+    """Fraction of the resamples in which the first model is better; ties count half."""
     resamples: int
 
 
 def draw(images: int, resamples: int, seed: int = 0) -> Weights:
-    """[resamples, images] how often each image was drawn; the same for the same arguments."""
+    """[resamples, images] how often each image was drawn. The same arguments give the same draws."""
     random = np.random.default_rng(seed)
     return np.stack(
         [np.bincount(random.integers(0, images, images), minlength=images).astype(np.int32) for _ in range(resamples)]
@@ -59,7 +59,7 @@ def draw(images: int, resamples: int, seed: int = 0) -> Weights:
 
 
 def interval(aps: Floats) -> Interval | None:
-    """The interval of resampled APs; None when no resample had any object."""
+    """The interval of resampled APs; None if no resample had any object."""
     present = aps[~np.isnan(aps)]
     if not len(present):
         return None
@@ -69,7 +69,7 @@ def interval(aps: Floats) -> Interval | None:
 
 
 def compare(delta: float, first: Floats, second: Floats) -> Comparison | None:
-    """Compares resampled APs of two models, drawn by the same weights; None when no resample had any object."""
+    """Compares resampled APs of two models, from the same weights; None if no resample had any object."""
     differences = first - second
     middle = interval(differences)
     if middle is None:
@@ -86,7 +86,7 @@ def compare(delta: float, first: Floats, second: Floats) -> Comparison | None:
 
 
 def check_paired(first: MatchTable, second: MatchTable) -> None:
-    """Whether two tables are of the same images and objects.
+    """Checks that two tables are of the same images and objects.
 
     Raises:
       InputError: they are not.
@@ -97,7 +97,7 @@ def check_paired(first: MatchTable, second: MatchTable) -> None:
 
 
 def resampled_ap(table: MatchTable, weights: Weights) -> Floats:
-    """AP (all areas, 100 detections) of every resample; NaN where no object was drawn.
+    """AP (all areas, 100 detections) of each resample; NaN where no object was drawn.
 
     Args:
       table: a model's matches.
@@ -117,7 +117,7 @@ def _cores() -> int:
 
 
 def _class_ap(table: MatchTable, k: int, weights: Weights) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """AP of one class in every resample, and whether it had an object there."""
+    """AP of one class in each resample, and whether the resample had an object of it."""
     objects = weights[:, table.object_image[table.object_category == k]].sum(axis=1)
     first, last = np.searchsorted(table.category, [k, k + 1])
     aps = np.zeros(len(weights))
@@ -132,19 +132,19 @@ def _class_ap(table: MatchTable, k: int, weights: Weights) -> tuple[Floats, npt.
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Rows:
-    """Detections of one class by falling score. [D], or [M] for the marked ones: found or ignored at any threshold."""
+    """Detections of one class by descending score. [D], or [M] for those marked: true or ignored at any threshold."""
 
     image: npt.NDArray[np.int64]
     copies: Sequence[tuple[int, int]]
-    """(row, copy): rows that count once if the image was drawn more than `copy` times. See `_unfold`."""
+    """(row, copy): this row counts once if its image was drawn more than `copy` times. See `_unfold`."""
     marked: npt.NDArray[np.int64]
     true: tuple[npt.NDArray[np.int64], ...]
-    """Of each threshold, positions among the marked."""
+    """For each threshold, positions among the marked ones."""
     ignored: tuple[npt.NDArray[np.int64], ...]
 
     @classmethod
     def of(cls, table: MatchTable, first: int, last: int, most: int) -> "_Rows":
-        """Rows first to last of the table; `most`: the largest number of times that an image was drawn."""
+        """Rows first to last of the table; `most`: the maximum number of times that an image was drawn."""
         order, copies = _unfold(table, first, last, most)
         true, ignored = table.true[order], table.ignored[order]
         marked = np.flatnonzero(true | ignored)
@@ -184,13 +184,13 @@ class _Rows:
 
 _HUNDREDTHS = len(RECALL_THRESHOLDS) - 1
 _ABOVE = (np.arange(_HUNDREDTHS + 1) / _HUNDREDTHS < RECALL_THRESHOLDS).astype(float)
-"""1 where pycocotools' threshold r is rounded to above r / 100, so that a recall of exactly r / 100 misses it."""
+"""1 where pycocotools' threshold r is rounded up above r / 100, so that a recall of exactly r / 100 misses it."""
 
 
 def _recall_points(found: npt.NDArray[np.int32], objects: npt.NDArray[np.int64]) -> Floats:
-    """[B, D] how many of the 101 recall thresholds are reached with so many [B, D] of [B] objects; 0 with none found.
+    """[B, D] how many of the 101 recall thresholds are reached by finding [B, D] of [B] objects; 0 if none is found.
 
-    found / objects >= r / 100 is decided on integers, apart from exact equality, which pycocotools' floats decide.
+    found / objects >= r / 100 is decided on integers, except for exact equality, which pycocotools' floats decide.
     """
     scaled = found * (_HUNDREDTHS / np.maximum(objects, 1))[:, None]
     reached = np.floor(scaled + 1e-7)  # at most 1e7 objects: steps of `scaled` are larger
@@ -201,11 +201,11 @@ def _recall_points(found: npt.NDArray[np.int32], objects: npt.NDArray[np.int64])
 
 
 def _unfold(table: MatchTable, first: int, last: int, most: int) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
-    """The order of the rows in which weights stand for copies.
+    """The order of the rows in which weights can replace copies.
 
-    An image that was drawn w times has w copies of its detections. Those of one score stand together, image copy by
-    image copy; with weights, detection by detection. That is the same unless one image has several detections of this
-    class with the very same score and different fates: such a run is written out, `most` times.
+    An image that was drawn w times has w copies of its detections. Those of equal score are in sequence, image copy by
+    image copy; with weights, detection by detection. The result is the same unless one image has several detections of
+    this class with exactly the same score and different fates: such a sequence is written out, `most` times.
     """
     order = np.arange(first, last)
     starts = np.flatnonzero(table.tied[first:last] == 0)

@@ -1,7 +1,7 @@
-"""`matches.npz`: what of an evaluation is needed to score any resample of its images again, without matching again.
+"""`matches.npz`: what is needed of an evaluation to score any resample of its images without matching again.
 
-Detections stand by class and falling score, as accumulation needs them, with one bit for each IoU threshold: found an
-object, is ignored. 500,000 detections take about 2 MB.
+Detections are sorted by class and descending score, as accumulation needs them, with two bits per IoU threshold:
+matched an object, is ignored. 500,000 detections take about 2 MB.
 """
 
 import io
@@ -16,16 +16,16 @@ from beam_preprocess.base.errors import InputError
 from trainer.coco.accumulate import by_class_and_score
 from trainer.coco.matching import IOU_THRESHOLDS
 from trainer.coco.metrics import Scored
+from trainer.shared.fixes import EVALUATE_AGAIN
 
-SCHEMA_VERSION = 1
-FIX = "write it with python -m trainer.evaluate"
+MATCHES_SCHEMA = 1
 
 Column = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatchTable:
-    """N images, K classes, D detections (at most 100 of an image and class) of all areas, G objects, no crowds."""
+    """N images, K classes, D detections (at most 100 per image and class) of all areas, G objects, no crowds."""
 
     image_ids: Column
     """[N] sorted."""
@@ -40,7 +40,7 @@ class MatchTable:
     ignored: Column
     """[D] bit t: neither right nor wrong."""
     tied: Column
-    """[D] 1 where image, class and score are those of the detection before."""
+    """[D] 1 where image, class and score are equal to those of the previous detection."""
     object_image: Column
     """[G]"""
     object_category: Column
@@ -76,7 +76,7 @@ def to_bytes(table: MatchTable) -> bytes:
     columns = {field.name: getattr(table, field.name) for field in fields(MatchTable)}
     narrow = {name: column.astype(np.min_scalar_type(column.max(initial=0))) for name, column in columns.items()}
     narrow |= {name: columns[name] for name in ("image_ids", "category_ids")}
-    np.savez_compressed(buffer, schema_version=np.array(SCHEMA_VERSION), **narrow)
+    np.savez_compressed(buffer, schema_version=np.array(MATCHES_SCHEMA), **narrow)
     return buffer.getvalue()
 
 
@@ -90,9 +90,11 @@ def from_bytes(content: bytes, where: str) -> MatchTable:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             version = int(arrays["schema_version"])
-            columns = {name: arrays[name].astype(np.int64) for name in names} if version == SCHEMA_VERSION else {}
+            columns = {name: arrays[name].astype(np.int64) for name in names} if version == MATCHES_SCHEMA else {}
     except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{where}: is truncated or damaged ({' '.join(str(error).split())}); {FIX}") from error
+        raise InputError(
+            f"{where}: is truncated or damaged ({' '.join(str(error).split())}); {EVALUATE_AGAIN}"
+        ) from error
     if not columns:
-        raise InputError(f"{where}: schema_version is {version}, this code reads {SCHEMA_VERSION}; {FIX}")
+        raise InputError(f"{where}: schema_version is {version}, this code reads {MATCHES_SCHEMA}; {EVALUATE_AGAIN}")
     return MatchTable(**columns)

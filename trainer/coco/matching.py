@@ -1,15 +1,14 @@
-"""Detections matched to objects once, as arrays: pycocotools' greedy matching for boxes, without its loops.
+"""Matches detections to objects once, as arrays: pycocotools' greedy matching for boxes, without its loops.
 
-COCOeval walks over every (class, area range, image) in Python. What it computes is: in each image and class,
-detections by falling score take the object they overlap most, if nobody has it and the overlap reaches the
-threshold. Only pairs that overlap by the smallest threshold can ever match, and images and classes know nothing of
-each other; so the n-th detections of all images and classes are matched together, for all thresholds and area
-ranges at once. IoU is pycocotools' own compiled function. The result is equal bit for bit, ties and crowds included
-(tests/trainer/test_coco_matching.py compares all arrays):
+COCOeval loops over every (class, area range, image) in Python. In each image and class, detections by descending score
+take the free object that they overlap most, if the overlap reaches the threshold. Only pairs that overlap by the lowest
+threshold can ever match, and images and classes are independent; so the n-th detections of all images and classes are
+matched together, for all thresholds and area ranges at once. IoU is pycocotools' own compiled function. The result is
+equal bit for bit, including ties and crowds (tests/trainer/coco/test_matching.py compares all arrays):
 
-- equal scores keep the order of the input, images go by id;
-- of equally overlapping objects the last one in the file is taken;
-- objects outside the area range and crowds are taken only when no other fits, crowds any number of times.
+- equal scores keep the order of the input; images are ordered by id;
+- of equally overlapping objects, the last one in the file is taken;
+- objects outside the area range and crowds are taken only if no other object fits; crowds any number of times.
 """
 
 import time
@@ -27,19 +26,19 @@ IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, int(np.round((0.95 - 0.5) / 0.05
 """pycocotools' Params.iouThrs, by the same expression."""
 RECALL_THRESHOLDS: Floats = np.linspace(0.0, 1.00, int(np.round((1.00 - 0.0) / 0.01)) + 1, endpoint=True)
 AREA_RANGES: Floats = np.array([[0, 1e5**2], [0, 32**2], [32**2, 96**2], [96**2, 1e5**2]])
-"""Square pixels, both ends included: all, small, medium, large."""
+"""Square pixels, both ends inclusive: all, small, medium, large."""
 MAX_DETECTIONS = (1, 10, 100)
 """Per image and class."""
 
 OVERLAP = 0.1
-"""Pairs of any class that overlap at least so much are kept: error analysis asks for them."""
+"""Pairs of any class with at least this IoU are kept: the kinds of errors need them."""
 
 PROGRESS_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objects:
-    """Ground truth in the annotation file's order; only of known images and classes."""
+    """Ground truth of known images and classes, in the annotation file's order."""
 
     image: Ints
     """[G] index into the sorted image ids."""
@@ -65,7 +64,7 @@ class Detections:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Matches:
-    """What was matched. D detections by (image, class, falling score), at most 100 of each image and class."""
+    """What was matched. D detections by (image, class, descending score), at most 100 per image and class."""
 
     images: int
     categories: int
@@ -81,24 +80,24 @@ class Matches:
     rank: Ints
     """[D] 0 for the highest score of its image and class."""
     matched: Bools
-    """[D, A, T] area range, IoU threshold: took an object or a crowd."""
+    """[D, A, T] by area range and IoU threshold: took an object or a crowd."""
     ignored: Bools
     """[D, A, T] neither right nor wrong: took a crowd or an object outside the area range, or took nothing and is
     itself outside."""
     taken: Ints
-    """[D] the object that it took at IoU 0.5 among all areas, -1 for none."""
+    """[D] the object that it took at IoU 0.5 in the area range `all`, -1 for none."""
     object_ignored: Bools
     """[G, A] a crowd, or outside the area range."""
     pair_detection: Ints
     """[P] row of a detection, ascending."""
     pair_object: Ints
-    """[P] an object of any class in the same image, at least OVERLAP overlapping."""
+    """[P] an object of any class in the same image, with an IoU of at least OVERLAP."""
     pair_iou: Floats
     """[P]"""
 
 
 def match(objects: Objects, detections: Detections, *, images: int, categories: int) -> Matches:
-    """Matches all detections to the objects, for every area range and IoU threshold.
+    """Matches all detections to objects, for every area range and IoU threshold.
 
     Args:
       objects: ground truth.
@@ -156,7 +155,7 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
 
 
 def _position_in_run(values: Ints) -> Ints:
-    """[N] of a grouped sequence: how many of the same value stand directly before each entry."""
+    """[N] for a grouped sequence: how many equal values directly precede each entry."""
     if not len(values):
         return np.zeros(0, np.int64)
     first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
@@ -201,7 +200,7 @@ def _take(
     """Greedy matching over pairs of one class; writes into the last three arguments."""
     if not len(detection):
         return
-    # Within a detection the later pair wins: more overlap, and of equal overlap the object later in the file.
+    # Within a detection the later pair wins: more overlap, and for equal overlap the object later in the file.
     order = np.lexsort((which, iou, detection))
     detection, which, iou = detection[order], which[order], iou[order]
     starts = np.flatnonzero(np.r_[True, detection[1:] != detection[:-1]])

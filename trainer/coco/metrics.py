@@ -1,14 +1,14 @@
-"""The twelve COCO numbers and per-class AP for boxes, over every image of the file: exactly pycocotools'.
+"""The twelve COCO metrics and per-class AP for boxes, over every image of the file: exactly pycocotools' numbers.
 
-The matching is trainer.coco.matching's, equal to COCOeval's arrays bit for bit and many times faster. What differs
-from calling COCOeval by hand is only what would crash or falsify it:
+trainer.coco.matching matches, equal to COCOeval's arrays bit for bit and many times faster. The differences from a
+direct call of COCOeval concern only what would crash it or falsify its result:
 
-- predictions are not written into (loadRes does) and may be empty (loadRes raises IndexError);
-- annotation ids play no role: COCOeval reads a match with annotation id 0 as "no match" and merges annotations that
+- predictions are not modified (loadRes does) and may be empty (loadRes raises IndexError);
+- annotation ids are not used: COCOeval reads a match with annotation id 0 as "no match" and merges annotations that
   share an id;
 - `area` and `iscrowd`, which COCOeval needs and hand-made files leave out, default to width * height and 0;
-- an annotation without four finite box numbers, or of an image or category that the file does not have, cannot be
-  scored; it is left out and counted.
+- an annotation without four finite box numbers, or of an image or category that is not in the file, cannot be scored;
+  it is left out and counted.
 """
 
 import math
@@ -41,7 +41,7 @@ METRIC_NAMES = (
 """In the order of COCOeval.stats."""
 
 SIZES = ("small", "medium", "large")
-"""COCO's: up to 32², up to 96² and more square pixels of the annotation's `area`."""
+"""COCO's sizes: up to 32², up to 96², and more square pixels of the annotation's `area`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,9 +54,9 @@ class ClassMetrics:
     """Mean over the ten IoU thresholds, a fraction; None without ground truth."""
     ap50: float | None
     images: int
-    """Images with at least one object (not crowd) of this class."""
+    """Images with at least one object of this class, without crowd regions."""
     objects: int
-    """Objects, crowd regions not counted."""
+    """Objects without crowd regions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,27 +64,27 @@ class Metrics:
     """What `score` returns."""
 
     values: dict[str, float | None]
-    """METRIC_NAMES to a fraction, or None where the file has no such ground truth (pycocotools' -1)."""
+    """METRIC_NAMES to a fraction, or None if the file has no such ground truth (-1 in pycocotools)."""
     per_class: tuple[ClassMetrics, ...]
-    """By category id."""
+    """Sorted by category id."""
     images_expected: int
     """Images of the annotation file."""
     images_scored: int
-    """Different images among `image_ids`."""
+    """Distinct images in `image_ids`."""
     images_missing: tuple[int, ...]
-    """Ids of the file that are not among `image_ids`, sorted."""
+    """Ids of the file that are not in `image_ids`, sorted."""
     images_repeated: int
     """Images that occur more than once in `image_ids`."""
     detections: int
     objects_unusable: int
     """Annotations left out: their box is not four finite numbers, or the file has no such image or category."""
     objects_by_size: dict[str, int]
-    """SIZES to objects, crowd regions not counted; an area exactly at a border counts on both sides, as in COCO."""
+    """SIZES to objects without crowd regions; an area exactly on a border counts on both sides, as in COCO."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """The numbers and the arrays that they come from."""
+    """The metrics and the arrays that they come from."""
 
     metrics: Metrics
     matches: Matches
@@ -92,29 +92,29 @@ class Scored:
     image_ids: tuple[int, ...]
     """Sorted; the order of the arrays."""
     file_order: tuple[int, ...]
-    """The same ids as the annotation file lists them."""
+    """The same ids in the annotation file's order."""
     category_ids: tuple[int, ...]
     """Sorted; the order of the arrays."""
 
 
 def score(annotations: str, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> Metrics:
-    """The numbers of `score_arrays`."""
+    """The metrics of `score_arrays`."""
     return score_arrays(annotations, predictions, image_ids).metrics
 
 
 def score_arrays(annotations: str, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> Scored:
     """Scores detections against a COCO annotation file, as pycocotools does.
 
-    Every image of the file counts, also those that are not among `image_ids`: their objects are missed.
+    Every image of the file counts. The objects of images that are not in `image_ids` are missed.
 
     Args:
       annotations: URI of the annotation file.
       predictions: COCO results format, [{image_id, category_id, bbox: [x, y, w, h] pixels, score}, …].
-      image_ids: the images that went through the model, one entry per time.
+      image_ids: the images that went through the model, one entry for each time.
 
     Raises:
-      InputError: the file is not COCO, or a prediction names an unknown image or category, an image that is
-        not among `image_ids`, or numbers that are not finite.
+      InputError: the file is not COCO, or a prediction has an unknown image or category, an image that is not in
+        `image_ids`, or a number that is not finite.
     """
     dataset = read_coco(annotations)
     known = tuple(dict.fromkeys(image["id"] for image in dataset["images"]))
@@ -182,7 +182,7 @@ def _detections(
     """Predictions as columns, checked.
 
     Raises:
-      InputError: see `score_arrays`; the message names the first prediction that is wrong.
+      InputError: see `score_arrays`; the message names the first wrong prediction.
     """
     where_image = {image: i for i, image in enumerate(images) if image in scored}
     where_category = {category: k for k, category in enumerate(categories)}
@@ -195,7 +195,7 @@ def _detections(
         if numbers and np.isfinite(box).all() and np.isfinite(confidence).all() and (box[:, 2:] >= 0).all():
             return Detections(image=image, category=category, box=box.astype(float), score=confidence.astype(float))
     except (KeyError, TypeError, ValueError):
-        pass  # one of them is wrong: say which
+        pass  # find the wrong one below
     for position, prediction in enumerate(predictions):
         _check_prediction(position, prediction, where_image, where_category)
     raise InputError("predictions: not rows of image_id, category_id, bbox and score; the model's output is broken")
@@ -211,7 +211,7 @@ def _check_prediction(
     except (KeyError, TypeError) as error:
         raise InputError(f"{where}: {prediction!r} lacks image_id, category_id, bbox or score; add it") from error
     if image not in images:
-        raise InputError(f"{where}: image_id {image!r} is not among the scored images; score it or leave it out")
+        raise InputError(f"{where}: image_id {image!r} is not one of the scored images; score it or leave it out")
     if category not in categories:
         raise InputError(f"{where}: category_id {category!r} is not in the annotation file; use its category ids")
     if not usable_box(box) or not _finite(confidence):
@@ -223,7 +223,7 @@ def _check_prediction(
 def _objects(
     annotations: list[dict[str, Any]], images: tuple[int, ...], categories: tuple[int, ...]
 ) -> tuple[Objects, int]:
-    """The objects of known images and classes, and how many annotations have no usable box."""
+    """The objects of known images and classes, and the number of annotations that are left out."""
     where_image = {image: i for i, image in enumerate(images)}
     where_category = {category: k for k, category in enumerate(categories)}
     rows: list[tuple[int, int, list[float], float, bool]] = []

@@ -1,1 +1,4 @@
-"""May the candidate replace the champion? Evaluations in, a decision out, and what follows from it. No TensorFlow."""
+"""May the candidate replace the champion? From evaluations to a decision, and what follows from it. No TensorFlow.
+
+Doors: `evaluation.read_evaluation`, `judge.judge`, `publish.promote`, `summary.build_summary`, and `last_run.is_last`.
+"""

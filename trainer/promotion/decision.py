@@ -1,46 +1,35 @@
 """`decision.json`: what the gate decided, rule by rule."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+import math
+from dataclasses import asdict, dataclass, field
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import parse_json, read_text
+from beam_preprocess.base.files import read_text
+from beam_preprocess.base.json import read
 from trainer.coco.bootstrap import Comparison, Interval
+from trainer.promotion.rules import RULE_NAMES, RULES, Case, Verdict, judge_rule
+from trainer.shared.fixes import GATE_AGAIN
 
-SCHEMA_VERSION = 2
-FIX = "write it with python -m trainer.gate"
-
-RULE_NAMES = (
-    "finite",
-    "complete",
-    "same_data",
-    "min_ap",
-    "min_delta",
-    "min_delta_best",
-    "max_class_drop",
-    "max_size_drop",
-    "parity",
-    "max_latency_ms",
-)
-"""In the order in which they are reported; promotion asks for each of them."""
+DECISION_SCHEMA = 3
+OTHERS = ("champion", "best")
+"""The models that the candidate is compared with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RuleResult:
-    """One rule's verdict."""
+class RuleResult(Verdict):
+    """One rule's verdict, with the rule's name."""
 
     name: str
-    value: float | int | str | None
-    """What was compared; None where there was nothing to compare."""
-    threshold: float | int | str | None
-    passed: bool
-    sentence: str
-    """The verdict in words, with its numbers."""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one word, for tables."""
+        return "FAIL" if not self.passed else "skip" if self.skipped else "pass"
 
     @property
     def brief(self) -> str:
-        """The verdict in one phrase, for a failed rule: `min_ap 0.4100 < 0.5000`, or its sentence."""
+        """The verdict of a failed rule in one phrase: `min_ap 0.4100 < 0.5000`, or its sentence."""
         if isinstance(self.value, float) and isinstance(self.threshold, float) and self.value < self.threshold:
             value, threshold = f"{self.value:.4f}", f"{self.threshold:.4f}"
             if value == threshold:
@@ -55,21 +44,21 @@ class Decision:
 
     promote: bool
     champion_version: str
-    """The champion that was compared with, "" for none: promotion swaps the alias only if it still is."""
+    """The champion that was compared with, "" for none: promotion swaps the alias only if it still is the champion."""
     rules: tuple[RuleResult, ...]
     best_version: str = ""
-    """The version with the alias `best` that was compared with, "" when it is the champion or none."""
+    """The version with the alias `best` that was compared with, "" when it is the champion or there is none."""
     model_digest: str = ""
-    """Of the SavedModel that was judged: promotion refuses another one."""
+    """Digest of the SavedModel that was judged: promotion refuses another one."""
     ap_interval: Interval | None = None
-    """Of the candidate's AP."""
-    intervals: dict[str, Comparison | None] = field(default_factory=lambda: {"champion": None, "best": None})
-    """Of the AP difference to "champion" and "best"; None: there was nothing to compare."""
+    """Interval of the candidate's AP."""
+    intervals: dict[str, Comparison | None] = field(default_factory=lambda: dict.fromkeys(OTHERS))
+    """OTHERS to the difference in AP; None: there was nothing to compare."""
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """Why this decision does not promote; empty only if it says so and every known rule stands in it once
-        and passed. Promotion asks this, not `promote`, so an edited or truncated file promotes nothing."""
+        """Why this decision does not promote. Empty only if it says `promote` and each known rule occurs once and
+        passed. Promotion asks this, not `promote`, so an edited or truncated file promotes nothing."""
         names = [rule.name for rule in self.rules]
         reasons = [rule.brief for rule in self.rules if not rule.passed]
         reasons += [f"rule {name} occurs {names.count(name)} times" for name in RULE_NAMES if names.count(name) != 1]
@@ -79,57 +68,69 @@ class Decision:
 
     def to_json(self) -> str:
         """Text of `decision.json`: strict JSON, without NaN."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1, allow_nan=False) + "\n"
+        return json.dumps({"schema_version": DECISION_SCHEMA, **asdict(self)}, indent=1, allow_nan=False) + "\n"
 
-    @classmethod
-    def from_json(cls, text: str, where: str) -> "Decision":
-        """Reads a decision.
+    def to_text(self) -> str:
+        """The rules as text lines, for a terminal."""
+        lines = [f"{rule.verdict}  {rule.name:<14} {rule.sentence}" for rule in self.rules]
+        return "\n".join([*lines, "decision: promote" if self.promote else "decision: hold"])
 
-        Raises:
-          InputError: not JSON, another schema version, unknown or missing keys, a value of another type.
-        """
-        values = parse_json(text, where, FIX)
-        version = values.pop("schema_version", None) if isinstance(values, dict) else None
-        if version != SCHEMA_VERSION:
-            raise InputError(f"{where}: schema_version is {version!r}, this code reads {SCHEMA_VERSION}; {FIX}")
-        types: dict[str, Any] = {"promote": bool, "champion_version": str, "rules": list, "best_version": str}
-        types |= {"model_digest": str, "ap_interval": (dict, type(None)), "intervals": dict}
-        _check_types(values, types, where)
-        scalar = (int, float, str, type(None))
-        types = {"name": str, "value": scalar, "threshold": scalar, "passed": bool, "sentence": str}
-        for rule in values["rules"]:
-            _check_types(rule, types, f"{where}: rules")
-        _check_types(values["intervals"], dict.fromkeys(("champion", "best"), (dict, type(None))), where)
-        return cls(
-            **{
-                **values,
-                "rules": tuple(RuleResult(**rule) for rule in values["rules"]),
-                "ap_interval": _numbers(Interval, values["ap_interval"], where),
-                "intervals": {who: _numbers(Comparison, v, where) for who, v in values["intervals"].items()},
-            }
-        )
+    def to_markdown(self) -> str:
+        """The decision as a Markdown page."""
+        lines = [f"# {'Promote' if self.promote else 'Hold'}", ""]
+        if self.ap_interval:
+            lines += [f"AP, 95 % bootstrap interval: {self.ap_interval.low:.4f} to {self.ap_interval.high:.4f}", ""]
+        lines += ["| rule | value | threshold | | |", "|---|---|---|---|---|"]
+        for rule in self.rules:
+            value, threshold = (f"{v:.4f}" if isinstance(v, float) else f"{v}" for v in (rule.value, rule.threshold))
+            verdict = rule.verdict if rule.passed else f"**{rule.verdict}**"
+            sentence = rule.sentence.replace("|", "/")
+            lines.append(f"| {rule.name} | {value[:12]} | {threshold[:12]} | {verdict} | {sentence} |")
+        return "\n".join(lines) + "\n"
+
+
+def decide(case: Case) -> Decision:
+    """Judges all rules. Every verdict is reported, also after a rule failed."""
+    rules = tuple(RuleResult(name=rule.name, **asdict(judge_rule(rule, case))) for rule in RULES)
+    return Decision(
+        promote=all(rule.passed for rule in rules),
+        champion_version=case.champion_version,
+        best_version=case.best_version,
+        model_digest=case.candidate.model_digest,
+        ap_interval=case.ap_interval,
+        intervals={name: _finite(case.comparisons.get(name)) for name in OTHERS},
+        rules=rules,
+    )
+
+
+def parse_decision(text: str, where: str) -> Decision:
+    """Reads the text of `decision.json`.
+
+    Raises:
+      InputError: not JSON, another schema version, an unknown or missing key, a value of another type, or a comparison
+        whose numbers are not finite.
+    """
+    decision = read(Decision, text, where, GATE_AGAIN, schema_version=DECISION_SCHEMA)
+    if set(decision.intervals) != set(OTHERS):
+        names = ", ".join(decision.intervals) or "nothing"
+        raise InputError(f"{where}: intervals holds {names}; {' and '.join(OTHERS)} are needed; {GATE_AGAIN}")
+    for name, found in decision.intervals.items():
+        if found is not None and _finite(found) is None:
+            raise InputError(f"{where}: intervals.{name}: {found} has a number that is not finite; {GATE_AGAIN}")
+    return decision
 
 
 def read_decision(uri: str) -> Decision:
     """Reads `decision.json`.
 
     Raises:
-      InputError: see `Decision.from_json`; or no such file.
+      InputError: there is no such file, or see `parse_decision`.
     """
-    return Decision.from_json(read_text(uri, FIX), uri)
+    return parse_decision(read_text(uri, GATE_AGAIN), uri)
 
 
-def _numbers(kind: type, values: dict[str, Any] | None, where: str) -> Any:
-    if values is None:
-        return None
-    _check_types(values, {f.name: (int, float) for f in fields(kind)}, f"{where}: {kind.__name__}")
-    return kind(**values)
-
-
-def _check_types(values: Any, types: dict[str, Any], where: str) -> None:
-    if not isinstance(values, dict) or set(values) != set(types):
-        found = sorted(values) if isinstance(values, dict) else values
-        raise InputError(f"{where}: holds {found!r}, needs exactly {', '.join(types)}; {FIX}")
-    for name, wanted in types.items():
-        if not isinstance(values[name], wanted) or (isinstance(values[name], bool) and wanted is not bool):
-            raise InputError(f"{where}: {name} is {values[name]!r}, of another type than written; {FIX}")
+def _finite(found: Comparison | str | None) -> Comparison | None:
+    """The comparison if it was made and gave numbers."""
+    if isinstance(found, Comparison) and all(map(math.isfinite, (found.delta, found.low, found.high))):
+        return found
+    return None

@@ -1,28 +1,30 @@
-"""Judges a candidate: reads evaluations, compares them by bootstrap, and decides by the rules of `rules`.
+"""Judges a candidate: reads the evaluations, compares them by bootstrap, and decides by the rules.
 
-matches.npz, which trainer.evaluate writes next to evaluation.json, is needed for the bootstrap. What is missing or
-damaged holds the candidate, with the reason.
+The bootstrap needs matches.npz, which trainer.evaluate writes next to evaluation.json. A missing or damaged file holds
+the candidate, and the decision says why.
 """
 
 import hashlib
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_bytes
 from trainer.coco import bootstrap, match_table
 from trainer.coco.match_table import MatchTable
-from trainer.config.sections import GateConfig
-from trainer.promotion.decision import Decision
+from trainer.promotion.decision import Decision, decide
 from trainer.promotion.evaluation import MATCHES, PREDICTIONS, Evaluation, NoEvaluation, is_fraction, read_evaluation
-from trainer.promotion.rules import SAME, Case, decide
+from trainer.promotion.rules import SAME, Case
+from trainer.shared.fixes import EVALUATE_AGAIN
 
-FIX = "evaluate the model again"
+if TYPE_CHECKING:
+    from trainer.config.sections import GateConfig
 
 
 def judge(
     candidate: str,
     champion: str | None,
-    config: GateConfig,
+    config: "GateConfig",
     champion_version: str = "",
     *,
     best: str | None = None,
@@ -32,18 +34,18 @@ def judge(
 
     Args:
       candidate: URI of its evaluation.json.
-      champion: URI of the champion's on the same images; None: there is none.
+      champion: URI of the champion's evaluation.json on the same images; None: there is no champion.
       config: the thresholds.
-      champion_version: the registry's name of the champion, "" for none.
-      best: URI of the evaluation of the registry's `best`; None: the best is the champion.
-      best_version: its name.
+      champion_version: the champion's name in the registry, "" for none.
+      best: URI of the evaluation.json of the version `best`; None: the best version is the champion.
+      best_version: its name in the registry.
 
     Raises:
-      InputError: the candidate's evaluation cannot be read or is none.
+      InputError: the candidate's evaluation cannot be read, or it says that the model was not scored.
     """
     scored = read_evaluation(candidate)
     if isinstance(scored, NoEvaluation):
-        raise InputError(f"{candidate}: says {scored.status} ({scored.reason}); give a scored model's")
+        raise InputError(f"{candidate}: status is {scored.status} ({scored.reason}); give a scored model's evaluation")
     none = NoEvaluation(status="none", reason="no champion was given")
     others = {
         "champion": none if champion is None else read_champion(champion),
@@ -84,7 +86,7 @@ def judge(
 
 
 def read_champion(uri: str) -> Evaluation | NoEvaluation:
-    """The champion's evaluation; a file that is missing or broken counts as a champion that failed: held."""
+    """The champion's evaluation. A missing or broken file counts as a failed champion, which holds the candidate."""
     try:
         return read_evaluation(uri)
     except InputError as error:
@@ -92,42 +94,22 @@ def read_champion(uri: str) -> Evaluation | NoEvaluation:
 
 
 def read_matches(uri: str, evaluation: Evaluation) -> MatchTable:
-    """The matches that stand beside an evaluation.json.
+    """The matches next to an evaluation.json.
 
     Raises:
-      InputError: missing, truncated, or not those of this evaluation.
+      InputError: missing, truncated, or of another evaluation.
     """
     return match_table.from_bytes(read_checked(uri, evaluation, MATCHES), MATCHES)
 
 
 def read_checked(uri: str, evaluation: Evaluation, name: str) -> bytes:
-    """A file beside an evaluation.json, if it is still the one that was written with it.
+    """A file next to an evaluation.json, if it is still the one that was written with it.
 
     Raises:
-      InputError: it is missing, or its sha256 is another one.
+      InputError: missing, or with another sha256 than the evaluation gives.
     """
     path = uri.rpartition("/")[0] + "/" + name if "/" in uri else name
-    content = read_bytes(path, FIX)
+    content = read_bytes(path, EVALUATE_AGAIN)
     if hashlib.sha256(content).hexdigest() != evaluation.files.get(name):
-        raise InputError(f"{path}: is truncated or changed: its sha256 is not the evaluation's; {FIX}")
+        raise InputError(f"{path}: is truncated or changed: its sha256 is not the evaluation's; {EVALUATE_AGAIN}")
     return content
-
-
-def table(decision: Decision) -> str:
-    """The rules as text lines, for a terminal."""
-    lines = [f"{'pass' if rule.passed else 'FAIL'}  {rule.name:<14} {rule.sentence}" for rule in decision.rules]
-    return "\n".join([*lines, "decision: promote" if decision.promote else "decision: hold"])
-
-
-def markdown(decision: Decision) -> str:
-    """The decision as a Markdown page."""
-    lines = [f"# {'Promote' if decision.promote else 'Hold'}", ""]
-    if decision.ap_interval:
-        lines += [f"AP, 95 % bootstrap interval: {decision.ap_interval.low:.4f} to {decision.ap_interval.high:.4f}", ""]
-    lines += ["| rule | value | threshold | | |", "|---|---|---|---|---|"]
-    for rule in decision.rules:
-        value, threshold = (f"{v:.4f}" if isinstance(v, float) else f"{v}" for v in (rule.value, rule.threshold))
-        verdict = "pass" if rule.passed else "**FAIL**"
-        sentence = rule.sentence.replace("|", "/")
-        lines.append(f"| {rule.name} | {value[:12]} | {threshold[:12]} | {verdict} | {sentence} |")
-    return "\n".join(lines) + "\n"

@@ -1,20 +1,32 @@
 """What the last completed run was made of, so that the next one can see that nothing changed.
 
-The file lies in the registry's folder; a registry that is no folder (vertex://) has it below the pipeline root, one a
-registry. Without a run that came to its end there is none.
+The file is in the registry's folder. A vertex:// registry has no folder: its file is below the pipeline root, one per
+registry. There is no file until a run has completed.
 """
 
 import hashlib
 import json
+from dataclasses import asdict, dataclass
 
-from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import read_json, write_text
+from beam_preprocess.base.files import read_text, write_text
+from beam_preprocess.base.json import read
+from trainer.registry.base import VERTEX_SCHEME
 
-FIX = "delete it: the next run then does all its work"
+DELETE_IT = "delete it: the next run then does all its work"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastRun:
+    """Content of `last_completed.json`."""
+
+    run: dict[str, str]
+    """What `identity` returned. Not typed further: a run of code with another identity is another run, not an error."""
+    outcome: str
+    registry: str
 
 
 def identity(train_digest: str, val_digest: str, config: str, seed: int, image: str) -> dict[str, str]:
-    """What shapes a run's result: data, configuration text, seed and code."""
+    """What determines a run's result: data, configuration text, seed and code."""
     return {
         "train_digest": train_digest,
         "val_digest": val_digest,
@@ -28,10 +40,10 @@ def location(registry: str, pipeline_root: str) -> str:
     """URI of the file.
 
     Args:
-      registry: the pipeline's, a folder or vertex://…
-      pipeline_root: the backend's; used where the registry is no folder.
+      registry: the pipeline's registry, a folder or vertex://…
+      pipeline_root: the service's folder of runs; used where the registry is not a folder.
     """
-    if not registry.startswith("vertex://"):
+    if not registry.startswith(VERTEX_SCHEME):
         return f"{registry.rstrip('/')}/last_completed.json"
     name = hashlib.sha256(registry.encode()).hexdigest()[:16]
     return f"{pipeline_root.rstrip('/')}/last_completed/{name}.json"
@@ -46,16 +58,13 @@ def is_last(run: dict[str, str], registry: str, pipeline_root: str) -> bool:
     uri = location(registry, pipeline_root)
     if not _exists(uri):
         return False
-    found = read_json(uri, FIX)
-    if not isinstance(found, dict) or "run" not in found:
-        raise InputError(f"{uri}: holds no run; {FIX}")
-    return bool(found["run"] == run)
+    return read(LastRun, read_text(uri, DELETE_IT), uri, DELETE_IT).run == run
 
 
 def write_last(run: dict[str, str], outcome: str, registry: str, pipeline_root: str) -> str:
-    """Notes a completed run; returns the file's URI."""
+    """Records a completed run; returns the file's URI."""
     uri = location(registry, pipeline_root)
-    write_text(uri, json.dumps({"run": run, "outcome": outcome, "registry": registry}, indent=1) + "\n")
+    write_text(uri, json.dumps(asdict(LastRun(run=run, outcome=outcome, registry=registry)), indent=1) + "\n")
     return uri
 
 

@@ -1,12 +1,13 @@
-"""Promotion: a decision becomes a published version and the champion, or nothing happens.
+"""Promotion: publishes the judged model and makes it the champion, or changes nothing.
 
-The decision is read again and every rule in it checked again: a runner that enters the wrong branch of the
+It reads the decision again and checks every rule in it again, so that a runner that takes the wrong branch of the
 graph, or an edited file, promotes nothing.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from beam_preprocess.base.errors import Failure
 from trainer.promotion.decision import Decision, RuleResult, read_decision
 from trainer.promotion.evaluation import is_fraction
 from trainer.registry.base import BEST, CHALLENGER, CHAMPION, ChampionMoved, Registry, RegistryError
@@ -14,30 +15,30 @@ from trainer.registry.digest import model_digest
 from trainer.registry.uri import open_registry
 
 
-class PromotionRefused(RuntimeError):
+class PromotionRefused(Failure):
     """The decision does not allow this promotion."""
 
 
 def promote(*, decision: str, model: str, registry: str, key: str, metadata: Mapping[str, Any]) -> str:
     """Publishes a model and makes it the champion, if the champion is still the one that the gate saw.
 
-    Running it again with the same key after it died half-way finishes it: the version is not published twice,
-    and a champion that already is this version counts as done.
+    After it died half-way, a second call with the same key completes it: the version is not published twice, and a
+    champion that already is this version counts as done.
 
     Args:
       decision: URI of decision.json.
       model: URI of the SavedModel's folder.
       registry: the registry's folder, or `vertex://PROJECT/REGION/MODEL_ID`.
-      key: identifies the run and stage.
+      key: identifies the run.
       metadata: JSON-able facts for version.json; `ap` and `data_digest` are added from the decision.
 
     Returns:
-      "promoted: v0002 (was v0001)", text that survives as a kfp parameter (see `plain`).
+      "promoted: v0002 (was v0001)", in text that kfp passes on unchanged (see `plain`).
 
     Raises:
-      InputError: the decision is no decision file, the model no SavedModel.
-      PromotionRefused: the decision says hold, a rule is missing or did not pass, or it judged another model than
-        `model`, or than the version that has this key already.
+      InputError: `decision` is not a decision file, or `model` is not a SavedModel.
+      PromotionRefused: the decision says hold, a rule is missing or did not pass, or the judged model is not `model`,
+        or not the version that already has this key.
       ChampionMoved: another promotion came first; the version stays published, as `challenger`.
     """
     judged = read_decision(decision)
@@ -54,11 +55,11 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
     facts["model_digest"] = digest
     version = store.publish(model, facts, key=key)
     published = store.version(version).path
-    # The key may have published another model before, and the model's folder may have changed since it was looked at.
+    # The key may have published another model earlier, or the folder may have changed since its digest was taken.
     if published != model and model_digest(published) != digest:
         raise PromotionRefused(
             f"{published}: version {version}, which has the key {key!r}, is not the model that was judged; promote "
-            f"it with a key of its own"
+            "the judged model under another key"
         )
     expected = judged.champion_version or None
     if store.alias(CHAMPION) != version:
@@ -66,7 +67,7 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
         try:
             store.swap_alias(CHAMPION, version, expected=expected)
         except ChampionMoved:
-            _challenge(store, version)  # the winner may have set itself meanwhile
+            _challenge(store, version)  # the winner may have set itself in the meantime
             raise
     _move_best(store, version, facts, judged)
     if version == expected:
@@ -75,13 +76,13 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
 
 
 def hold(decision: Decision) -> str:
-    """Why the champion stays: "held: min_ap 0.4100 < 0.5000; …", text that survives as a kfp parameter."""
+    """Why the champion stays: "held: min_ap 0.4100 < 0.5000; …", in text that kfp passes on unchanged."""
     return plain("held: " + "; ".join(decision.refusals))
 
 
 def plain(text: str) -> str:
-    """Text that kfp passes on unchanged: one line, without quotes, without "python3" (its local runner replaces
-    that by the interpreter's path) and without "{{" (placeholders)."""
+    """Text that kfp passes on unchanged: one line, without quotes, without "python3" (its local runner replaces that
+    with the interpreter's path) and without "{{" (placeholders)."""
     for taken, instead in (("'", ""), ('"', ""), ("python3", "python"), ("{{", "{")):
         while taken in text:
             text = text.replace(taken, instead)
@@ -93,20 +94,22 @@ def _rule(decision: Decision, name: str) -> RuleResult:
 
 
 def _challenge(registry: Registry, version: str) -> None:
-    """Says which published version wants to be champion: who loses the swap, or dies before it, can be found."""
+    """Marks the version that wants to be champion, so that one that loses the swap, or dies before it, can be found."""
     current = registry.alias(CHALLENGER)
     if current == version:
         return
     try:
         registry.swap_alias(CHALLENGER, version, expected=current)
     except ChampionMoved:
-        return  # another promotion set its own in this moment
+        return  # another promotion has just set its own
 
 
 def _move_best(registry: Registry, version: str, facts: Mapping[str, Any], judged: Decision) -> None:
-    """Moves `best` to a version with a higher AP: by the gate's comparison on the same images where it made one, else
-    by the AP that the registry recorded. An AP on other validation data cannot be compared: then the new champion is
-    the best that is known on the data of today."""
+    """Moves `best` to a version with a higher AP.
+
+    The gate's comparison on the same images decides where there is one, else the AP that the registry recorded. An AP
+    on other validation data cannot be compared: then the new champion is the best version known on the current data.
+    """
     current = registry.alias(BEST)
     if current == version:
         return
@@ -119,12 +122,12 @@ def _move_best(registry: Registry, version: str, facts: Mapping[str, Any], judge
         try:
             known = registry.version(current).metadata
         except RegistryError:
-            known = {}  # damaged from outside: it can be best no longer
+            known = {}  # a damaged version can no longer be the best
         same_data = known.get("data_digest") == facts["data_digest"]
         if same_data and is_fraction(known.get("ap")) and facts["ap"] <= known["ap"]:
             return
     try:
         registry.swap_alias(BEST, version, expected=current)
     except ChampionMoved:
-        # A later promotion has moved it in this moment and has compared for itself.
+        # A later promotion has just moved it, after a comparison of its own.
         return

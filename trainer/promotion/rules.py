@@ -1,28 +1,31 @@
-"""The gate's rules: may this candidate replace the champion? A pure function of evaluations and their comparisons.
+"""The gate's rules: may this candidate replace the champion? Pure functions of evaluations and their comparisons.
 
-A number that is missing, NaN or no fraction never passes a rule that needs it; a metric that this data does not have
-(null) fails only a rule that names it. Numbers are compared with >= as they are; differences are first rounded to 9
-decimals, so that 0.395 - 0.400 is -0.005 and not -0.0050000000000000044.
+A missing number, NaN or a number that is not a fraction fails every rule that needs it. A metric that the data does not
+have (null) fails only a rule that needs it. A rule with nothing to compare is skipped, and its sentence says so.
 
-To add a rule: a function Case -> RuleResult in RULES, its name in decision.RULE_NAMES, its threshold in GateConfig, and
-its cases in the tests' table.
+Numbers are compared with >= as they are. Differences are first rounded to 9 decimals, so that 0.395 - 0.400 is -0.005
+and not -0.0050000000000000044.
+
+To add a rule: write a function Case -> Verdict, add it to RULES, add its threshold to GateConfig, and add its cases to
+tests/trainer/promotion/test_rules.py.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeGuard
+from typing import TYPE_CHECKING, Literal
 
 from trainer.coco.bootstrap import Comparison, Interval
 from trainer.coco.metrics import SIZES
-from trainer.config.sections import GateConfig
-from trainer.promotion.decision import Decision, RuleResult
 from trainer.promotion.evaluation import Evaluation, NoEvaluation, is_fraction
 
+if TYPE_CHECKING:  # promotion reads decisions, which need the names of the rules but no configuration and no YAML
+    from trainer.config.sections import GateConfig
+
 DELTA_DECIMALS = 9
-
-
 SAME = NoEvaluation(status="champion", reason="the best is the champion")
+
+Other = Literal["champion", "best"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,38 +35,80 @@ class Case:
     candidate: Evaluation
     champion: Evaluation | NoEvaluation
     """The current champion on the same images, or why there is none."""
-    config: GateConfig
+    config: "GateConfig"
     champion_version: str = ""
     """The registry's name of the champion, "" for none."""
     best: Evaluation | NoEvaluation = SAME
     best_version: str = ""
     comparisons: dict[str, Comparison | str] = field(default_factory=dict)
-    """"champion" and "best" to the bootstrap against them, or why there is none."""
+    """"champion" and "best" to the bootstrap comparison with them, or why there is none."""
     ap_interval: Interval | None = None
     damage: str = ""
-    """What is wrong with the candidate's files beside evaluation.json."""
+    """What is wrong with the files next to the candidate's evaluation.json; "" for nothing."""
 
 
-def decide(case: Case) -> Decision:
-    """Judges all rules; every one is reported, also after one failed."""
-    rules = tuple(rule(case) for rule in RULES)
-    compared = {name: case.comparisons.get(name) for name in ("champion", "best")}
-    return Decision(
-        promote=all(rule.passed for rule in rules),
-        champion_version=case.champion_version,
-        best_version=case.best_version,
-        model_digest=case.candidate.model_digest,
-        ap_interval=case.ap_interval,
-        intervals={name: found if _is_comparison(found) else None for name, found in compared.items()},
-        rules=rules,
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What one rule found."""
+
+    value: float | int | str | None
+    """What was compared; None where there was nothing to compare."""
+    threshold: float | int | str | None
+    passed: bool
+    """Also true for a skipped rule: it does not stop the candidate."""
+    sentence: str
+    """The verdict in words, with its numbers."""
+    skipped: bool = False
+    """Whether the rule had nothing to judge."""
 
 
-def _is_comparison(found: Comparison | str | None) -> TypeGuard[Comparison]:
-    return isinstance(found, Comparison) and all(map(math.isfinite, (found.delta, found.low, found.high)))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One row of the table of rules."""
+
+    name: str
+    judge: Callable[[Case], Verdict]
+    needs: Other | None = None
+    """The other model whose evaluation the rule compares with; without that evaluation `judge` is not called."""
+    threshold: str = ""
+    """The field of GateConfig that bounds a rule with `needs`."""
 
 
-def _finite(case: Case) -> RuleResult:
+def judge_rule(rule: Rule, case: Case) -> Verdict:
+    """Judges one rule of the table."""
+    if rule.needs is not None:
+        other = case.champion if rule.needs == "champion" else case.best
+        if isinstance(other, NoEvaluation):
+            return _without(rule.needs, other, case, threshold=getattr(case.config, rule.threshold))
+    return rule.judge(case)
+
+
+def _without(who: Other, other: NoEvaluation, case: Case, *, threshold: float) -> Verdict:
+    """Skips a rule if there is no other model; fails it if there may be one, whose numbers are then unknown."""
+    version = _version(case, who)
+    skipped = False
+    if other.status == "none" and version:
+        sentence = f"The registry names the {_named(case, who)}, but its evaluation says that there is none."
+    elif other.status == "none":
+        skipped = True
+        sentence = f"No {'champion' if who == 'champion' else 'earlier best version'}; rule skipped."
+    elif other.status == "champion" and who == "best":
+        skipped = True
+        sentence = "The best version is the champion, which min_delta compares with; rule skipped."
+    else:
+        sentence = f"The {_named(case, who)} could not be scored: {_one_line(other.reason)}."
+    return Verdict(value=None, threshold=threshold, passed=skipped, skipped=skipped, sentence=sentence)
+
+
+def _version(case: Case, who: Other) -> str:
+    return case.champion_version if who == "champion" else case.best_version
+
+
+def _named(case: Case, who: Other) -> str:
+    return f"{who} {_version(case, who) or '(unnamed)'}"
+
+
+def _finite(case: Case) -> Verdict:
     candidate = case.candidate
     numbers: dict[str, float | None] = {**candidate.metrics}
     for entry in candidate.per_class:
@@ -75,20 +120,14 @@ def _finite(case: Case) -> RuleResult:
     elif numbers["ap"] is None:
         broken.append("ap is null (the validation images have no objects)")
     shown = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
-    return RuleResult(
-        name="finite",
-        value=len(broken),
-        threshold=0,
-        passed=not broken,
-        sentence=f"Not a finite fraction: {shown}." if broken else "AP and every other metric is a finite fraction.",
-    )
+    sentence = f"Not a finite fraction: {shown}." if broken else "AP and every other metric is a finite fraction."
+    return Verdict(value=len(broken), threshold=0, passed=not broken, sentence=sentence)
 
 
-def _complete(case: Case) -> RuleResult:
+def _complete(case: Case) -> Verdict:
     candidate = case.candidate
     problem = "; ".join(filter(None, [candidate.incomplete, case.damage]))
-    return RuleResult(
-        name="complete",
+    return Verdict(
         value=candidate.images_scored,
         threshold=candidate.images_expected,
         passed=not problem,
@@ -98,17 +137,17 @@ def _complete(case: Case) -> RuleResult:
     )
 
 
-def _same_data(case: Case) -> RuleResult:
+def _same_data(case: Case) -> Verdict:
     candidate, champion = case.candidate, case.champion
     digest: str | None = None
-    passed = False
+    passed = skipped = False
     if not candidate.data_digest:
-        sentence = "The candidate's evaluation does not say on which data it was made."
+        sentence = "The candidate's evaluation does not say which data it was made on."
     elif isinstance(champion, NoEvaluation):
-        passed = champion.status == "none"
+        passed = skipped = champion.status == "none"
         sentence = (
-            "There was no champion, so there are no other validation images to differ from."
-            if passed
+            "No champion; rule skipped."
+            if skipped
             else "The champion could not be scored, so it is unknown whether its images are the same."
         )
     else:
@@ -117,164 +156,143 @@ def _same_data(case: Case) -> RuleResult:
         if candidate.data_digest != digest:
             sentence = "Candidate and champion were scored on different validation data."
         elif champion.incomplete:
-            sentence = f"The champion was not scored on every validation image once: {champion.incomplete}."
+            sentence = f"The champion was not scored exactly once on every validation image: {champion.incomplete}."
         else:
             sentence = "Candidate and champion were scored on the same validation data."
-    return RuleResult(name="same_data", value=candidate.data_digest, threshold=digest, passed=passed, sentence=sentence)
+    return Verdict(value=candidate.data_digest, threshold=digest, passed=passed, skipped=skipped, sentence=sentence)
 
 
-def _min_ap(case: Case) -> RuleResult:
-    candidate, config = case.candidate, case.config
-    ap = candidate.metrics.get("ap")
-    passed = is_fraction(ap) and ap >= config.min_ap
+def _min_ap(case: Case) -> Verdict:
+    ap, minimum = case.candidate.metrics.get("ap"), case.config.min_ap
+    passed = is_fraction(ap) and ap >= minimum
     if not is_fraction(ap):
-        sentence = f"The candidate has no AP to compare with the minimum {config.min_ap:.4f}."
+        sentence = f"The candidate has no AP to compare with the minimum {minimum:.4f}."
     else:
-        sentence = f"AP {ap:.4f} {'reaches' if passed else 'is below'} the minimum {config.min_ap:.4f}."
-    return RuleResult(name="min_ap", value=_jsonable(ap), threshold=config.min_ap, passed=passed, sentence=sentence)
+        sentence = f"AP {ap:.4f} {'reaches' if passed else 'is below'} the minimum {minimum:.4f}."
+    return Verdict(value=_jsonable(ap), threshold=minimum, passed=passed, sentence=sentence)
 
 
-def _min_delta(case: Case) -> RuleResult:
-    return _not_worse(case, "min_delta", "champion", case.champion, case.champion_version)
+def _min_delta(case: Case) -> Verdict:
+    return _not_worse(case, "champion", case.champion)
 
 
-def _min_delta_best(case: Case) -> RuleResult:
-    if isinstance(case.best, NoEvaluation) and case.best.status == "champion":
-        return RuleResult(
-            name="min_delta_best",
-            value=None,
-            threshold=case.config.min_delta,
-            passed=True,
-            sentence="The best known version is the champion: min_delta judges the difference.",
-        )
-    return _not_worse(case, "min_delta_best", "best", case.best, case.best_version)
+def _min_delta_best(case: Case) -> Verdict:
+    return _not_worse(case, "best", case.best)
 
 
-def _not_worse(case: Case, name: str, who: str, other: Evaluation | NoEvaluation, version: str) -> RuleResult:
-    bound = case.config.min_delta
+def _not_worse(case: Case, who: Other, other: Evaluation | NoEvaluation) -> Verdict:
+    assert isinstance(other, Evaluation)  # judge_rule
+    bound, named = case.config.min_delta, _named(case, who)
+    new, old = case.candidate.metrics.get("ap"), other.metrics.get("ap")
+    found = case.comparisons.get(who, "it was not made")
     value: float | None = None
     passed = False
-    named = f"{who} {version or '(unnamed)'}"
-    if isinstance(other, NoEvaluation):
-        passed = other.status == "none" and not version
-        if passed:
-            sentence = f"There was no {who} to compare with: a first model needs only the other rules."
-        elif other.status == "none":
-            sentence = f"The registry names the {named}, but its evaluation says that there is none."
-        else:
-            sentence = f"The {named} could not be scored: {_one_line(other.reason)}."
+    if not is_fraction(new) or not is_fraction(old):
+        sentence = f"There is no difference to compare: the candidate's AP is {new}, the {who}'s is {old}."
+    elif isinstance(found, str):
+        sentence = f"There is no bootstrap comparison with the {named}: {_one_line(found)}."
+    elif not math.isfinite(found.low):
+        sentence = f"The bootstrap comparison with the {named} gave no number."
     else:
-        new, old = case.candidate.metrics.get("ap"), other.metrics.get("ap")
-        found = case.comparisons.get(who, "it was not made")
-        if not is_fraction(new) or not is_fraction(old):
-            sentence = f"There is no difference to compare: the candidate's AP is {new}, the {who}'s {old}."
-        elif isinstance(found, str):
-            sentence = f"There is no bootstrap against the {named}: {_one_line(found)}."
-        elif not math.isfinite(found.low):
-            sentence = f"The bootstrap against the {named} gave no number."
-        else:
-            value = round(found.low, DELTA_DECIMALS)
-            passed = value >= bound
-            sentence = (
-                f"AP {new:.4f} against {old:.4f} of the {named} on the same images: the difference is "
-                f"{new - old:+.4f}, 95 % interval {found.low:+.4f} to {found.high:+.4f}, better with probability "
-                f"{found.probability_better:.0%}; its lower end must be at least {bound:+.4f}."
-            )
-    return RuleResult(name=name, value=value, threshold=bound, passed=passed, sentence=sentence)
+        value = round(found.low, DELTA_DECIMALS)
+        passed = value >= bound
+        sentence = (
+            f"AP {new:.4f} against {old:.4f} of the {named} on the same images: the difference is "
+            f"{new - old:+.4f}, 95 % interval {found.low:+.4f} to {found.high:+.4f}, better with probability "
+            f"{found.probability_better:.0%}; its lower end must be at least {bound:+.4f}."
+        )
+    return Verdict(value=value, threshold=bound, passed=passed, sentence=sentence)
 
 
-def _max_class_drop(case: Case) -> RuleResult:
+def _max_class_drop(case: Case) -> Verdict:
+    assert isinstance(case.champion, Evaluation)  # judge_rule
+    new = {entry.category_id: entry for entry in case.candidate.per_class}
     drops: dict[str, float] = {}
-    if isinstance(case.champion, Evaluation):
-        new = {entry.category_id: entry for entry in case.candidate.per_class}
-        for old in case.champion.per_class:
-            # The objects are those of the validation images, the same for both; a class may be missing from one file.
-            found = new.get(old.category_id, replace(old, ap=None))
-            if found.objects >= case.config.min_support:
-                drops[f"class {old.name}"] = _lost(old.ap, found.ap)
-    return _drop(case, "max_class_drop", case.config.max_class_drop, drops, "class")
+    for old in case.champion.per_class:
+        # Both models are scored on the same objects; a class may be missing from one file.
+        found = new.get(old.category_id, replace(old, ap=None))
+        if found.objects >= case.config.min_support:
+            drops[f"class {old.name}"] = _lost(old.ap, found.ap)
+    return _drop(case, case.config.max_class_drop, drops, "class")
 
 
-def _max_size_drop(case: Case) -> RuleResult:
+def _max_size_drop(case: Case) -> Verdict:
+    assert isinstance(case.champion, Evaluation)  # judge_rule
     drops: dict[str, float] = {}
-    if isinstance(case.champion, Evaluation):
-        for size in SIZES:
-            if case.candidate.objects_by_size.get(size, 0) >= case.config.min_support:
-                new, old = case.candidate.metrics.get(f"ap_{size}"), case.champion.metrics.get(f"ap_{size}")
-                drops[f"{size} objects"] = _lost(old, new)
-    return _drop(case, "max_size_drop", case.config.max_size_drop, drops, "size")
+    for size in SIZES:
+        if case.candidate.objects_by_size.get(size, 0) >= case.config.min_support:
+            new, old = case.candidate.metrics.get(f"ap_{size}"), case.champion.metrics.get(f"ap_{size}")
+            drops[f"{size} objects"] = _lost(old, new)
+    return _drop(case, case.config.max_size_drop, drops, "size")
 
 
 def _lost(old: float | None, new: float | None) -> float:
-    """AP lost; NaN where there are objects, but one of the two has no AP: that loss is unknown, not small."""
+    """AP lost; NaN where there are objects but one of the two has no AP: such a loss is unknown, not small."""
     return old - new if is_fraction(old) and is_fraction(new) else math.nan
 
 
-def _drop(case: Case, name: str, bound: float, drops: dict[str, float], kind: str) -> RuleResult:
+def _drop(case: Case, bound: float, drops: dict[str, float], kind: str) -> Verdict:
     support = case.config.min_support
-    if isinstance(case.champion, NoEvaluation):
-        passed = case.champion.status == "none"
-        sentence = "There was no champion to compare with." if passed else "The champion could not be scored."
-        return RuleResult(name=name, value=None, threshold=bound, passed=passed, sentence=sentence)
     broken = [what for what, drop in drops.items() if not math.isfinite(drop)]
     if broken:
-        sentence = f"AP of {broken[0]} is missing or no fraction, in the candidate's evaluation or in the champion's."
-        return RuleResult(name=name, value=None, threshold=bound, passed=False, sentence=sentence)
+        sentence = f"AP of {broken[0]} is missing or not a fraction in the candidate's or the champion's evaluation."
+        return Verdict(value=None, threshold=bound, passed=False, sentence=sentence)
     if not drops:
-        sentence = f"No {kind} has the {support} objects that a comparison needs."
-        return RuleResult(name=name, value=None, threshold=bound, passed=True, sentence=sentence)
+        sentence = f"No {kind} has the {support} objects that a comparison needs; rule skipped."
+        return Verdict(value=None, threshold=bound, passed=True, skipped=True, sentence=sentence)
     worst = max(drops, key=lambda what: drops[what])
     value = round(drops[worst], DELTA_DECIMALS)
     sentence = (
-        f"Of {len(drops)} with {support} objects or more, {worst} lost most against the champion: "
-        f"{value:+.4f} AP, at most {bound:.4f} is allowed."
+        f"The largest loss against the champion, among {len(drops)} with {support} objects or more, is "
+        f"{value:+.4f} AP of {worst}; at most {bound:.4f} is allowed."
     )
-    return RuleResult(name=name, value=value, threshold=bound, passed=value <= bound, sentence=sentence)
+    return Verdict(value=value, threshold=bound, passed=value <= bound, sentence=sentence)
 
 
-def _parity(case: Case) -> RuleResult:
+def _parity(case: Case) -> Verdict:
     parity = case.candidate.parity
     if parity is None:
-        passed = not case.config.require_parity
-        sentence = "The export was not compared with its checkpoint."
-        return RuleResult(name="parity", value=None, threshold=None, passed=passed, sentence=sentence)
+        required = case.config.require_parity
+        sentence = "The export was not compared with its checkpoint" + ("." if required else "; rule skipped.")
+        return Verdict(value=None, threshold=None, passed=not required, skipped=not required, sentence=sentence)
     passed = parity.get("passed") is True
     delta = parity.get("max_score_delta")
     value = float(delta) if isinstance(delta, int | float) and math.isfinite(delta) else None
-    sentence = f"The export {'agrees' if passed else 'does not agree'} with its checkpoint within the export's bounds."
-    return RuleResult(name="parity", value=value, threshold=None, passed=passed, sentence=sentence)
+    agrees = "agrees" if passed else "does not agree"
+    sentence = f"The export {agrees} with its checkpoint within the export's bounds."
+    return Verdict(value=value, threshold=None, passed=passed, sentence=sentence)
 
 
-def _max_latency(case: Case) -> RuleResult:
+def _max_latency(case: Case) -> Verdict:
     bound, latency = case.config.max_latency_ms, case.candidate.latency_ms
-    measured = latency is not None and math.isfinite(latency)
-    said = f"One image takes {latency:.1f} ms (median)" if measured else "The latency was not measured"
-    passed = not bound or (latency is not None and measured and latency <= bound)
-    sentence = f"{said}; " + (f"at most {bound:.1f} ms are allowed." if bound else "no bound is set.")
-    return RuleResult(
-        name="max_latency_ms",
-        value=latency if measured else None,
+    measured = latency if latency is not None and math.isfinite(latency) else None
+    found = "The latency was not measured" if measured is None else f"One image takes {measured:.1f} ms (median)"
+    limit = f"at most {bound:.1f} ms are allowed." if bound else "no bound is set; rule skipped."
+    return Verdict(
+        value=measured,
         threshold=bound or None,
-        passed=passed,
-        sentence=sentence,
+        passed=not bound or (measured is not None and measured <= bound),
+        skipped=not bound,
+        sentence=f"{found}; {limit}",
     )
 
 
-Rule = Callable[[Case], RuleResult]
-
-RULES: tuple[Rule, ...] = (
-    _finite,
-    _complete,
-    _same_data,
-    _min_ap,
-    _min_delta,
-    _min_delta_best,
-    _max_class_drop,
-    _max_size_drop,
-    _parity,
-    _max_latency,
+RULES = (
+    Rule(name="finite", judge=_finite),
+    Rule(name="complete", judge=_complete),
+    Rule(name="same_data", judge=_same_data),  # judges the candidate's own digest as well, with or without a champion
+    Rule(name="min_ap", judge=_min_ap),
+    Rule(name="min_delta", judge=_min_delta, needs="champion", threshold="min_delta"),
+    Rule(name="min_delta_best", judge=_min_delta_best, needs="best", threshold="min_delta"),
+    Rule(name="max_class_drop", judge=_max_class_drop, needs="champion", threshold="max_class_drop"),
+    Rule(name="max_size_drop", judge=_max_size_drop, needs="champion", threshold="max_size_drop"),
+    Rule(name="parity", judge=_parity),
+    Rule(name="max_latency_ms", judge=_max_latency),
 )
-"""In the order of decision.RULE_NAMES."""
+"""In the order in which they are reported."""
+
+RULE_NAMES = tuple(rule.name for rule in RULES)
+"""Promotion asks for a verdict of each of them."""
 
 
 def _jsonable(value: float | None) -> float | str | None:

@@ -1,19 +1,22 @@
-"""`summary.json`: one run in one file, for the terminal's table, the report and whoever compares runs."""
+"""`summary.json`: one run in one file, for the terminal's table, the report, and comparisons between runs."""
 
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import parse_json, read_text, write_text
-from trainer.coco.metrics import METRIC_NAMES
-from trainer.promotion.decision import Decision
+from beam_preprocess.base.files import read_text, write_text
+from beam_preprocess.base.json import parse, read
+from trainer.coco.bootstrap import Comparison, Interval
+from trainer.coco.metrics import METRIC_NAMES, ClassMetrics
+from trainer.promotion.decision import Decision, RuleResult
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
+from trainer.shared.fixes import RUN_AGAIN, TRAIN_AGAIN
 
-SCHEMA_VERSION = 1
+SUMMARY_SCHEMA = 2
 
 PACKAGES = (
     "tensorflow",
@@ -29,6 +32,79 @@ PACKAGES = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of the candidate."""
+
+    outcome: Literal["promoted", "held"]
+    sentence: str
+    """What promote or hold returned."""
+    champion_version: str
+    """The champion that was compared with, "" for none."""
+    new_version: str
+    """The version that was published, "" for a held candidate."""
+    rules: tuple[RuleResult, ...]
+    ap_interval: Interval | None
+    intervals: dict[str, Comparison | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChampionScores:
+    """The champion on the same images, or why it has no scores."""
+
+    status: Literal["scored", "none", "failed", "champion"]
+    version: str
+    reason: str = ""
+    """"" for a scored champion."""
+    data_digest: str = ""
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    per_class: tuple[ClassMetrics, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """Content of `summary.json`: first the twelve metrics of the candidate, as in METRIC_NAMES."""
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar_1: float | None
+    ar_10: float | None
+    ar_100: float | None
+    ar_small: float | None
+    ar_medium: float | None
+    ar_large: float | None
+    per_class: tuple[ClassMetrics, ...]
+    images: int
+    detections: int
+    objects_unusable: int
+    decision: Outcome
+    champion: ChampionScores
+    seconds: dict[str, float]
+    """Stage to seconds."""
+    versions: dict[str, str]
+    """Python and packages to versions."""
+    config: str
+    """The run's configuration, YAML text."""
+    data: dict[str, dict[str, Any]]
+    """"train" and "val" to facts of their data: manifest fields, or data_digest and counts."""
+    data_digest: str
+    paths: dict[str, str]
+    """What the run wrote, by name."""
+    parity: dict[str, Any] | None
+    """Content of the model's parity.json, or None."""
+    history: tuple[dict[str, Any], ...]
+    """Rows of history.jsonl."""
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """METRIC_NAMES to the candidate's values."""
+        return {name: getattr(self, name) for name in METRIC_NAMES}
+
+
 def build_summary(
     *,
     candidate: Evaluation,
@@ -36,77 +112,70 @@ def build_summary(
     decision: Decision,
     outcome: str,
     config: str,
-    data: Mapping[str, Any],
+    data: Mapping[str, Mapping[str, Any]],
     history: Sequence[Mapping[str, Any]] = (),
     seconds: Mapping[str, float] | None = None,
     paths: Mapping[str, str] | None = None,
     parity: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The summary of one run, JSON-able.
+) -> Summary:
+    """The summary of one run.
 
     Args:
       candidate: the new model's evaluation.
-      champion: the champion's on the same images, or why there is none.
+      champion: the champion's evaluation on the same images, or why there is none.
       decision: what the gate decided.
       outcome: what promote or hold returned: "promoted: v0002 (was v0001)" or "held: …".
-      config: the run's configuration, YAML text.
-      data: "train" and "val" to facts of their data (manifest fields, or data_digest and counts).
-      history: rows of history.jsonl.
-      seconds: stage to seconds.
-      paths: what the run wrote, by name.
-      parity: content of the model's parity.json, or None.
+      config: see `Summary`, like the arguments after it.
 
     Raises:
-      InputError: an outcome that is neither promoted nor held.
+      InputError: `outcome` begins with neither "promoted: " nor "held: ".
     """
-    intervals = asdict(decision)
     kind, _, rest = outcome.partition(": ")
     if kind not in ("promoted", "held") or not rest:
         raise InputError(
             f"outcome: {outcome!r} begins with neither 'promoted: ' nor 'held: '; pass promote's or hold's"
         )
-    return {
-        "schema_version": SCHEMA_VERSION,
+    return Summary(
         **{name: candidate.metrics.get(name) for name in METRIC_NAMES},
-        "per_class": [asdict(entry) for entry in candidate.per_class],
-        "images": candidate.images_scored,
-        "detections": candidate.detections,
-        "objects_unusable": candidate.objects_unusable,
-        "decision": {
-            "outcome": kind,
-            "sentence": outcome,
-            "champion_version": decision.champion_version,
-            "new_version": rest.split(" ")[0] if kind == "promoted" else "",
-            "rules": [asdict(rule) for rule in decision.rules],
-            "ap_interval": intervals.get("ap_interval"),
-            "intervals": intervals.get("intervals"),
-        },
-        "champion": _champion(champion, decision.champion_version),
-        "seconds": dict(seconds or {}),
-        "versions": installed_versions(),
-        "config": config,
-        "data": dict(data),
-        "data_digest": candidate.data_digest,
-        "paths": dict(paths or {}),
-        "parity": dict(parity) if parity else None,
-        "history": [dict(row) for row in history],
-    }
+        per_class=candidate.per_class,
+        images=candidate.images_scored,
+        detections=candidate.detections,
+        objects_unusable=candidate.objects_unusable,
+        decision=Outcome(
+            outcome="promoted" if kind == "promoted" else "held",
+            sentence=outcome,
+            champion_version=decision.champion_version,
+            new_version=rest.split(" ")[0] if kind == "promoted" else "",
+            rules=decision.rules,
+            ap_interval=decision.ap_interval,
+            intervals=decision.intervals,
+        ),
+        champion=_champion(champion, decision.champion_version),
+        seconds=dict(seconds or {}),
+        versions=installed_versions(),
+        config=config,
+        data={name: dict(facts) for name, facts in data.items()},
+        data_digest=candidate.data_digest,
+        paths=dict(paths or {}),
+        parity=dict(parity) if parity else None,
+        history=tuple(dict(row) for row in history),
+    )
 
 
-def _champion(champion: Evaluation | NoEvaluation, version: str) -> dict[str, Any]:
+def _champion(champion: Evaluation | NoEvaluation, version: str) -> ChampionScores:
     if isinstance(champion, NoEvaluation):
-        return {"status": champion.status, "reason": champion.reason, "version": version}
-    return {
-        "status": "scored",
-        "version": version,
-        "data_digest": champion.data_digest,
-        "metrics": dict(champion.metrics),
-        "per_class": [asdict(entry) for entry in champion.per_class],
-    }
+        return ChampionScores(status=champion.status, reason=champion.reason, version=version)
+    return ChampionScores(
+        status="scored",
+        version=version,
+        data_digest=champion.data_digest,
+        metrics=dict(champion.metrics),
+        per_class=champion.per_class,
+    )
 
 
 def installed_versions() -> dict[str, str]:
-    """Python's version and those of the packages that shape a result; absent ones are left out."""
+    """Versions of Python and of the packages that can change a result; packages that are not installed are left out."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -116,9 +185,20 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
-def write_summary(summary: Mapping[str, Any], uri: str) -> None:
-    """Writes summary.json. NaN (a broken model's metric) becomes null: other tools must be able to read it."""
-    write_text(uri, json.dumps(_strict(summary), indent=1, allow_nan=False) + "\n")
+def write_summary(summary: Summary, uri: str) -> None:
+    """Writes summary.json. NaN (a broken model's metric) becomes null, so that other tools can read the file."""
+    content = {"schema_version": SUMMARY_SCHEMA, **asdict(summary)}
+    write_text(uri, json.dumps(_strict(content), indent=1, allow_nan=False) + "\n")
+
+
+def read_summary(uri: str) -> Summary:
+    """Reads summary.json.
+
+    Raises:
+      InputError: there is no such file, or it is not JSON, has another schema version, an unknown or missing key, or a
+        value of another type.
+    """
+    return read(Summary, read_text(uri, RUN_AGAIN), uri, RUN_AGAIN, schema_version=SUMMARY_SCHEMA)
 
 
 def _strict(value: Any) -> Any:
@@ -132,16 +212,16 @@ def _strict(value: Any) -> Any:
 
 
 def read_history(uri: str) -> list[dict[str, Any]]:
-    """Rows of history.jsonl, which training writes: one JSON object a line.
+    """Rows of history.jsonl, which training writes: one JSON object per line.
 
     Raises:
-      InputError: no such file, or a line that is no JSON object.
+      InputError: there is no such file, or a line is not a JSON object.
     """
-    text = read_text(uri, "it is written by python -m trainer.train")
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        row = parse_json(line, f"{uri}: line {number}", "train again")
+    for number, line in enumerate(read_text(uri, TRAIN_AGAIN).splitlines(), start=1):
+        where = f"{uri}: line {number}"
+        row = parse(line, where, TRAIN_AGAIN)
         if not isinstance(row, dict):
-            raise InputError(f"{uri}: line {number}: is no object; train again")
+            raise InputError(f"{where}: is not an object; {TRAIN_AGAIN}")
         rows.append(row)
     return rows

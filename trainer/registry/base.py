@@ -1,25 +1,26 @@
-"""Model registries: published versions that never change, and aliases that say which of them is in use.
+"""What a model registry offers: published versions that never change, and aliases that say which of them is in use.
 
 champion     in production
-previous     the champion before it; `rollback` goes back to it
-challenger   published by a promotion that has not made it champion (yet): the loser of a race, or one that died
+previous     the champion before it; `rollback` returns to it
+challenger   published by a promotion that has not made it champion (yet): it lost a race, or the promotion died
 best         highest AP on its validation data; the gate compares with it, so that small losses cannot add up
-
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from beam_preprocess.base.errors import Failure
+
 CHAMPION, CHALLENGER, PREVIOUS, BEST = "champion", "challenger", "previous", "best"
 VERTEX_SCHEME = "vertex://"
 
 
-class RegistryError(RuntimeError):
-    """The registry's content is not what this code wrote."""
+class RegistryError(Failure):
+    """The registry's content is damaged, or the registry cannot be reached."""
 
 
-class ChampionMoved(RuntimeError):
+class ChampionMoved(Failure):
     """An alias no longer names the version that the caller saw."""
 
 
@@ -28,36 +29,36 @@ class Version:
     """One published model."""
 
     version: str
-    """Its name in the registry, which no other version ever gets: v0001, v0002, … in a local one."""
+    """Its name in the registry, which is never reused: v0001, v0002, … in a local registry."""
     path: str
     """URI of the SavedModel's folder."""
     key: str
-    """What made it; publishing the same key again gives this version."""
+    """Identifies what was published; publishing the same key again returns this version."""
     created: str
     """UTC, ISO 8601."""
     metadata: dict[str, Any]
 
 
 class Registry(Protocol):
-    """What promotion, rollback and the pipeline ask of a registry.
+    """What promotion, rollback and the pipeline need from a registry.
 
     Raises (all methods):
       RegistryError: the registry's content is damaged, or the registry cannot be reached.
     """
 
     def publish(self, model_dir: str, metadata: Mapping[str, Any], *, key: str) -> str:
-        """Makes a SavedModel the next version, aliases untouched; a version that has this key is returned instead.
+        """Makes a SavedModel the next version and moves no alias. If a version has this key, returns that one instead.
 
         Args:
           model_dir: URI of the SavedModel's folder.
           metadata: JSON-able facts about it (ap, data_digest, model_digest, run_id, …).
-          key: identifies what is published, so that a step which died after publishing can simply run again.
+          key: identifies what is published, so that a step that died after publishing can simply run again.
 
         Returns:
           The version's name.
 
         Raises:
-          InputError: no key, or `model_dir` holds no SavedModel.
+          InputError: the key is empty, or `model_dir` is not a SavedModel.
         """
         ...
 
@@ -65,7 +66,7 @@ class Registry(Protocol):
         """One version by its name.
 
         Raises:
-          RegistryError: there is none, or it is incomplete.
+          RegistryError: there is no such version, or it is incomplete.
         """
         ...
 
@@ -74,7 +75,7 @@ class Registry(Protocol):
         ...
 
     def incomplete(self) -> dict[str, str]:
-        """Versions that cannot be served, with the reason."""
+        """Versions that cannot be served, to the reason."""
         ...
 
     def aliases(self) -> dict[str, str]:
@@ -94,9 +95,9 @@ class Registry(Protocol):
         ...
 
     def swap_alias(self, name: str, version: str, expected: str | None) -> None:
-        """Moves an alias if it still names `expected` (None: nothing). Of callers at the same moment, one wins.
+        """Moves an alias if it still names `expected` (None: nothing). If several callers try at once, one wins.
 
-        When the champion moves, `previous` becomes the old one, and a challenger that became champion is none.
+        When the champion moves, `previous` becomes the old one, and a challenger that became champion loses that alias.
 
         Raises:
           ChampionMoved: it names something else.
@@ -114,3 +115,11 @@ class Registry(Protocol):
           RegistryError: there is no previous champion, or it is incomplete.
         """
         ...
+
+
+def moved(name: str, version: str, current: str | None, expected: str | None) -> ChampionMoved:
+    """The error of a swap that another promotion won."""
+    return ChampionMoved(
+        f"{name} is {current or 'not set'}, not {expected or 'unset'} as seen before: another promotion came first; "
+        f"{version} stays published, compare it with {current or 'the registry'} again"
+    )

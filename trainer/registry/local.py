@@ -4,9 +4,9 @@
     <root>/versions/tmp-<uuid>/    a copy in progress; nothing reads it
     <root>/aliases.json            {"champion": "v0002", "previous": "v0001", "best": "v0002"}
 
-A version is copied under a temporary name, flushed to disk, given version.json last and renamed: a folder named
-vNNNN is complete from its first moment. Everything that decides (number of the next version, alias moves)
-happens under one lock that the kernel frees when its process dies.
+A version is copied under a temporary name and flushed to disk. version.json is written last, then the folder is
+renamed: a folder named vNNNN is complete from its first moment. The next version's number and every alias move are
+decided under one lock, which the kernel frees when its process dies.
 """
 
 import fcntl
@@ -17,22 +17,35 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import fsync_folder, write_text
-from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, ChampionMoved, RegistryError, Version
+from beam_preprocess.base.json import convert, parse, read
+from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, RegistryError, Version, moved
 from trainer.registry.digest import REGISTRY_FILE
 
-SCHEMA_VERSION = 1
-VERSION_FILE = REGISTRY_FILE
+VERSION_SCHEMA = 1
 MODEL_FILE = "saved_model.pb"
+RESTORE_ALIASES = "restore the file, or write the aliases again"
+REPLACE_VERSION = "roll back, or publish the model again"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionFile:
+    """Content of version.json; the fields are those of `Version`."""
+
+    version: str
+    key: str
+    created: str
+    metadata: dict[str, Any]
 
 
 class LocalRegistry:
-    """The registry under one local folder, which is made on the first write.
+    """The registry in one local folder, which is created on the first write.
 
     Raises (all methods):
       RegistryError: aliases.json or a version.json is damaged.
@@ -46,19 +59,10 @@ class LocalRegistry:
         self._aliases = self.root / "aliases.json"
 
     def publish(self, model_dir: str, metadata: Mapping[str, Any], *, key: str) -> str:
-        """Copies a SavedModel into the registry as the next version, aliases untouched.
-
-        Args:
-          model_dir: URI of the SavedModel's folder.
-          metadata: JSON-able facts about it (ap, data_digest, run_id, …).
-          key: identifies what is published; a version that has it is returned and nothing is copied, so that a
-            step which died after publishing can simply run again.
-
-        Returns:
-          The version's name.
+        """Copies a SavedModel into the registry as the next version; see `Registry.publish`.
 
         Raises:
-          InputError: no key, or `model_dir` holds no saved_model.pb.
+          InputError: the key is empty, or `model_dir` contains no saved_model.pb.
         """
         if not key:
             raise InputError("key: is empty; name what is published, for example the run's id")
@@ -66,14 +70,14 @@ class LocalRegistry:
             self._versions.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"--registry {self.root}: cannot be made ({error.strerror}); give a writable folder"
+                f"--registry {self.root}: cannot be created ({error.strerror}); give a writable folder"
             ) from error
         with self._lock():
             self._sweep()
             if existing := self._with_key(key):
                 return existing.version
             name = f"tmp-{uuid.uuid4().hex}"
-            # Held while this process lives: says to the sweep of another one that the copy is in progress.
+            # Held while this process lives: it tells another process's sweep that the copy is in progress.
             alive = _locked(self._versions / f"{name}.lock")
         folder = self._versions / name
         try:
@@ -82,14 +86,10 @@ class LocalRegistry:
                 if existing := self._with_key(key):
                     return existing.version
                 version = f"v{1 + max(map(_number, self._version_names()), default=0):04d}"
-                content = {
-                    "schema_version": SCHEMA_VERSION,
-                    "version": version,
-                    "key": key,
-                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "metadata": dict(metadata),
-                }
-                write_text(str(folder / VERSION_FILE), json.dumps(content, indent=1) + "\n")
+                created = datetime.now(UTC).isoformat(timespec="seconds")
+                facts = VersionFile(version=version, key=key, created=created, metadata=dict(metadata))
+                content = {"schema_version": VERSION_SCHEMA, **asdict(facts)}
+                write_text(str(folder / REGISTRY_FILE), json.dumps(content, indent=1) + "\n")
                 os.rename(folder, self._versions / version)
                 fsync_folder(self._versions)
                 return version
@@ -99,28 +99,31 @@ class LocalRegistry:
             os.close(alive)
 
     def version(self, name: str) -> Version:
-        """One version by its name.
-
-        Raises:
-          RegistryError: there is none, or it is incomplete.
-        """
+        """See `Registry.version`."""
         folder = self._versions / name
         if not folder.is_dir():
             known = ", ".join(self._version_names()) or "none"
-            raise RegistryError(f"{self.root}: has no version {name!r}; versions are {known}")
+            raise RegistryError(f"{self.root}: there is no version {name!r}; versions are {known}")
         try:
-            values = json.loads((folder / VERSION_FILE).read_text(encoding="utf-8"))
-            known_schema = values.pop("schema_version") == SCHEMA_VERSION
-            found = Version(path=str(folder), **values)
+            text = (folder / REGISTRY_FILE).read_text(encoding="utf-8")
+            facts = read(VersionFile, text, REGISTRY_FILE, REPLACE_VERSION, schema_version=VERSION_SCHEMA)
         except FileNotFoundError as error:
-            raise RegistryError(_incomplete(folder, f"no {VERSION_FILE}")) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RegistryError(_incomplete(folder, f"{VERSION_FILE} is damaged: {error}")) from error
-        if not known_schema or found.version != name:
-            raise RegistryError(_incomplete(folder, f"{VERSION_FILE} is of another schema or version"))
+            raise _incomplete(folder, f"{REGISTRY_FILE}: no such file; {REPLACE_VERSION}") from error
+        except UnicodeDecodeError as error:
+            raise _incomplete(folder, f"{REGISTRY_FILE}: not UTF-8 ({error}); {REPLACE_VERSION}") from error
+        except InputError as error:
+            raise _incomplete(folder, str(error)) from error
+        if facts.version != name:
+            raise _incomplete(folder, f"{REGISTRY_FILE}: is of version {facts.version!r}; {REPLACE_VERSION}")
         if not (folder / MODEL_FILE).is_file():
-            raise RegistryError(_incomplete(folder, f"no {MODEL_FILE}"))
-        return found
+            raise _incomplete(folder, f"{MODEL_FILE}: no such file; {REPLACE_VERSION}")
+        return Version(
+            path=str(folder),
+            version=facts.version,
+            key=facts.key,
+            created=facts.created,
+            metadata=facts.metadata,
+        )
 
     def list(self) -> tuple[Version, ...]:
         """All complete versions, oldest first."""
@@ -128,7 +131,7 @@ class LocalRegistry:
         return tuple(self.version(name) for name in self._version_names() if name not in broken)
 
     def incomplete(self) -> dict[str, str]:
-        """Version folders that cannot be served (damaged from outside: publishing leaves none), with the reason."""
+        """See `Registry.incomplete`. Publishing leaves none: such a version was damaged from outside."""
         reasons: dict[str, str] = {}
         for name in self._version_names():
             try:
@@ -139,49 +142,35 @@ class LocalRegistry:
 
     def aliases(self) -> dict[str, str]:
         """Alias to version name."""
+        where = str(self._aliases)
         try:
-            values = json.loads(self._aliases.read_text(encoding="utf-8"))
+            values = parse(self._aliases.read_text(encoding="utf-8"), where, RESTORE_ALIASES)
+            aliases: dict[str, str] = convert(dict[str, str], values, where, RESTORE_ALIASES)
         except FileNotFoundError:
             return {}
-        except ValueError as error:
-            raise RegistryError(
-                f"{self._aliases}: is damaged ({error}); restore it or write the aliases anew"
-            ) from error
-        if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
-            raise RegistryError(f"{self._aliases}: is not an object of alias to version; restore it")
-        return values
+        except UnicodeDecodeError as error:
+            raise RegistryError(f"{where}: not UTF-8 ({error}); {RESTORE_ALIASES}") from error
+        except InputError as error:
+            raise RegistryError(str(error)) from error
+        return aliases
 
     def alias(self, name: str) -> str | None:
         """The version that an alias names, or None."""
         return self.aliases().get(name)
 
     def champion(self) -> Version | None:
-        """The version in production, or None before the first promotion.
-
-        Raises:
-          RegistryError: the alias names a version that is missing or incomplete.
-        """
+        """See `Registry.champion`."""
         name = self.alias(CHAMPION)
         return None if name is None else self.version(name)
 
     def swap_alias(self, name: str, version: str, expected: str | None) -> None:
-        """Moves an alias if it still names `expected` (None: nothing). Of callers at the same moment, one wins.
-
-        When the champion moves, `previous` becomes the old one, and a challenger that became champion is none.
-
-        Raises:
-          ChampionMoved: it names something else.
-          RegistryError: `version` is missing or incomplete.
-        """
+        """See `Registry.swap_alias`."""
         self.version(version)
         with self._lock():
             aliases = self.aliases()
             current = aliases.get(name)
             if current != expected:
-                raise ChampionMoved(
-                    f"{name} is {current or 'not set'}, not {expected or 'unset'} as seen before: another promotion "
-                    f"came first; {version} stays published, compare it with {current or 'the registry'} again"
-                )
+                raise moved(name, version, current, expected)
             if name == CHAMPION and current is not None and current != version:
                 aliases[PREVIOUS] = current
             if name == CHAMPION and aliases.get(CHALLENGER) == version:
@@ -190,17 +179,10 @@ class LocalRegistry:
             write_text(str(self._aliases), json.dumps(aliases, indent=1, sort_keys=True) + "\n")
 
     def rollback(self) -> tuple[str, str]:
-        """Makes `previous` the champion again (and the champion `previous`).
-
-        Returns:
-          (new champion, old champion).
-
-        Raises:
-          RegistryError: there is no previous champion, or it is incomplete.
-        """
+        """See `Registry.rollback`."""
         aliases = self.aliases()
         if CHAMPION not in aliases or PREVIOUS not in aliases:
-            raise RegistryError(f"{self.root}: has no previous champion to go back to")
+            raise RegistryError(f"{self.root}: there is no previous champion to return to")
         self.swap_alias(CHAMPION, aliases[PREVIOUS], expected=aliases[CHAMPION])
         return aliases[PREVIOUS], aliases[CHAMPION]
 
@@ -228,7 +210,7 @@ class LocalRegistry:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                continue  # its publisher is at work
+                continue  # its publisher is still running
             else:
                 shutil.rmtree(self._versions / name, ignore_errors=True)
                 (self._versions / f"{name}.lock").unlink(missing_ok=True)
@@ -241,7 +223,7 @@ def _number(version: str) -> int:
 
 
 def _locked(path: Path) -> int:
-    """An open descriptor that holds the exclusive lock of a file, until it is closed or its process ends."""
+    """An open descriptor that holds the exclusive lock of a file until it is closed or its process ends."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
@@ -255,7 +237,7 @@ def _copy_model(model_dir: str, target: Path) -> None:
     files = sorted(filesystem.find(source))
     names = [os.path.relpath(file, source) for file in files]
     if MODEL_FILE not in names:
-        raise InputError(f"{model_dir}: holds no {MODEL_FILE}; give the folder that trainer.export wrote")
+        raise InputError(f"{model_dir}: contains no {MODEL_FILE}; give the folder that centernet export wrote")
     target.mkdir()
     for file, name in zip(files, names, strict=True):
         copy = target / name
@@ -268,5 +250,6 @@ def _copy_model(model_dir: str, target: Path) -> None:
         fsync_folder(folder)
 
 
-def _incomplete(folder: Path, why: str) -> str:
-    return f"{folder}: this version is incomplete ({why}); roll back, or publish the model again"
+def _incomplete(folder: Path, why: str) -> RegistryError:
+    """The error of a version that cannot be served; `why` ends with what to do."""
+    return RegistryError(f"{folder}: this version is incomplete: {why}")

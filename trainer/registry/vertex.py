@@ -1,41 +1,51 @@
-"""Vertex AI Model Registry as a model registry: a Model is the registry, its versions are ours, its aliases too.
+"""A model registry in Vertex AI Model Registry: one Model holds the versions and the aliases.
 
     vertex://PROJECT/REGION/MODEL_ID
 
-The service copies nothing: a version points at `artifactUri`, so that folder has to stay as it is. `publish` therefore
-takes a gs:// folder of a run, which nothing rewrites. What `version.json` holds locally is here in the version's labels
-(what labels can hold, for people and filters) and, complete, as JSON in its description.
+The service copies nothing: a version points at `artifactUri`, so that folder must stay unchanged. `publish` therefore
+takes a gs:// folder of a run, which nothing rewrites. The facts that are in `version.json` locally are in the version's
+description, as JSON, and also in its labels as far as labels can hold them, for people and filters.
 
-What can race. Merging an alias is one atomic call, so that each alias names exactly one version at every moment. But
-the service offers no condition on it: between our look and our merge (two calls, tenths of a second) another promotion
-can move the alias. We look again afterwards, and whoever no longer finds its own version gets `ChampionMoved`; of two
-promotions in that gap the later merge stays champion although it was compared with the champion before the other.
-Schedules run one at a time by default, which closes the gap for them. The local registry has a lock instead.
+What can race: merging an alias is one atomic call, so each alias names exactly one version at every moment. But the
+call takes no condition: between our reading and our merge (two calls, tenths of a second) another promotion can move
+the alias. We read again afterwards, and a promotion that no longer finds its own version gets `ChampionMoved`. If two
+promotions fall into that gap, the later merge stays champion, although it was compared with the champion before the
+other one. Schedules run one at a time by default, which closes the gap for them. The local registry has a lock instead.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
-from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, VERTEX_SCHEME, ChampionMoved, RegistryError, Version
+from beam_preprocess.base.json import read
+from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, VERTEX_SCHEME, RegistryError, Version, moved
 from trainer.shared import google_cloud
 from trainer.shared.google_cloud import CloudError, Place
 
 MODEL_FILE = "saved_model.pb"
 SERVING_IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
-"""Google's prebuilt container for TensorFlow SavedModels; it serves `serving_default` of `image_bytes`."""
+"""Google's prebuilt container for TensorFlow SavedModels; it serves `serving_default`, which takes `image_bytes`."""
 UPLOAD_SECONDS = 600.0
-"""Longest wait for the service to have a version; it copies nothing."""
+"""Maximum wait for the service to register a version; it copies nothing."""
 _KEY_LABEL = "key"
 _DEFAULT = "default"
-"""The service's own alias; the first version gets it, and it can't be left out."""
+"""The service's own alias; the first version always gets it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """Content of a version's description; see `Version`."""
+
+    key: str
+    metadata: dict[str, Any]
 
 
 class VertexRegistry:
-    """The registry in one Model of Vertex AI, which is made with the first version.
+    """The registry in one Model of Vertex AI, which is created with the first version.
 
     Raises (all methods):
       RegistryError: a version is not what this code wrote, or the service can't be reached.
@@ -55,11 +65,11 @@ class VertexRegistry:
     def publish(self, model_dir: str, metadata: Mapping[str, Any], *, key: str) -> str:
         """Uploads a version that points at a SavedModel in a bucket, without alias; see `Registry.publish`.
 
-        A repeated call with the same key finds the version; two at the same moment may make two, of which `_with_key`
-        takes the older one from then on.
+        A repeated call with the same key finds the version. Two calls at the same moment may create two versions;
+        `_with_key` takes the older one from then on.
 
         Raises:
-          InputError: no key, a folder outside Cloud Storage, or one without saved_model.pb.
+          InputError: the key is empty, or `model_dir` is outside Cloud Storage or contains no saved_model.pb.
         """
         if not key:
             raise InputError("key: is empty; name what is published, for example the run's id")
@@ -71,7 +81,7 @@ class VertexRegistry:
             "displayName": self._id,
             "artifactUri": model_dir.rstrip("/"),
             "labels": {**_labels(metadata), _KEY_LABEL: _key_label(key)},
-            "versionDescription": json.dumps({"key": key, "metadata": dict(metadata)}, sort_keys=True),
+            "versionDescription": json.dumps(asdict(Description(key=key, metadata=dict(metadata))), sort_keys=True),
             "containerSpec": {"imageUri": self._serving_image},
         }
         self._call(
@@ -82,7 +92,7 @@ class VertexRegistry:
         )
         published = self._with_key(key)
         if published is None:
-            raise RegistryError(f"{self.uri}: the uploaded version of {key} can't be found; look at it in the console")
+            raise RegistryError(f"{self.uri}: the uploaded version of {key} can't be found; look for it in the console")
         return published.version
 
     def version(self, name: str) -> Version:
@@ -90,14 +100,14 @@ class VertexRegistry:
             if model.version_id == name:
                 return self._version(model)
         known = ", ".join(model.version_id for model in self._models()) or "none"
-        raise RegistryError(f"{self.uri}: has no version {name!r}; versions are {known}")
+        raise RegistryError(f"{self.uri}: there is no version {name!r}; versions are {known}")
 
     def list(self) -> tuple[Version, ...]:
         broken = self.incomplete()
         return tuple(self._version(model) for model in self._models() if model.version_id not in broken)
 
     def incomplete(self) -> dict[str, str]:
-        """Versions that others uploaded into the Model, with the reason."""
+        """Versions that this code did not publish, to the reason."""
         reasons = {}
         for model in self._models():
             try:
@@ -119,29 +129,29 @@ class VertexRegistry:
         return None if name is None else self.version(name)
 
     def swap_alias(self, name: str, version: str, expected: str | None) -> None:
-        """Moves an alias if it names `expected`; the module's text says what can race.
+        """Moves an alias if it names `expected`; the module's docstring says what can race.
 
         Raises:
-          ChampionMoved: it names something else, before or after.
+          ChampionMoved: it names something else, before or after the merge.
         """
         self.version(version)
         aliases = self.aliases()
         current = aliases.get(name)
         if current != expected:
-            raise ChampionMoved(_moved(name, version, current, expected))
+            raise moved(name, version, current, expected)
         if name == CHAMPION and current is not None and current != version:
-            # First: if this process dies between the two calls, `previous` is the champion, and a repetition mends it.
+            # First: if this process dies between the two calls, `previous` is the champion; a repeated call fixes it.
             self._merge(current, [PREVIOUS])
         gone = [f"-{CHALLENGER}"] if name == CHAMPION and aliases.get(CHALLENGER) == version else []
         self._merge(version, [name, *gone])
         now = self.alias(name)
         if now != version:
-            raise ChampionMoved(_moved(name, version, now, version))
+            raise moved(name, version, now, version)
 
     def rollback(self) -> tuple[str, str]:
         aliases = self.aliases()
         if CHAMPION not in aliases or PREVIOUS not in aliases:
-            raise RegistryError(f"{self.uri}: has no previous champion to go back to")
+            raise RegistryError(f"{self.uri}: there is no previous champion to return to")
         self.swap_alias(CHAMPION, aliases[PREVIOUS], expected=aliases[CHAMPION])
         return aliases[PREVIOUS], aliases[CHAMPION]
 
@@ -159,7 +169,7 @@ class VertexRegistry:
             raise RegistryError(f"{self.uri}: {error}") from error
 
     def _models(self) -> tuple[Any, ...]:
-        """All versions, oldest first; none if there is no such Model yet."""
+        """All versions, oldest first; empty if the Model does not exist yet."""
         from google.api_core.exceptions import NotFound
 
         def request() -> Any:
@@ -175,20 +185,19 @@ class VertexRegistry:
 
     def _version(self, model: Any) -> Version:
         try:
-            content = json.loads(model.version_description)
-            key, metadata = content["key"], content["metadata"]
-        except (ValueError, KeyError, TypeError) as error:
+            facts = read(Description, model.version_description, "its description", "publish the model again")
+        except InputError as error:
             raise RegistryError(
-                f"{self.uri}: version {model.version_id} was not published by this registry (its description holds no "
-                "key and metadata); give its alias to another version"
+                f"{self.uri}: version {model.version_id} was not published by this registry ({error}), or "
+                "give its alias to another version"
             ) from error
         created = model.version_create_time
         return Version(
             version=model.version_id,
             path=model.artifact_uri,
-            key=key,
+            key=facts.key,
             created=created.isoformat(timespec="seconds") if created else "",
-            metadata=metadata,
+            metadata=facts.metadata,
         )
 
     def _with_key(self, key: str) -> Version | None:
@@ -210,7 +219,7 @@ class VertexRegistry:
         except (AlreadyExists, Conflict):
             if parent_exists:
                 raise
-            # Another promotion made the Model in this moment: ours is its next version.
+            # Another promotion has just created the Model: ours is its next version.
             return self._upload(content, parent_exists=True)
         return google_cloud.finish(operation, f"upload a version of {self._id}", seconds=UPLOAD_SECONDS)
 
@@ -234,15 +243,15 @@ def _check_model(model_dir: str) -> None:
         raise InputError(f"{model_dir}: Vertex AI serves models from Cloud Storage only; give a gs:// folder")
     filesystem, path = fsspec.core.url_to_fs(model_dir)
     if not filesystem.isfile(f"{path.rstrip('/')}/{MODEL_FILE}"):
-        raise InputError(f"{model_dir}: holds no {MODEL_FILE}; give the folder that trainer.export wrote")
+        raise InputError(f"{model_dir}: contains no {MODEL_FILE}; give the folder that centernet export wrote")
 
 
 def _labels(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Facts as labels, which take a-z, 0-9, _ and -, at most 63: AP 0.5468 is `0_5468`, digests are cut."""
+    """Facts as labels, which hold at most 63 of a-z, 0-9, _ and -: AP 0.5468 is `0_5468`, digests are cut."""
     labels = {}
     for name, value in metadata.items():
         if value is None or isinstance(value, Mapping | list | tuple):
-            continue  # whole in the description
+            continue  # complete in the description
         text = f"{value:.4f}" if isinstance(value, float) else str(value)
         labels[_label_text(name)] = _label_text(text)
     return labels
@@ -253,12 +262,5 @@ def _label_text(text: str) -> str:
 
 
 def _key_label(key: str) -> str:
-    """Label of the publishing key: its hash, since a cut key could be another's."""
+    """Label of the publishing key: its hash, because two long keys could be equal once they are cut."""
     return hashlib.sha256(key.encode()).hexdigest()[:32]
-
-
-def _moved(name: str, version: str, current: str | None, expected: str | None) -> str:
-    return (
-        f"{name} is {current or 'not set'}, not {expected or 'unset'} as seen before: another promotion came first; "
-        f"{version} stays published, compare it with {current or 'the registry'} again"
-    )

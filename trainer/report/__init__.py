@@ -1,1 +1,4 @@
-"""The page for people."""
+"""The report of a run: one HTML page for people.
+
+Door: `page.write_report`.
+"""

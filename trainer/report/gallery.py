@@ -1,4 +1,4 @@
-"""Validation images with ground truth and detections drawn, as data URIs."""
+"""Validation images with ground truth and detections drawn on them, as data URIs."""
 
 import base64
 import io
@@ -10,17 +10,18 @@ import numpy as np
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_json
-from trainer.coco.analysis_file import Analysis
+from trainer.coco.analysis import Analysis
 from trainer.coco.metrics import read_coco, usable_box
 from trainer.shared.draw import DETECTION_COLOUR, TRUTH_COLOUR, draw_detections
+from trainer.shared.fixes import EVALUATE_AGAIN
 
 LONGER_SIDE = 560
-"""Pixels of a picture's longer side: sharp in a column of 300 on a dense screen, some 50 kB."""
+"""Pixels of a picture's longer side: sharp in a column of 300 on a dense screen, about 50 kB."""
 SHOWN_HEIGHT, SHOWN_WIDTH = 308, 488
-"""CSS pixels, the width at most: two a row."""
+"""CSS pixels; the width is a maximum: two pictures per row."""
 JPEG_QUALITY = 85
 FIELDS = ("image_id", "category_id", "bbox", "score")
-"""Of a detection in COCO results format."""
+"""Keys of a detection in COCO results format."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,15 +31,15 @@ class Picture:
     file_name: str
     image_id: int
     objects: int
-    """Ground truth objects, crowd regions not counted."""
+    """Ground truth objects without crowd regions."""
     detections: int
     """Detections at or above the score threshold."""
     shown_width: int
-    """In CSS pixels, for pictures of equal height in one row."""
+    """CSS pixels, so that the pictures of a row have equal height."""
     data_uri: str
-    """A JPEG; "" when the image could not be read."""
+    """A JPEG; "" if the image could not be read."""
     problem: str
-    """Why it could not be read, or ""."""
+    """Why the image could not be read, or ""."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,30 +60,30 @@ def gallery(
     score_threshold: float,
     analysis: Analysis | None = None,
 ) -> tuple[Group, ...]:
-    """The images that say most: best, worst, most missed and confused; without an analysis, an even choice.
+    """The most instructive images: best, worst, most missed, most confused; without an analysis, an even choice.
 
     Args:
       images: URI of the folder.
       annotations: URI of the COCO annotation file.
       predictions: URI of the predictions in COCO results format.
-      count: how many pictures, at most.
+      count: maximum number of pictures.
       score_threshold: detections below it are not drawn.
-      analysis: counts of every image.
+      analysis: counts per image, or None.
 
     Raises:
-      InputError: a file is missing or is not of its format. An unreadable image is a picture with a problem.
+      InputError: a file is missing or has another format. An unreadable image becomes a picture with a problem.
     """
     dataset = read_coco(annotations)
-    found = read_json(predictions, "it is written by python -m trainer.evaluate")
+    found = read_json(predictions, EVALUATE_AGAIN)
     if not isinstance(found, list) or not all(isinstance(d, dict) and {*FIELDS} <= set(d) for d in found):
-        raise InputError(f"{predictions}: is no list of {', '.join(FIELDS)}; write it with python -m trainer.evaluate")
+        raise InputError(f"{predictions}: not a list of objects with {', '.join(FIELDS)}; {EVALUATE_AGAIN}")
     names = {category["id"]: str(category.get("name", category["id"])) for category in dataset["categories"]}
     truths = _by_image(dataset["annotations"], dataset["images"])
     kept = _by_image([detection for detection in found if detection["score"] >= score_threshold], dataset["images"])
     entries = {entry["id"]: entry for entry in sorted(dataset["images"], key=lambda image: image["id"])}
     if analysis is None:
         rows = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
-        note = "Spread evenly over the set, not chosen by their result."
+        note = "Spread evenly over the validation set, not chosen by result."
         chosen = [("", note, [list(entries)[row] for row in rows])]
     else:
         chosen = _choose(analysis, max(1, count // 4))
@@ -98,16 +99,16 @@ def gallery(
 
 
 def _choose(analysis: Analysis, count: int) -> list[tuple[str, str, list[int]]]:
-    """(title, note, image ids) of four groups; an image stands in one of them only."""
+    """(title, note, image ids) of four groups; an image is in one group only."""
     wrong = {image.image_id: image.missed + image.false for image in analysis.images}
     missed = {image.image_id: image.missed for image in analysis.images}
     confused = {image.image_id: image.confused for image in analysis.images}
     faultless = {image.image_id: image.correct if not wrong[image.image_id] else 0 for image in analysis.images}
     groups = (
-        ("Confused", "Most objects that were found as another class.", confused),
-        ("Missed", "Most objects without a detection.", missed),
-        ("Worst", "Most objects missed and false detections together.", wrong),
-        ("Best", "Everything found and nothing else; those with most objects.", faultless),
+        ("Confused", "Images with the most objects that were found as another class.", confused),
+        ("Missed", "Images with the most objects that were not found.", missed),
+        ("Worst", "Images with the most errors: missed objects and false detections.", wrong),
+        ("Best", "Images with the most objects, all found, and no false detection.", faultless),
     )
     chosen, taken = [], set[int]()
     for title, note, counts in groups:
@@ -158,7 +159,7 @@ def _picture(
 
 
 def _read(uri: str) -> tuple[np.ndarray, float]:
-    """(uint8 [H, W, 3], its pixels per original pixel). The stored orientation, as everywhere."""
+    """(uint8 [H, W, 3], its pixels per original pixel), in the stored orientation, as everywhere."""
     import fsspec
     from PIL import Image
 

@@ -1,19 +1,19 @@
-"""Curves of training, precision and calibration as inline SVG, by matplotlib."""
+"""Curves of training, precision and calibration as inline SVG, drawn by matplotlib."""
 
 import io
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.coco.analysis_file import Analysis
+from trainer.coco.analysis import Analysis
+from trainer.report.words import finite
 
 COLOURS = ("#2f5d8a", "#d97a1e", "#5b8c5a", "#8a5a83", "#7a7f87", "#b3382c", "#3aa0a0", "#c2a21a")
 CLASSES_SHOWN = len(COLOURS)
-"""Curves of classes in one chart: one colour each."""
+"""Maximum number of class curves in one chart: one colour per class."""
 LOG_RATIO = 30.0
-"""From this ratio between largest and smallest value on, the axis is logarithmic."""
+"""The axis is logarithmic if the ratio of largest to smallest value is above this."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,16 +27,16 @@ class Panel:
 def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
     """Charts of the columns of history.jsonl over the step.
 
-    The losses share a panel, their parts another; every other number gets one of its own. Values that are no
-    finite number are not drawn.
+    Total losses share a panel, the parts of the loss share another, and every other column gets its own. Values that
+    are not finite numbers are not drawn.
 
     Args:
-      history: rows with "step"; other keys are columns, which a row may lack.
+      history: rows with "step"; the other keys are columns, which a row may lack.
     """
     columns: dict[str, list[tuple[float, float]]] = {}
     for row in history:
         for name, value in row.items():
-            if name not in ("step", "epoch") and _finite(value) and _finite(row.get("step")):
+            if name not in ("step", "epoch") and finite(value) and finite(row.get("step")):
                 columns.setdefault(name, []).append((float(row["step"]), float(value)))
     totals: list[str] = [name for name in ("total_loss", "loss", "validation_loss") if name in columns]
     parts = [name for name in columns if name.endswith("_loss") and name not in totals]
@@ -50,35 +50,35 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
 
 
 def precision_curves(analysis: Analysis, objects: Mapping[int, int]) -> list[Panel]:
-    """Precision over recall: the mean of the classes at three IoUs, and the classes with most objects at 0.50.
+    """Precision over recall: the mean over the classes at three IoUs, and the largest classes at IoU 0.50.
 
     Args:
-      analysis: of the model.
-      objects: how many each category has; those with most are shown.
+      analysis: the model's analysis.
+      objects: category id to number of objects; the classes with the most objects are shown.
     """
     recall = analysis.precision_recall.recall
-    labels = {"0.50": "IoU 0.50", "0.75": "IoU 0.75", "mean": "mean of 0.50 to 0.95"}
+    labels = {"0.50": "IoU 0.50", "0.75": "IoU 0.75", "mean": "mean over 0.50 to 0.95"}
     mean = {label: analysis.precision_recall.precision.get(key) for key, label in labels.items()}
     present = [entry for entry in analysis.per_class if entry.precision50 is not None]
     shown = sorted(present, key=lambda entry: -objects.get(entry.category_id, 0))[:CLASSES_SHOWN]
     classes = {entry.name: entry.precision50 for entry in shown}
-    title = "Classes at IoU 0.50" + (f", the {len(shown)} with most objects" if len(shown) < len(present) else "")
+    title = "Classes at IoU 0.50" + (f", the {len(shown)} with the most objects" if len(shown) < len(present) else "")
     return [
         Panel(title=name, svg=_unit_chart(name, "recall", "precision", recall, lines))
-        for name, lines in (("Mean of the classes", mean), (title, classes))
+        for name, lines in (("Mean over the classes", mean), (title, classes))
         if any(line is not None for line in lines.values())
     ]
 
 
 def calibration_curve(analysis: Analysis) -> list[Panel]:
-    """Of the detections with a score, the share that found an object; nothing without detections."""
+    """The fraction of detections that found an object, over their score; empty without detections."""
     bins = [bin_ for bin_ in analysis.calibration if bin_.mean_score is not None and bin_.precision is not None]
     if not bins:
         return []
     scores: list[float | None] = [bin_.mean_score for bin_ in bins]
     share = {"detections": [bin_.precision for bin_ in bins], "score = precision": scores}
     title = "Calibration of the scores"
-    return [Panel(title=title, svg=_unit_chart(title, "score", "share correct", scores, share))]
+    return [Panel(title=title, svg=_unit_chart(title, "score", "fraction correct", scores, share))]
 
 
 def _unit_chart(
@@ -88,7 +88,7 @@ def _unit_chart(
     xs: Sequence[float | None],
     lines: Mapping[str, Sequence[float | None] | None],
 ) -> str:
-    """A chart of fractions over fractions."""
+    """A chart with both axes from 0 to 1."""
     drawn = {name: [(x, y) for x, y in zip(xs, ys, strict=True)] for name, ys in lines.items() if ys is not None}
     points = {n: [(x, y) for x, y in line if x is not None and y is not None] for n, line in drawn.items()}
     return _line_chart(title, points, across=across, up=up)
@@ -97,7 +97,7 @@ def _unit_chart(
 def _line_chart(
     title: str, lines: Mapping[str, Sequence[tuple[float, float]]], *, across: str = "step", up: str = ""
 ) -> str:
-    """One chart; with `up`, of fractions, whose names are shown as they are."""
+    """One chart. With `up`, a label of the y axis, both axes go from 0 to 1 and names are shown unchanged."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -137,8 +137,8 @@ def _line_chart(
 
 
 def _inline(svg: str, title: str) -> str:
-    """The <svg> element alone, sized by its container. Names of namespaces and of the format are addresses that
-    nothing loads, but a page that promises to be self-contained should not have any."""
+    """The <svg> element alone, sized by its container. Nothing loads the addresses of namespaces and metadata, but a
+    self-contained page should not contain any address."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
@@ -151,7 +151,3 @@ def _words(name: str) -> str:
     text = {"ct_loss": "centre", "scale_loss": "size", "ct_offset_loss": "offset", "total_loss": "training"}
     text |= {"validation_loss": "validation"}
     return text.get(name, name.replace("_", " ").capitalize())
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""How the report writes numbers."""
+"""How the report formats numbers."""
 
 import math
 from typing import Any
@@ -8,20 +8,22 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def difference(value: Any, other: Any) -> float | None:
+    """The difference of two finite numbers, else None."""
     return value - other if finite(value) and finite(other) else None
 
 
 def finite(value: Any) -> bool:
+    """Whether it is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def fraction(value: Any) -> str:
-    """0.4001 for a fraction, a dash for none."""
+    """0.4001 for a fraction, a dash for None."""
     return f"{value:.4f}" if finite(value) else DASH if value is None else str(value)
 
 
 def signed(value: Any) -> str:
-    """+0.0123 or \u22120.0123; a dash for none."""
+    """+0.0123 or \u22120.0123; a dash for None."""
     if not finite(value):
         return DASH
     text = f"{abs(value):.4f}"

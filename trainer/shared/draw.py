@@ -21,8 +21,8 @@ def draw_detections(
 ) -> np.ndarray:
     """A copy of the image with boxes and labels.
 
-    Boxes may reach beyond the image; the higher score is drawn over the lower one. Lines and letters grow with
-    the image, so that a picture is readable after it was scaled down.
+    Boxes may extend beyond the image; a higher score is drawn over a lower one. Lines and letters grow with the image,
+    so that a picture stays readable when it is scaled down.
 
     Args:
       image: uint8 [H, W, 3], RGB.
@@ -30,14 +30,14 @@ def draw_detections(
       labels: N texts, "" for none.
       scores: N numbers, or None for none.
       colour: RGB, 0 to 255.
-      label_at: the edge of the box that carries the label; ground truth and detections of one object can both be
-        read when they differ in it.
+      label_at: the edge of the box with the label; if ground truth and detections use different edges, both labels of
+        one object are readable.
 
     Returns:
       uint8 [H, W, 3].
 
     Raises:
-      ValueError: not such an image, or counts that differ.
+      ValueError: the image is of another type or shape, or the counts differ.
     """
     from PIL import Image, ImageDraw
 
@@ -45,14 +45,16 @@ def draw_detections(
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image is {image.dtype} {list(image.shape)}; uint8 [H, W, 3] is needed")
     if len(labels) != len(boxes) or (scores is not None and len(scores) != len(boxes)):
-        raise ValueError(f"{len(boxes)} boxes, {len(labels)} labels, scores {scores!r}; one of each a box is needed")
+        raise ValueError(
+            f"{len(boxes)} boxes, {len(labels)} labels, scores {scores!r}; one label and one score per box are needed"
+        )
     picture = Image.fromarray(image)
     canvas = ImageDraw.Draw(picture)
     line = max(1, round(max(image.shape[:2]) / 220))
     order = range(len(boxes)) if scores is None else np.argsort(np.asarray(scores), kind="stable").tolist()
     for i in order:
         ymin, xmin, ymax, xmax = boxes[i].tolist()
-        # The line lies inside the box; a box narrower than its line is still drawn.
+        # The line is inside the box; a box narrower than its line is still drawn.
         corners = (xmin, ymin, max(xmin, xmax - 1), max(ymin, ymax - 1))
         canvas.rectangle(corners, outline=colour, width=line)
         text = labels[i] if scores is None else f"{labels[i]} {scores[i]:.2f}".strip()
@@ -64,7 +66,7 @@ def draw_detections(
 def _label(
     canvas: Any, text: str, corner: tuple[float, float], label_at: str, image_size: tuple[int, ...], colour: Colour
 ) -> None:
-    """A filled tag outside the box at its left corner, moved inside the image where it would stick out."""
+    """A filled tag outside the box at its left corner, moved into the image where it would extend beyond it."""
     from PIL import ImageFont
 
     font = ImageFont.load_default(size=max(10, round(max(image_size) / 28)))

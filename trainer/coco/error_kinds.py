@@ -1,32 +1,33 @@
-"""Where AP is lost: every detection at or above a score threshold gets one name, and every object it misses is counted.
+"""Where AP is lost: names every detection at or above a score threshold, and counts the missed objects.
 
-At IoU 0.5, as COCO matches (after Hoiem et al., Diagnosing Error in Object Detectors, ECCV 2012, and TIDE, Bolya et
-al., ECCV 2020). The first that holds:
+Detections are matched at IoU 0.5, as COCO does (after Hoiem et al., Diagnosing Error in Object Detectors, ECCV 2012,
+and TIDE, Bolya et al., ECCV 2020). A detection gets the first name that applies:
 
-    correct        took an object of its class
-    duplicate      overlaps an object of its class by 0.5 or more, but a detection of higher score has it
-    confused       takes an object of another class that is missed, overlapping it by 0.5 or more
+    correct        matched an object of its class
+    duplicate      overlaps an object of its class by 0.5 or more, but a detection with a higher score matched it
+    confused       overlaps a missed object of another class by 0.5 or more, and takes it
     duplicate      overlaps an object of another class by 0.5 or more, but another detection has it
     mislocalised   overlaps an object of its class by 0.1 to 0.5
     background     none of these
-    missed         objects that no detection of their class took, the confused ones included
 
-Detections that took a crowd region, or overlap a crowd of their class by 0.5 or more, are neither right nor wrong.
+    missed         objects that no detection of their class matched, including the confused ones
 
-An object is taken once: by falling score, and then by falling overlap, the detections that are neither correct nor a
-duplicate in their own class take missed objects of another class. (TIDE calls every overlap with another class an
-error of class; the second name given to an object that was found is a duplicate here, so that the counts are those of
-the confusion matrix.)
+Detections that matched a crowd region, or overlap a crowd of their class by 0.5 or more, are neither right nor wrong.
 
-The confusion matrix holds each object and each detection once: correct ones are its diagonal, confused ones stand
-beside it, the other missed objects in the last column, the other detections in the last row (background).
+An object is taken once: detections that are neither correct nor a duplicate in their own class take missed objects of
+other classes, by descending score, then by descending overlap. (TIDE calls every overlap with another class a class
+error. Here, a second detection of an object that was found is a duplicate, so that the counts are those of the
+confusion matrix.)
+
+The confusion matrix counts each object and each detection once: correct ones are on the diagonal, confused ones are off
+the diagonal, the other missed objects are in the last column, the other detections in the last row (background).
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.coco.accumulate import Curves
-from trainer.coco.analysis_file import (
+from trainer.coco.analysis import (
     ERROR_NAMES,
     Analysis,
     CalibrationBin,
@@ -50,7 +51,7 @@ def analyse(scored: Scored, score_threshold: float = SCORE_THRESHOLD) -> Analysi
     """The analysis of one scored set of detections.
 
     Args:
-      scored: result of `coco_metrics.score_arrays`.
+      scored: result of `metrics.score_arrays`.
       score_threshold: detections below it are left out of errors, confusion and image counts.
     """
     matches = scored.matches
@@ -77,9 +78,9 @@ def analyse(scored: Scored, score_threshold: float = SCORE_THRESHOLD) -> Analysi
 
 
 def _names(matches: Matches, right: Bools, shown: Bools, missed: Bools) -> tuple[npt.NDArray[np.str_], Ints]:
-    """[D] the name of every detection, "" for those that are not shown or neither right nor wrong.
+    """[D] the name of each detection, "" for those that are not shown or neither right nor wrong.
 
-    Also [D] the object of another class that a confused detection took, -1 for the others.
+    Also [D] the object of another class that a confused detection takes, -1 for the others.
     """
     detection, which, iou = matches.pair_detection, matches.pair_object, matches.pair_iou
     same = matches.category[detection] == matches.objects.category[which]
@@ -108,7 +109,7 @@ def _names(matches: Matches, right: Bools, shown: Bools, missed: Bools) -> tuple
 
 
 def _confused(matches: Matches, pairs: Bools, alone: Bools, missed: Bools) -> Ints:
-    """[D] the missed object that each detection takes through one of the pairs, -1 for none."""
+    """[D] the missed object of one of the pairs that each detection takes, -1 for none."""
     taken = np.full(len(alone), -1)
     free = missed.copy()
     found = np.flatnonzero(pairs & alone[matches.pair_detection] & free[matches.pair_object])
@@ -127,10 +128,10 @@ def _confusion(scored: Scored, names: npt.NDArray[np.str_], missed: Bools, confu
     of_object = matches.objects.category
     correct = names == "correct"
     np.add.at(matrix, (of_object[matches.taken[correct]], matches.category[correct]), 1)
-    beside = confused >= 0
-    np.add.at(matrix, (of_object[confused[beside]], matches.category[beside]), 1)
+    wrong_class = confused >= 0
+    np.add.at(matrix, (of_object[confused[wrong_class]], matches.category[wrong_class]), 1)
     lost = missed.copy()
-    lost[confused[beside]] = False
+    lost[confused[wrong_class]] = False
     matrix[:count, count] = np.bincount(of_object[lost], minlength=count)
     rest = np.isin(names, ("duplicate", "mislocalised", "background"))
     matrix[count, :count] = np.bincount(matches.category[rest], minlength=count)
@@ -138,7 +139,7 @@ def _confusion(scored: Scored, names: npt.NDArray[np.str_], missed: Bools, confu
 
 
 def _calibration(matches: Matches, right: Bools) -> tuple[CalibrationBin, ...]:
-    """Every detection that is right or wrong, by score; a score outside 0 to 1 stands in the nearest bin."""
+    """Every detection that is right or wrong, by score; a score outside 0 to 1 counts in the nearest bin."""
     judged = ~matches.ignored[:, 0, 0]
     score, good = matches.score[judged], right[judged]
     place = np.clip(np.floor(score * BINS).astype(int), 0, BINS - 1)
@@ -189,7 +190,7 @@ def _precision_recall(curves: Curves) -> PrecisionRecall:
 
 
 def _mean(precision: Floats) -> Curve:
-    """[101, K] to its mean over the classes."""
+    """Mean over the classes of [101, K]."""
     return [float(value) for value in precision.mean(axis=1)] if precision.size else None
 
 
