@@ -1,4 +1,4 @@
-"""A small run as the report reads it, and an analysis to go with it."""
+"""A small run as the report reads it, and an analysis of it."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from tests.trainer.made_decision import decide
-from trainer.coco.analysis_file import (
+from trainer.coco.analysis import (
     ERROR_NAMES,
     Analysis,
     CalibrationBin,
@@ -17,10 +17,10 @@ from trainer.coco.analysis_file import (
     PrecisionRecall,
 )
 from trainer.coco.metrics import score
+from trainer.config.sections import GateConfig
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
-from trainer.promotion.judge import GateConfig
 from trainer.promotion.publish import hold
-from trainer.promotion.summary import build_summary
+from trainer.promotion.summary import Summary, build_summary
 from trainer.report.page import write_report
 
 NAMES = {1: "disc", 2: "bar & <b>ring</b>", 5: "never seen"}
@@ -57,7 +57,7 @@ class Run:
         metrics = score(str(self.annotations), predictions, range(15))
         return Evaluation.from_metrics(metrics, model="m", data_digest="d1ge57" * 10, seconds=1.0)
 
-    def summary(self, candidate: Evaluation, champion: Evaluation | NoEvaluation, version: str = "") -> dict:
+    def summary(self, candidate: Evaluation, champion: Evaluation | NoEvaluation, version: str = "") -> Summary:
         decision = decide(candidate, champion, GateConfig(min_ap=0.4, require_parity=False), version)
         return build_summary(
             candidate=candidate,
@@ -74,11 +74,11 @@ class Run:
             paths={"run": "runs/2026-11-22"},
         )
 
-    def page(self, summary: dict) -> str:
+    def page(self, summary: Summary) -> str:
         self.write(summary)
         return self.output.read_text(encoding="utf-8")
 
-    def write(self, summary: dict) -> None:
+    def write(self, summary: Summary) -> None:
         write_report(
             run=summary,
             predictions=str(self.predictions),

@@ -12,7 +12,6 @@ from hypothesis import example, given, settings
 
 from beam_preprocess.base.errors import InputError
 from tests.trainer.coco.test_matching import A, dataset_of, detections, objects, ours, predictions_of, pycocotools
-from trainer.coco import match_table
 from trainer.coco.bootstrap import Comparison, Interval, check_paired, compare, draw, interval, resampled_ap
 from trainer.coco.match_table import MatchTable, from_bytes, from_scored, to_bytes
 from trainer.coco.metrics import Scored
@@ -23,7 +22,7 @@ COCO_EVAL = Path(__file__).parents[4] / "shared" / "data" / "coco_eval" / "val20
 def resampled_files(
     dataset: dict[str, Any], predictions: list[dict[str, Any]], weights: dict[int, int]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The data set in which each image stands as often as it was drawn, each time under a new id."""
+    """The data set in which each image occurs as often as it was drawn, each time under a new id."""
     images, annotations, found = [], [], []
     for image in sorted(weights):
         for _ in range(weights[image]):
@@ -143,13 +142,3 @@ def test_other_images_or_objects_are_refused(table: MatchTable, name: str) -> No
     check_paired(table, replace(table))
     with pytest.raises(InputError, match=f"{name} differ"):
         check_paired(table, replace(table, **{name: getattr(table, name)[1:]}))
-
-
-def test_damaged_tables(table: MatchTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = to_bytes(table)
-    for broken in (content[:-40], content[: len(content) // 2], b"", b"matches"):
-        with pytest.raises(InputError, match=r"matches\.npz: is truncated or damaged"):
-            from_bytes(broken, "matches.npz")
-    monkeypatch.setattr(match_table, "SCHEMA_VERSION", 9)
-    with pytest.raises(InputError, match="schema_version is 1, this code reads 9"):
-        from_bytes(content, "matches.npz")

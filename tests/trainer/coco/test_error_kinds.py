@@ -1,13 +1,14 @@
+"""Every detection gets one name, and the counts are those of the confusion matrix."""
+
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from beam_preprocess.base.errors import InputError
 from tests.trainer.coco.test_matching import dataset_of, ours, predictions_of
-from trainer.coco.analysis_file import ERROR_NAMES, Analysis, read_analysis
-from trainer.coco.error_analysis import analyse
+from trainer.coco.analysis import ERROR_NAMES, Analysis
+from trainer.coco.error_kinds import analyse
 
 BOX, FAR = (10, 10, 40, 40), (200, 200, 40, 40)
 SHIFTED = (10, 30, 40, 40)  # IoU 1/3 with BOX
@@ -19,7 +20,7 @@ SHIFTED = (10, 30, 40, 40)  # IoU 1/3 with BOX
         ([(5, 7, BOX)], [(5, 7, BOX, 0.9)], {"correct": 1}),
         ([(5, 7, BOX)], [(5, 7, BOX, 0.9), (5, 7, BOX, 0.8)], {"correct": 1, "duplicate": 1}),
         ([(5, 7, BOX)], [(5, 3, BOX, 0.9)], {"confused": 1, "missed": 1}),
-        # The second name of an object that was found, before or after it.
+        # A second class for an object that was found, before or after the right one.
         ([(5, 7, BOX)], [(5, 7, BOX, 0.9), (5, 3, BOX, 0.8)], {"correct": 1, "duplicate": 1}),
         ([(5, 7, BOX)], [(5, 3, BOX, 0.9), (5, 7, BOX, 0.8)], {"correct": 1, "duplicate": 1}),
         ([(5, 7, BOX)], [(5, 3, BOX, 0.9), (5, 11, BOX, 0.8)], {"confused": 1, "duplicate": 1, "missed": 1}),
@@ -42,7 +43,7 @@ def test_each_detection_has_one_name(tmp_path: Path, objects, detections, counts
     analysis = analyse(ours(dataset, predictions_of(detections), tmp_path))
     assert {name: count for name, count in analysis.errors.items() if count} == counts
     assert_matrix_holds_the_counts(analysis)
-    # An object stands in one row, a detection in one column.
+    # An object counts in one row, a detection in one column.
     matrix = analysis.confusion.matrix
     assert sum(map(sum, matrix[:-1])) == len(objects)
     assert sum(sum(row[:-1]) for row in matrix) == sum(score >= 0.3 for *_, score in detections)
@@ -73,7 +74,7 @@ def test_counts_are_those_of_the_confusion_matrix(tmp_path: Path) -> None:
         analysis = analyse(ours(dataset_of(objects), predictions_of(detections), tmp_path))
         assert_matrix_holds_the_counts(analysis)
         total.update(analysis.errors)
-    assert set(+total) == set(ERROR_NAMES), "every kind was met"
+    assert set(+total) == set(ERROR_NAMES), "not every kind occurred"
 
 
 def test_crowds_are_neither_right_nor_wrong(tmp_path: Path) -> None:
@@ -97,19 +98,3 @@ def test_confusion_calibration_images_and_curves(tmp_path: Path) -> None:
     curves = {entry.category_id: entry.precision50 for entry in analysis.per_class}
     assert curves == {3: [0.0] * 101, 7: [pytest.approx(1.0)] * 101, 11: None}
     assert analysis.precision_recall.precision["mean"] == pytest.approx([0.5] * 101)
-
-
-def test_written_and_read(tmp_path: Path) -> None:
-    analysis = analyse(ours(dataset_of([(5, 7, BOX, False, None)]), predictions_of([(5, 7, BOX, 0.9)]), tmp_path))
-    path = tmp_path / "analysis.json"
-    path.write_text(analysis.to_json())
-    assert read_analysis(str(path)) == analysis
-    for broken in (
-        "{",
-        "[]",
-        '{"schema_version": 9}',
-        '{"schema_version": 1}',
-        analysis.to_json().replace("[0.0,", "["),
-    ):
-        with pytest.raises(InputError, match="x: "):
-            Analysis.from_json(broken, "x")

@@ -1,3 +1,5 @@
+"""The twelve metrics, by hand, as published, and against pycocotools."""
+
 import contextlib
 import copy
 import io

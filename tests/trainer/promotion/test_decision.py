@@ -1,14 +1,21 @@
+"""decision.json: written, read strictly, and never promoting after an edit."""
+
 import json
+from dataclasses import replace
 
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from trainer.promotion.decision import RULE_NAMES, Decision, RuleResult
+from trainer.coco.bootstrap import Comparison, Interval
+from trainer.promotion.decision import DECISION_SCHEMA, Decision, RuleResult, parse_decision, read_decision
+from trainer.promotion.rules import RULE_NAMES
 
 
 def rule(name: str, passed: bool = True, value: float | int | None = 0.5, threshold: float | int = 0.4) -> RuleResult:
     return RuleResult(name=name, value=value, threshold=threshold, passed=passed, sentence="So it is.")
 
+
+COMPARISON = {"delta": 0.1, "low": 0.0, "high": 0.2, "probability_better": 0.9, "resamples": 1000}
 
 GOOD = Decision(promote=True, champion_version="v0001", rules=tuple(rule(name) for name in RULE_NAMES))
 
@@ -42,7 +49,7 @@ def changed(**values) -> str:
 )
 def test_refusals(decision, reasons):
     assert decision.refusals == reasons
-    assert Decision.from_json(decision.to_json(), "x") == decision
+    assert parse_decision(decision.to_json(), "x") == decision
 
 
 @pytest.mark.parametrize(
@@ -63,24 +70,49 @@ def test_brief(result, brief):
     ("text", "message"),
     [
         ("{", "not JSON"),
-        ("[]", "schema_version is None"),
+        ("[]", "is a list, not an object"),
+        ("{}", "schema_version is None"),
         (changed(schema_version=9), "schema_version is 9"),
-        (changed(extra=1), "needs exactly"),
-        (json.dumps({"schema_version": 2, "promote": True}), "needs exactly"),
-        (changed(promote="true"), "promote is 'true'"),
-        (changed(promote=1), "promote is 1"),
-        (changed(champion_version=None), "champion_version is None"),
-        (changed(rules={}), "rules is"),
-        (changed(rules=[{"name": "finite"}]), "needs exactly"),
-        (changed(rules=[{**json.loads(GOOD.to_json())["rules"][0], "passed": 1}]), "passed is 1"),
-        (changed(rules=[{**json.loads(GOOD.to_json())["rules"][0], "value": True}]), "value is True"),
-        (changed(rules=["finite"]), "holds 'finite'"),
+        (changed(extra=1), "unknown key 'extra'"),
+        (json.dumps({"schema_version": DECISION_SCHEMA, "promote": True}), "lacks champion_version, rules"),
+        (changed(promote="true"), "promote: is 'true'"),
+        (changed(promote=1), "promote: is 1"),
+        (changed(champion_version=None), "champion_version: is None"),
+        (changed(rules={}), "rules: is"),
+        (changed(rules=[{"name": "finite"}]), "rules.0.: lacks"),
+        (changed(rules=[{**json.loads(GOOD.to_json())["rules"][0], "passed": 1}]), "passed: is 1"),
+        (changed(rules=[{**json.loads(GOOD.to_json())["rules"][0], "value": True}]), "value: is True"),
+        (changed(rules=["finite"]), "rules.0.: is a text, not an object"),
+        (changed(ap_interval={"low": 0.1}), "ap_interval: lacks high"),
+        (changed(ap_interval={"low": 0.1, "high": True}), "ap_interval: high: is True"),
+        (changed(intervals={"champion": None}), "intervals holds champion; champion and best are needed"),
+        (changed(intervals={"champion": {"delta": 0.1}, "best": None}), "intervals.champion: lacks low"),
+        (changed(intervals={"champion": {**COMPARISON, "resamples": 1.5}, "best": None}), "resamples: is 1.5"),
+        (changed(intervals={"champion": {**COMPARISON, "delta": float("nan")}, "best": None}), "is not finite"),
     ],
 )
 def test_strict(text, message):
     with pytest.raises(InputError, match=message) as error:
-        Decision.from_json(text, "some/decision.json")
+        parse_decision(text, "some/decision.json")
     assert "some/decision.json" in str(error.value)
+
+
+def test_intervals_survive(tmp_path):
+    found = Comparison(**COMPARISON)
+    decision = replace(GOOD, ap_interval=Interval(low=0.4, high=0.5), intervals={"champion": found, "best": None})
+    (tmp_path / "decision.json").write_text(decision.to_json())
+    assert read_decision(str(tmp_path / "decision.json")) == decision
+
+
+def test_texts_for_people():
+    rules = (rule("finite"), replace(rule("min_delta"), skipped=True), rule("min_ap", False))
+    decision = replace(GOOD, promote=False, rules=rules, ap_interval=Interval(low=0.4, high=0.5))
+    words = [line.split()[:2] for line in decision.to_text().splitlines()]
+    assert words == [["pass", "finite"], ["skip", "min_delta"], ["FAIL", "min_ap"], ["decision:", "hold"]]
+    page = decision.to_markdown()
+    assert page.startswith("# Hold\n\nAP, 95 % bootstrap interval: 0.4000 to 0.5000\n")
+    assert "| min_ap | 0.5000 | 0.4000 | **FAIL** | So it is. |" in page
+    assert "| min_delta | 0.5000 | 0.4000 | skip | So it is. |" in page
 
 
 def test_nan_is_refused_on_writing():

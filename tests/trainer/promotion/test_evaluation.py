@@ -1,3 +1,5 @@
+"""evaluation.json: written and read strictly; broken numbers survive, so that the gate can judge them."""
+
 import json
 import math
 from dataclasses import replace
@@ -6,7 +8,7 @@ import pytest
 
 from beam_preprocess.base.errors import InputError
 from trainer.coco.metrics import METRIC_NAMES, ClassMetrics, Metrics
-from trainer.promotion.evaluation import Evaluation, NoEvaluation, from_json, is_fraction, read_evaluation
+from trainer.promotion.evaluation import Evaluation, NoEvaluation, is_fraction, parse_evaluation, read_evaluation
 
 METRICS = Metrics(
     values={**dict.fromkeys(METRIC_NAMES, 0.5), "ap_small": None},
@@ -23,6 +25,9 @@ METRICS = Metrics(
     objects_by_size={"small": 0, "medium": 2, "large": 1},
 )
 EVALUATION = Evaluation.from_metrics(METRICS, model="runs/1/model", data_digest="abc", seconds=1.5)
+
+
+CAT = json.loads(EVALUATION.to_json())["per_class"][0]
 
 
 def changed(**values) -> str:
@@ -49,7 +54,7 @@ def test_round_trip(tmp_path, value):
 
 def test_nan_survives_to_be_judged():
     broken = replace(EVALUATION, metrics={**EVALUATION.metrics, "ap": math.nan})
-    again = from_json(broken.to_json(), "x")
+    again = parse_evaluation(broken.to_json(), "x")
     assert isinstance(again, Evaluation)
     assert math.isnan(again.metrics["ap"])
 
@@ -81,26 +86,37 @@ def test_incomplete(values, reason):
         ("{}", "schema_version is None"),
         (changed(schema_version=1), "schema_version is 1"),
         (without("data_digest"), "lacks data_digest"),
-        (changed(extra=1), "unknown key extra"),
-        (changed(data_digest=1), "data_digest is 1"),
-        (changed(images_scored=1.5), "images_scored is 1.5"),
-        (changed(images_scored=-1), "images_scored is -1"),
-        (changed(images_repeated=True), "images_repeated is True"),
-        (changed(seconds="1"), "seconds is '1'"),
-        (changed(metrics=[]), "metrics is"),
-        (changed(metrics={"mAP": 0.5}), "metrics.mAP: unknown"),
-        (changed(metrics={"ap": "0.5"}), "metrics.ap is '0.5'"),
-        (changed(metrics={"ap": True}), "metrics.ap is True"),
-        (changed(per_class={}), "is not a list"),
-        (changed(per_class=[1]), "per_class holds 1"),
-        (changed(per_class=[{"name": "cat"}]), "per_class: lacks"),
-        ('{"schema_version": 2, "status": "perhaps", "reason": "?"}', "status 'perhaps'"),
+        (changed(extra=1), "unknown key 'extra'"),
+        (changed(data_digest=1), "data_digest: is 1"),
+        (changed(images_scored=1.5), "images_scored: is 1.5"),
+        (changed(images_scored=-1), "images_scored: is -1"),
+        (changed(images_repeated=True), "images_repeated: is True"),
+        (changed(seconds="1"), "seconds: is '1'"),
+        (changed(metrics=[]), "metrics: is"),
+        (changed(metrics={"mAP": 0.5}), "metrics: unknown key 'mAP'"),
+        (changed(metrics={"ap": "0.5"}), "metrics.ap: is '0.5'"),
+        (changed(metrics={"ap": True}), "metrics.ap: is True"),
+        (changed(per_class={}), "per_class: is .*a list is needed"),
+        (changed(per_class=[1]), "per_class.0.: is a whole number, not an object"),
+        (changed(per_class=[{"name": "cat"}]), "per_class.0.: lacks"),
+        (
+            '{"schema_version": 2, "status": "perhaps", "reason": "?"}',
+            "status: is 'perhaps'; use one of 'none'",
+        ),
         ('{"schema_version": 2, "status": "none"}', "lacks reason"),
+        (changed(per_class=[{**CAT, "ap": "0.5"}]), "ap: is '0.5'"),
+        (changed(per_class=[{**CAT, "objects": -3}]), "class 3: objects: is -3"),
+        (changed(per_class=[{**CAT, "objects": True}]), "objects: is True"),
+        (changed(images_missing_ids=["7"]), "images_missing_ids.0.: is '7'"),
+        (changed(objects_by_size={"small": -1}), "objects_by_size.small: is -1"),
+        (changed(files={"matches.npz": 1}), "files.matches.npz: is 1"),
+        (changed(parity=[]), "parity: is"),
+        (changed(latency_ms="5"), "latency_ms: is '5'"),
     ],
 )
 def test_strict(text, message):
     with pytest.raises(InputError, match=message) as error:
-        from_json(text, "some/evaluation.json")
+        parse_evaluation(text, "some/evaluation.json")
     assert "some/evaluation.json" in str(error.value)
 
 

@@ -1,3 +1,5 @@
+"""summary.json: what it contains, and that it is strict JSON."""
+
 import json
 import math
 import platform
@@ -6,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from tests.trainer.made_decision import decide
+from tests.trainer.made_decision import NONE, decide
 from trainer.coco.metrics import METRIC_NAMES, ClassMetrics
-from trainer.promotion.evaluation import Evaluation, NoEvaluation
-from trainer.promotion.judge import GateConfig
-from trainer.promotion.summary import build_summary, read_history, write_summary
+from trainer.config.sections import GateConfig
+from trainer.promotion.evaluation import Evaluation
+from trainer.promotion.summary import Summary, build_summary, read_history, read_summary, write_summary
 
 EVALUATION = Evaluation(
     model="model",
@@ -26,10 +28,9 @@ EVALUATION = Evaluation(
     per_class=(ClassMetrics(category_id=3, name="cat", ap=0.5, ap50=0.5, images=2, objects=3),),
     seconds=1.0,
 )
-NONE = NoEvaluation(status="none", reason="the registry is empty")
 
 
-def summary(candidate=EVALUATION, champion=NONE, version="", outcome="promoted: v0001 (no champion before)") -> dict:
+def summary(candidate=EVALUATION, champion=NONE, version="", outcome="promoted: v0001 (no champion before)") -> Summary:
     decision = decide(candidate, champion, GateConfig(require_parity=False), version)
     return build_summary(
         candidate=candidate,
@@ -46,22 +47,21 @@ def summary(candidate=EVALUATION, champion=NONE, version="", outcome="promoted: 
 
 def test_content():
     made = summary()
-    for i, name in enumerate(METRIC_NAMES):
-        assert made[name] == i / 100
-    assert made["per_class"] == [{"category_id": 3, "name": "cat", "ap": 0.5, "ap50": 0.5, "images": 2, "objects": 3}]
-    assert made["decision"]["outcome"] == "promoted"
-    assert made["decision"]["new_version"] == "v0001"
-    assert [rule["name"] for rule in made["decision"]["rules"]][:2] == ["finite", "complete"]
-    assert made["champion"] == {"status": "none", "reason": "the registry is empty", "version": ""}
-    assert made["versions"]["python"] == platform.python_version()
-    assert made["versions"]["numpy"]
-    assert (made["seconds"], made["config"]) == ({"train": 3.5}, "gate: {}\n")
+    assert made.metrics == {name: i / 100 for i, name in enumerate(METRIC_NAMES)}
+    assert made.per_class == EVALUATION.per_class
+    assert made.decision.outcome == "promoted"
+    assert made.decision.new_version == "v0001"
+    assert [rule.name for rule in made.decision.rules][:2] == ["finite", "complete"]
+    assert (made.champion.status, made.champion.reason, made.champion.version) == ("none", "the registry is empty", "")
+    assert made.versions["python"] == platform.python_version()
+    assert made.versions["numpy"]
+    assert (made.seconds, made.config) == ({"train": 3.5}, "gate: {}\n")
 
 
-def test_champion_is_there_with_its_numbers():
-    champion = summary(champion=replace(EVALUATION, model="old"), version="v0001", outcome="held: x")["champion"]
-    assert (champion["status"], champion["version"]) == ("scored", "v0001")
-    assert champion["metrics"]["ap50"] == 0.01
+def test_the_champions_numbers():
+    champion = summary(champion=replace(EVALUATION, model="old"), version="v0001", outcome="held: x").champion
+    assert (champion.status, champion.version) == ("scored", "v0001")
+    assert champion.metrics["ap50"] == 0.01
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_champion_is_there_with_its_numbers():
     ],
 )
 def test_outcome(outcome, kind, version):
-    decision = summary(outcome=outcome)["decision"]
-    assert (decision["outcome"], decision["new_version"], decision["sentence"]) == (kind, version, outcome)
+    decision = summary(outcome=outcome).decision
+    assert (decision.outcome, decision.new_version, decision.sentence) == (kind, version, outcome)
 
 
 @pytest.mark.parametrize("outcome", ["", "v0002", "failed: x", "promoted", "promoted:", "held"])
@@ -83,14 +83,43 @@ def test_unknown_outcome(outcome):
         summary(outcome=outcome)
 
 
+@pytest.mark.parametrize("champion", [NONE, EVALUATION])
+def test_written_and_read(tmp_path, champion):
+    made = summary(champion=champion, version="v0001" if champion is EVALUATION else "")
+    path = tmp_path / "summary.json"
+    write_summary(made, str(path))
+    assert read_summary(str(path)) == made
+    assert json.loads(path.read_text())["ap50"] == 0.01, "the metrics are at the top, where tools look for them"
+
+
 def test_written_as_strict_json(tmp_path):
     broken = replace(EVALUATION, metrics={**EVALUATION.metrics, "ap": math.nan})
     path = tmp_path / "summary.json"
     write_summary(summary(broken, outcome="held: finite: ap is nan"), str(path))
-    read = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in strict JSON"))
-    assert read["ap"] is None
-    assert read["ap50"] == 0.01
-    assert {**read, "ap": 0} == {**summary(outcome="held: finite: ap is nan"), "ap": 0, "decision": read["decision"]}
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in strict JSON"))
+    found = read_summary(str(path))
+    assert (found.ap, found.ap50) == (None, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema_version": 1}, "schema_version is 1"),
+        ({"extra": 1}, "unknown key 'extra'"),
+        ({"ap": "0.5"}, "ap: is '0.5'"),
+        ({"images": True}, "images: is True"),
+        ({"per_class": [{"name": "cat"}]}, "per_class.0.: lacks"),
+        ({"decision": {}}, "decision: lacks"),
+        ({"champion": None}, "champion: "),
+        ({"history": {}}, "history: is"),
+    ],
+)
+def test_strict(tmp_path, change, words):
+    path = tmp_path / "summary.json"
+    write_summary(summary(), str(path))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=words):
+        read_summary(str(path))
 
 
 def test_history(tmp_path):
@@ -101,7 +130,9 @@ def test_history(tmp_path):
     assert math.isnan(second["total_loss"])
 
 
-@pytest.mark.parametrize(("text", "words"), [('{"step": 1}\n{', "line 2: not JSON"), ("[]\n", "line 1: is no object")])
+@pytest.mark.parametrize(
+    ("text", "words"), [('{"step": 1}\n{', "line 2: not JSON"), ("[]\n", "line 1: is not an object")]
+)
 def test_bad_history(tmp_path, text, words):
     path = tmp_path / "history.jsonl"
     path.write_text(text)

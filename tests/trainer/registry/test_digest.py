@@ -1,3 +1,5 @@
+"""The digest of a SavedModel's folder."""
+
 from pathlib import Path
 
 import pytest
@@ -37,5 +39,5 @@ def test_the_same_on_another_file_system(model: Path) -> None:
 
 
 def test_no_model(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no file"):
+    with pytest.raises(InputError, match="contains no files"):
         model_digest(str(tmp_path / "absent"))

@@ -1,3 +1,5 @@
+"""The pictures of the report: which are chosen, what they count, and what cannot be read."""
+
 import pytest
 
 from beam_preprocess.base.errors import InputError
@@ -29,10 +31,10 @@ def test_gallery_counts(run):
     by_id = {picture.image_id: picture for picture in pictures(run, 15)}
     assert (by_id[0].objects, by_id[0].detections) == (1, 1)  # the detection of score 0.25 is not drawn
     assert (by_id[4].objects, by_id[4].detections) == (0, 0)
-    assert (by_id[9].objects, by_id[9].detections) == (0, 1)  # a crowd region is no object
+    assert (by_id[9].objects, by_id[9].detections) == (0, 1)  # a crowd region is not an object
 
 
-def test_unreadable_image_is_said(run, tmp_path):
+def test_an_unreadable_image_has_a_problem(run, tmp_path):
     for i in range(15):
         (tmp_path / f"{i:03d}.jpg").write_bytes((run.images / f"{i:03d}.jpg").read_bytes())
     (tmp_path / "000.jpg").write_bytes(b"no image")
@@ -46,7 +48,7 @@ def test_unreadable_image_is_said(run, tmp_path):
 @pytest.mark.parametrize("content", ["{}", "[1]", '[{"image_id": 1}]', "{"])
 def test_bad_predictions(run, tmp_path, content):
     (tmp_path / "p.json").write_text(content)
-    with pytest.raises(InputError, match=r"trainer\.evaluate"):
+    with pytest.raises(InputError, match="centernet evaluate"):
         pictures(run, predictions=tmp_path / "p.json")
 
 
@@ -60,6 +62,6 @@ def test_gallery_chooses_best_worst_missed_and_confused(run):
         analysis=analysis(),
     )
     shown = {group.title: [picture.image_id for picture in group.pictures] for group in groups}
-    assert shown == {"Best": [7, 1], "Missed": [2, 5], "Confused": [0]}, "nothing bad is left for the worst"
+    assert shown == {"Best": [7, 1], "Missed": [2, 5], "Confused": [0]}, "nothing bad is left for the group Worst"
     everything = [image_id for ids in shown.values() for image_id in ids]
     assert len(everything) == len(set(everything)), "no image twice"

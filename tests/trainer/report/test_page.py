@@ -1,3 +1,5 @@
+"""The report's page: what it says, that it loads nothing, and how it looks in a browser."""
+
 import html
 import json
 import math
@@ -10,17 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from beam_preprocess.base.errors import InputError
+from tests.trainer.made_decision import FAILED, NONE
 from tests.trainer.made_report import Run, analysis
-from trainer.coco.analysis_file import ERROR_NAMES, Analysis, Confusion, PrecisionRecall
-from trainer.promotion.decision import RULE_NAMES
-from trainer.promotion.evaluation import NoEvaluation
-from trainer.promotion.summary import write_summary
-from trainer.report.page import main, write_report
+from trainer.coco.analysis import ERROR_NAMES, Analysis, Confusion, PrecisionRecall
+from trainer.coco.bootstrap import Comparison, Interval
+from trainer.promotion.rules import RULE_NAMES
+from trainer.report.page import write_report
 from trainer.report.words import fraction, signed
-
-NONE = NoEvaluation(status="none", reason="the registry is empty")
-FAILED = NoEvaluation(status="failed", reason="saved_model.pb is missing")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +60,7 @@ def test_promoted(run):
     page = run.page(run.summary(run.good, run.poor, "v0001"))
     text = text_of(page)
     assert "<title>Promoted v0002 · AP 1.0000</title>" in page
-    order = ["Promoted: v0002 is the champion", "Rules of the gate", "The twelve COCO numbers", "Classes"]
+    order = ["Promoted: v0002 is the champion", "Rules of the gate", "The twelve COCO metrics", "Classes"]
     order += ["Where it fails", "What it sees", "Training", "Data", "The run", "Configuration"]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
@@ -71,7 +69,10 @@ def test_promoted(run):
     assert text.count("never seen") == 1
     for words in ("1,234 images", "5,678 objects", "box_too_small 7 0", "2 min 05 s", "pycocotools", "d1ge57d1ge57"):
         assert words in text, words
-    assert page.count('aria-label="passed"') == len(RULE_NAMES)
+    passed, skipped = (page.count(f'aria-label="{verdict}"') for verdict in ("passed", "skipped"))
+    assert passed + skipped == len(RULE_NAMES)
+    assert min(passed, skipped) > 0
+    assert f"{passed} rules passed, {skipped} skipped. AP 1.0000 against" in text
     assert 'aria-label="failed"' not in page
 
 
@@ -94,7 +95,7 @@ def test_held_says_why_on_top(run, champion, version, title, words):
 
 
 @pytest.mark.parametrize(("ap", "verdict", "difference"), [(0.9, "Held", "-0.1000"), (0.999, "Promoted", "-0.0010")])
-def test_the_comparison_with_the_champion_stands_on_top(run, ap, verdict, difference):
+def test_the_comparison_with_the_champion_is_on_top(run, ap, verdict, difference):
     candidate = replace(run.good, metrics={**run.good.metrics, "ap": ap})
     page = run.page(run.summary(candidate, run.good, "v0001"))
     banner = text_of(page[page.index("<section") : page.index("</section>")])
@@ -134,34 +135,17 @@ def test_user_text_is_escaped(run):
     assert "<b>ring" not in page
 
 
-def test_bare_summary_is_enough(run):
-    """No history, data, seconds or paths, as from a run that reused everything."""
-    summary = run.summary(run.good, NONE)
-    for key in ("history", "data", "seconds", "paths", "versions", "config", "data_digest", "objects_unusable"):
-        del summary[key]
-    text = text_of(run.page(summary))
-    assert "Nothing was rejected." in text
+def test_a_summary_without_history_data_seconds_and_paths_is_enough(run):
+    """As from a run that reused everything."""
+    empty = {"history": (), "data": {}, "seconds": {}, "paths": {}, "versions": {}, "config": "", "data_digest": ""}
+    text = text_of(run.page(replace(run.summary(run.good, NONE), objects_unusable=0, **empty)))
+    assert "Nothing was rejected or repaired." in text
     assert "<svg" not in run.output.read_text()
-
-
-def test_no_summary(run):
-    with pytest.raises(InputError, match="lacks decision, champion"):
-        run.write({})
-
-
-def test_command_line(run, tmp_path, capsys):
-    write_summary(run.summary(run.good, NONE), str(tmp_path / "summary.json"))
-    arguments = ["--predictions", str(run.predictions), "--images", str(run.images)]
-    arguments += ["--annotations", str(run.annotations), "--output", str(tmp_path / "report.html")]
-    assert main(["--run", str(tmp_path / "summary.json"), *arguments]) == 0
-    assert "Promoted: v0002" in (tmp_path / "report.html").read_text()
-    assert main(["--run", str(tmp_path / "absent.json"), *arguments]) == 2
-    assert "no such file" in capsys.readouterr().err
 
 
 def analysed_page(run: Run, tmp_path: Path, found: Analysis | None, change: dict | None = None) -> str:
     summary = run.summary(run.good, run.poor, "v0001")
-    summary["decision"] |= change or {}
+    summary = replace(summary, decision=replace(summary.decision, **(change or {})))
     if found is not None:
         (tmp_path / "analysis.json").write_text(found.to_json())
     output = tmp_path / "report.html"
@@ -177,9 +161,9 @@ def analysed_page(run: Run, tmp_path: Path, found: Analysis | None, change: dict
 
 
 INTERVALS = {
-    "ap_interval": {"low": 0.41, "high": 0.47},
+    "ap_interval": Interval(low=0.41, high=0.47),
     "intervals": {
-        "champion": {"delta": 0.01, "low": -0.002, "high": 0.022, "probability_better": 0.94, "resamples": 1000},
+        "champion": Comparison(delta=0.01, low=-0.002, high=0.022, probability_better=0.94, resamples=1000),
         "best": None,
     },
 }
@@ -190,18 +174,18 @@ def test_analysis_and_intervals_are_shown(run, tmp_path):
     text = text_of(page)
     for words in (
         "95 % interval 0.4100 to 0.4700",
-        "against the champion +0.0100 AP, 95 % interval \N{MINUS SIGN}0.0020 to +0.0220",
+        "+0.0100 AP against the champion, 95 % interval \N{MINUS SIGN}0.0020 to +0.0220",
         "better with a probability of 94 %",
         "confused right place, wrong class 4",
         "disc bar &amp; &lt;b&gt;ring&lt;/b&gt; 4",
-        "Mean of the classes",
+        "Mean over the classes",
         "Classes at IoU 0.50",
         "Calibration of the scores",
         "Small objects below",
     ):
         assert words in text, words
     assert "against the best" not in text
-    places = [text.index(words) for words in ("Best Everything found", "Missed Most objects without")]
+    places = [text.index(words) for words in ("Best Images with the most", "Missed Images with the most")]
     assert places == sorted(places)
     assert Loads(page).open == []
 
@@ -213,18 +197,18 @@ def test_a_report_without_analysis_says_so(run, tmp_path, found):
     text = text_of(
         analysed_page(run, tmp_path, None, {"ap_interval": None, "intervals": {"champion": None, "best": None}})
     )
-    assert "No curves of precision, calibration, kinds of errors or chosen pictures:" in text
-    assert "trainer.evaluate" in text
-    assert "No bootstrap interval: the decision holds none." in text
-    assert "Spread evenly over the set" in text
+    assert "Precision curves, calibration, kinds of errors and chosen pictures are missing:" in text
+    assert "centernet evaluate" in text
+    assert "The decision contains no bootstrap interval." in text
+    assert "Spread evenly over the validation set" in text
 
 
-def test_parity_is_told(run):
+def test_parity(run):
     summary = run.summary(run.good, NONE)
-    assert "Whether the exported model is the trained one was not measured" in text_of(run.page(summary))
+    assert "The exported model was not compared with the trained one." in text_of(run.page(summary))
     parity = {"images": 64, "matched": 261, "unmatched": 0, "max_score_delta": 0.0009, "max_box_delta": 0.03}
-    assert "on 64 validation images 261 detections of both agree, 0 have no counterpart" in text_of(
-        run.page(summary | {"parity": parity})
+    assert "on 64 validation images: 261 detections match, 0 have no counterpart" in text_of(
+        run.page(replace(summary, parity=parity))
     )
 
 
@@ -240,7 +224,7 @@ def test_confusion_free_and_empty_analysis(run, tmp_path):
         images=(),
     )
     text = text_of(analysed_page(run, tmp_path, empty))
-    assert "No class was taken for another one." in text
+    assert "No class was confused with another one." in text
     assert "Precision and calibration" not in text
 
 
@@ -250,9 +234,9 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 @pytest.mark.skipif(BROWSER is None, reason="no headless Chromium on this machine (Debian: apt-get install chromium)")
 @pytest.mark.parametrize("width", [400, 1200], ids=["phone", "desktop"])
 def test_a_real_browser_shows_all_of_it_without_the_network(run, tmp_path, width):
-    """Every picture is decoded, the page is no wider than the screen, and nothing is asked for elsewhere."""
+    """Every picture is decoded, the page is no wider than the screen, and nothing is requested from elsewhere."""
     page = analysed_page(run, tmp_path, analysis(), INTERVALS)
-    # The report itself has no script: this one, in a frame around it, looks at it and writes what it found.
+    # The report itself has no script. This one, in a frame around it, inspects it and writes what it found.
     probe = """<script>window.onload = () => { const images = [...document.images];
       const wide = [...document.querySelectorAll('body > *')]
         .filter(e => e.scrollWidth > innerWidth && !e.closest('.scroll'));
@@ -263,7 +247,7 @@ def test_a_real_browser_shows_all_of_it_without_the_network(run, tmp_path, width
         requests: performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length,
       })); }</script></body>"""
     (tmp_path / "probed.html").write_text(page.replace("</body>", probe))
-    # Headless Chromium makes no window narrower than 500 pixels: a phone is a frame in it.
+    # Headless Chromium's window is at least 500 pixels wide: the phone is a frame in it.
     frame = f'<iframe src="probed.html" style="width:{width}px;height:900px;border:0"></iframe>'
     read = """<script>window.onload = () => setTimeout(() => document.body.setAttribute('data-found',
       document.querySelector('iframe').contentDocument.body.getAttribute('data-found')), 300)</script>"""

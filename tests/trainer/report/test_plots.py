@@ -1,3 +1,5 @@
+"""Charts of the report."""
+
 import math
 import re
 

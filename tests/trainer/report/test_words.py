@@ -1,3 +1,5 @@
+"""Numbers as the report writes them."""
+
 import pytest
 
 from trainer.report.words import duration, fraction, plain_value, signed

@@ -1,3 +1,5 @@
+"""Boxes on images."""
+
 import numpy as np
 import pytest
 
