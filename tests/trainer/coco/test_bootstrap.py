@@ -61,7 +61,7 @@ def test_resampled_ap_is_pycocotools_on_the_resampled_images(
     assert_equals_pycocotools(dataset_of(objects), predictions_of(detections), folder, resamples=3)
 
 
-@pytest.mark.skipif(not COCO_EVAL.is_dir(), reason="the COCO API's example is not beside the repository")
+@pytest.mark.skipif(not COCO_EVAL.is_dir(), reason="the COCO API's example is not next to the repository")
 def test_the_coco_apis_example(tmp_path: Path) -> None:
     dataset = json.loads((COCO_EVAL / "instances_val2014_100.json").read_text())
     predictions = json.loads((COCO_EVAL / "fakebbox100_results.json").read_text())

@@ -180,7 +180,7 @@ def test_a_crowded_set_with_many_matches(seed: int, tmp_path: Path) -> None:
     assert 0.1 < reference.stats[0] < 0.9, "a set without matches would prove little"
 
 
-@pytest.mark.skipif(not COCO_EVAL.is_dir(), reason="the COCO API's example is not beside the repository")
+@pytest.mark.skipif(not COCO_EVAL.is_dir(), reason="the COCO API's example is not next to the repository")
 def test_the_coco_apis_example(tmp_path: Path) -> None:
     dataset = json.loads((COCO_EVAL / "instances_val2014_100.json").read_text())
     predictions = json.loads((COCO_EVAL / "fakebbox100_results.json").read_text())

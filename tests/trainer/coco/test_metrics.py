@@ -104,7 +104,7 @@ def plain_pycocotools(path: str, detections: list[dict]) -> list[float]:
     return list(evaluator.stats)
 
 
-@pytest.mark.skipif(not COCO_EVAL.is_dir(), reason="the COCO API's example is not beside the repository")
+@pytest.mark.skipif(not COCO_EVAL.is_dir(), reason="the COCO API's example is not next to the repository")
 def test_published_numbers():
     detections = json.loads((COCO_EVAL / "fakebbox100_results.json").read_text())
     annotations = COCO_EVAL / "instances_val2014_100.json"

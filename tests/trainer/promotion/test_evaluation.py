@@ -74,8 +74,8 @@ def test_at_most_twenty_missing_images_are_named():
     ],
 )
 def test_incomplete(values, reason):
-    said = replace(EVALUATION, **values).incomplete
-    assert reason in said if reason else said == ""
+    found = replace(EVALUATION, **values).incomplete
+    assert reason in found if reason else found == ""
 
 
 @pytest.mark.parametrize(

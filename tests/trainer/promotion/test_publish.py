@@ -176,8 +176,8 @@ def test_hold():
 @settings(deadline=None)
 @given(st.text(alphabet="'\"python3{ \n.x"))
 def test_plain_text_survives_kfp(text):
-    said = plain(text)
-    assert not any(taken in said for taken in ("'", '"', "python3", "{{", "\n"))
+    found = plain(text)
+    assert not any(taken in found for taken in ("'", '"', "python3", "{{", "\n"))
 
 
 @pytest.mark.parametrize("digest", ["", "0" * 64])
