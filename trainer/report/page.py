@@ -17,7 +17,7 @@ from trainer.coco.metrics import METRIC_NAMES
 from trainer.promotion.summary import Summary
 from trainer.report.gallery import gallery
 from trainer.report.plots import calibration_curve, precision_curves, training_curves
-from trainer.report.words import difference, duration, finite, fraction, plain_value, signed
+from trainer.report.words import difference, duration, finite, fraction, plain_value, signed, significant
 from trainer.shared.draw import DETECTION_COLOUR, TRUTH_COLOUR
 
 TEMPLATES = Path(__file__).parent
@@ -114,7 +114,8 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"fraction": fraction, "signed": signed, "duration": duration, "plain_value": plain_value}
+    for written in (fraction, signed, significant, duration, plain_value):
+        environment.filters[written.__name__] = written
     return environment.get_template("report.html.j2")
 
 

@@ -31,6 +31,11 @@ def signed(value: Any) -> str:
     return f"{sign}{text}"
 
 
+def significant(value: Any) -> str:
+    """Two significant digits; a dash for None, which is how summary.json writes NaN."""
+    return f"{value:.2g}" if finite(value) else DASH if value is None else str(value)
+
+
 def duration(seconds: float) -> str:
     """7.3 s, 4 min 05 s, 3 h 07 min."""
     if seconds < 60:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.report.words import duration, fraction, plain_value, signed
+from trainer.report.words import duration, fraction, plain_value, signed, significant
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,9 @@ from trainer.report.words import duration, fraction, plain_value, signed
         (signed, -0.5, "\N{MINUS SIGN}0.5000"),
         (signed, -0.00001, "0.0000"),
         (signed, None, "\N{EN DASH}"),
+        (significant, 0.00094, "0.00094"),
+        (significant, None, "\N{EN DASH}"),
+        (significant, float("nan"), "nan"),
         (duration, 7.25, "7.2 s"),
         (duration, 125, "2 min 05 s"),
         (duration, 11220, "3 h 07 min"),
