@@ -21,7 +21,15 @@ def test_open(uri: str, kind: type) -> None:
     assert type(open_registry(uri)) is kind
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/registry", "vertex://my-project/us-central1"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gs://bucket/registry",
+        "vertex://my-project/us-central1",
+        "vertex://my-project/us-central1/Upper",
+        "vertex://my-project/us-central1/a/b",
+    ],
+)
 def test_neither(uri: str) -> None:
     with pytest.raises(InputError, match=f"--registry {uri}: "):
         open_registry(uri)
