@@ -70,7 +70,8 @@ def _check(values: Mapping[str, Any], known: Mapping[str, Any], where: str, pare
         path = f"{parent}.{key}" if parent else key
         if key not in known:
             thing = f"{path}: unknown key" if parent else f"unknown section {key!r}"
-            raise InputError(f"{where}: {thing}{json.nearest(key, known)}")
+            useful = [name for name in known if f"{parent}.{name}" not in table().without_effect]
+            raise InputError(f"{where}: {thing}{json.nearest(key, useful)}")
         if isinstance(value, Mapping) and known[key]:
             _check(value, known[key], where, path)
 

@@ -150,8 +150,10 @@ def _read_uri(uri: str, *, needed: bool) -> str | None:
         if not needed:
             return None
         raise InputError(f"config {uri}: no such file; check the address") from error
-    except (*refusals(), UnicodeDecodeError) as error:
-        raise InputError(f"config {uri}: cannot be read ({reason(error)}); give a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"config {uri}: cannot be read ({error!s:.200}); give a YAML file") from error
+    except refusals() as error:
+        raise InputError(f"config {uri}: cannot be read ({reason(error)}); check the address") from error
 
 
 def _identity(where: str) -> str:

@@ -17,21 +17,24 @@ TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 class FileLoader(yaml.SafeLoader):
     """YAML with plain values. 1e-3 is a number, as in YAML 1.2 and in Model Garden's files."""
 
+    last_wins = False
+    """Whether the last of duplicate keys counts; otherwise they are refused."""
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """See base class. Refuses explicit tags, which can name types that a configuration cannot hold."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         tag = getattr(event, "tag", None)
         if tag is not None:
             raise _problem(f"tag {tag!r}; remove it", event)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """See base class. Refuses duplicate keys, of which the last would win silently, and keys that are not text."""
+        """See base class. Refuses duplicate keys, unless `last_wins`, and keys that are not text."""
         known = set()
         for key, _ in node.value:
             if key.tag not in (TEXT, MERGE):
                 raise _problem(f"key {_shown(key)} is not a text; put it in quotes", key)
-            if key.value in known:
+            if key.value in known and not self.last_wins:
                 raise _problem(f"duplicate key {key.value!r}; remove one", key)
             known.add(key.value)
         return super().construct_mapping(node, deep)
@@ -44,12 +47,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def load(text: str, where: str) -> Any:
+def load(text: str, where: str, *, last_wins: bool = False) -> Any:
     """Parses a YAML text into mappings with text keys, lists, texts, numbers, true, false and null.
 
     Args:
       text: one document.
       where: its origin, for messages.
+      last_wins: whether the last of duplicate keys counts, as with flags; otherwise they are refused.
 
     Raises:
       InputError: not YAML, a duplicate key or a key that is not text, a tag, a date, a number of more than 64 bits, an
@@ -57,11 +61,12 @@ def load(text: str, where: str) -> Any:
     """
     try:
         loader = FileLoader(text)
+        loader.last_wins = last_wins
         node = loader.get_single_node()
         if node is None:
             return None
         _count(node, frozenset(), {})
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise InputError(f"{where}: not YAML: {line}{_one_line(error.problem or error)}") from error
@@ -108,14 +113,14 @@ def _text(loader: FileLoader, node: yaml.ScalarNode) -> str:
 
 def _integer(loader: FileLoader, node: yaml.ScalarNode) -> int:
     # The limit on the text comes first: Python refuses to read thousands of digits.
-    value = loader.construct_yaml_int(node) if len(node.value) < 100 else None  # type: ignore[no-untyped-call]
+    value = loader.construct_yaml_int(node) if len(node.value) < 100 else None
     if value is None or abs(value) > MAX_INTEGER:
         raise _problem(f"number {_shown(node)} has more than 64 bits", node)
     return int(value)
 
 
 def _float(loader: FileLoader, node: yaml.ScalarNode) -> float:
-    value = float(loader.construct_yaml_float(node))  # type: ignore[no-untyped-call]
+    value = float(loader.construct_yaml_float(node))
     if value in (float("inf"), float("-inf")) and "inf" not in node.value.lower():
         raise _problem(f"number {_shown(node)} is too large", node)
     return value

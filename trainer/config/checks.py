@@ -14,7 +14,7 @@ from official.modeling import hyperparams
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.json import nearest
-from trainer.config.live_keys import INITIAL_MODULES, LIVE_KEYS
+from trainer.config.live_keys import INITIAL_MODULES, LIVE_KEYS, UNRELEASED_OPTIMIZERS
 
 ACTIVATIONS = ("relu", "relu6", "swish", "gelu", "elu")
 """Activations that the Hourglass supports; the published models have relu."""
@@ -70,7 +70,7 @@ def check_all(experiment: cfg.ExperimentConfig) -> None:
 
 
 def refuse_unknown(config: hyperparams.Config, values: dict[str, Any], where: str, name: str = "") -> None:
-    """Refuses keys that a configuration does not have, in the whole tree; Model Garden's message does not name the place.
+    """Refuses keys that a configuration does not have; Model Garden's own message does not name the place.
 
     Raises:
       InputError: names the first one, and the nearest known key.
@@ -176,6 +176,11 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
         ),
         (experiment.trainer.validation_steps != 0, "trainer.validation_steps: 0; use -1 for all images"),
         (optimizer.optimizer.type is not None, "trainer.optimizer_config.optimizer.type: none; use adam"),
+        (
+            optimizer.optimizer.type not in UNRELEASED_OPTIMIZERS,
+            f"trainer.optimizer_config.optimizer.type: {optimizer.optimizer.type!r} is not released by Model Garden; "
+            "use adam",
+        ),
         (optimizer.learning_rate.type is not None, "trainer.optimizer_config.learning_rate.type: none; use cosine"),
     ]
     for valid, message in rules:

@@ -40,6 +40,8 @@ the key's type.
 Where a section has a `type`, it chooses one of the sections next to it, and only that one counts: with
 `trainer.optimizer_config.optimizer.type: adam` the keys of `trainer.optimizer_config.optimizer.adam`.
 """
+NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off"}
+"""Words that YAML reads as something else, without quotes."""
 COLUMNS = "| key | default | values | unit | meaning |\n|---|---|---|---|---|"
 
 
@@ -50,9 +52,8 @@ def page(table: KeyTable) -> str:
         parts += [f"## {section}\n", f"{duty}\n", COLUMNS]
         for key in keys_of(table, section):
             kind = f"{' or '.join(key.options)} or null" if len(key.options) > 1 else ", ".join(key.options) or key.type
-            parts.append(
-                f"| `{key.key.partition('.')[2]}` | `{shown(key.default)}` | {kind} | {key.unit} | {_cell(key.meaning)} |"
-            )
+            name, meaning = key.key.partition(".")[2], key.meaning.replace("|", "\\|")
+            parts.append(f"| `{name}` | `{shown(key.default)}` | {kind} | {key.unit} | {meaning} |")
         parts.append("")
     return "\n".join(parts)
 
@@ -99,7 +100,7 @@ def value_of(values: Mapping[str, Any], key: Key) -> Any:
 
 def shown(value: Any) -> str:
     """A value as it could be written in the file, on one line."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./:-]*", value):
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./:-]*", value) and value not in NOT_TEXT:
         return value
     return json.dumps(value, ensure_ascii=False)
 
@@ -120,7 +121,3 @@ def _counts(table: KeyTable, key: Key, values: Mapping[str, Any]) -> bool:
         if above in by_name and value_of(values, by_name[above]) is None:
             return False
     return True
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""Rewrites the table of keys, `keys.json`, and docs/configuration.md from the configuration classes and their docstrings.
+"""Rewrites `keys.json` and docs/configuration.md from the configuration classes and their docstrings.
 
     python -m trainer.config.key_table
 
@@ -8,6 +8,7 @@ A test runs it and fails when either file is stale.
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import textwrap
 import types
@@ -26,13 +27,11 @@ from trainer.config.experiment import default_experiment
 from trainer.config.export_config import ExportConfig
 from trainer.config.gate_config import GateConfig
 from trainer.config.key_page import page
-from trainer.config.live_keys import LIVE_KEYS, MEANINGS, UNITS, by_longest_end
+from trainer.config.live_keys import LIVE_KEYS, MEANINGS, UNITS, UNRELEASED_OPTIMIZERS, by_longest_end
 from trainer.config.sections import EXPERIMENT_SECTIONS, SECTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 OWN = {"preprocess": PreprocessConfig, "export": ExportConfig, "gate": GateConfig}
-SUPPORTED_OPTIONS = {"task.model.backbone": ("hourglass",)}
-"""Sections with a `type` of whose options only these are supported here."""
 WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "whole number",
@@ -91,10 +90,9 @@ def _experiment_keys(config: hyperparams.Config, path: str) -> Iterator[Key | st
     options: list[str] = []
     if isinstance(config, hyperparams.OneOfConfig):
         options = [name for name in hints if name != "type"]
-        supported = SUPPORTED_OPTIONS.get(path, tuple(options))
-        yield from (f"{path}.{name}" for name in options if name not in supported)
-        options = [name for name in options if name in supported]
-        # Where the first option would be the only one, the others stay known names.
+        unsupported = {name for name in options if not _supported(path, name)}
+        yield from (f"{path}.{name}" for name in unsupported)
+        options = [name for name in options if name not in unsupported]
         hints = {name: hint for name, hint in hints.items() if name == "type" or name in options}
     for name in sorted(hints, key=lambda name: name != "type"):
         below, value = f"{path}.{name}", getattr(config, name)
@@ -110,6 +108,13 @@ def _experiment_keys(config: hyperparams.Config, path: str) -> Iterator[Key | st
             yield _key(below, hint, value, meaning, tuple(options) if name == "type" else ())
         if section is not None:
             yield from _experiment_keys(section, below)
+
+
+def _supported(path: str, option: str) -> bool:
+    """Whether an option of a section with a `type` works here."""
+    if path == "task.model.backbone":
+        return option == "hourglass"
+    return not (path.endswith("optimizer") and option in UNRELEASED_OPTIMIZERS)
 
 
 def _key(path: str, hint: Any, default: Any, meaning: str, options: tuple[str, ...] = ()) -> Key:
@@ -143,7 +148,7 @@ def docstrings(kind: type) -> dict[str, str]:
     for owner in reversed(kind.__mro__[:-1]):
         if dataclasses.is_dataclass(owner):
             body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]).body
-            for field, text in zip(body, body[1:], strict=False):
+            for field, text in itertools.pairwise(body):
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                     value = typing.cast(ast.Constant, text.value).value
                     found[typing.cast(ast.Name, field.target).id] = " ".join(str(value).split())

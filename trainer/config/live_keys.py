@@ -36,6 +36,9 @@ LIVE_KEYS = {
 }
 """The keys of Model Garden's classes that do something here; setting another one is an error."""
 
+UNRELEASED_OPTIMIZERS = ("slide", "adafactor")
+"""Model Garden has their configuration, but not their code."""
+
 INITIAL_MODULES = ("backbone", "matching", "all")
 """What `task.init_checkpoint` provides: the backbone; backbone and the head layers whose shapes match; both whole."""
 
@@ -52,13 +55,13 @@ MEANINGS = {
     "ema.trainable_weights_only": "Average the trainable weights only, not the statistics of batch norm.",
     "ema.average_decay": "Weight of the old average at every step: new = decay * old + (1 - decay) * weights.",
     "ema.start_step": "Step at which the averaging begins.",
-    "ema.dynamic_decay": "Begin with a smaller decay, so that early weights are forgotten.",
+    "ema.dynamic_decay": "Start with a decay of 0.1 that rises to average_decay.",
     "optimizer.type": "The optimizer; its own keys are in the section of that name.",
     "learning_rate.type": "The schedule of the learning rate; its own keys are in the section of that name.",
     "warmup.type": "How the learning rate rises at the start; null switches the warm-up off.",
     # runtime
-    "runtime.distribution_strategy": "How training is spread over devices: one_device, mirrored, tpu, ...",
-    "runtime.num_gpus": "Number of GPUs; 0 trains on the CPU.",
+    "runtime.distribution_strategy": "How training is spread over devices, such as one_device, mirrored or tpu.",
+    "runtime.num_gpus": "Number of GPUs.",
     "runtime.tpu": "The TPU: local on a TPU VM, or an address.",
     "runtime.all_reduce_alg": "How replicas add their gradients, such as nccl; null lets TensorFlow choose.",
     "runtime.mixed_precision_dtype": "Precision of the network: float32, float16 or bfloat16; null is float32.",
@@ -67,7 +70,7 @@ MEANINGS = {
     # task
     "backbone.type": "The backbone network; hourglass is the only one supported.",
     "hourglass.model_id": "Size of each Hourglass: 10, 20, 32, 52 or 100 (52 twice is Hourglass-104).",
-    "hourglass.input_channel_dims": "Channels after the first convolution; the others grow with it.",
+    "hourglass.input_channel_dims": "Channels at the start of the network; those of the other layers grow with it.",
     "hourglass.num_hourglasses": "Number of Hourglasses in a row.",
     "head.heatmap_bias": "Initial bias of the heatmap: the logarithm of the odds of a centre.",
     "head.input_levels": "The Hourglass outputs that have heads: 2 for one Hourglass, 2_0 and 2 for two.",
@@ -82,7 +85,7 @@ MEANINGS = {
     "name": "Name of the operation in TensorFlow.",
     "clipnorm": "Clip the gradient of each weight to this norm; null does not clip.",
     "clipvalue": "Clip each entry of the gradient to this value; null does not clip.",
-    "global_clipnorm": "Clip all gradients to this common norm; null does not clip.",
+    "global_clipnorm": "Clip all gradients to this common norm; task.gradient_clip_norm replaces it unless that is 0.",
     "gradient_clip_norm": "Clip all gradients to this common norm, inside the optimizer.",
     "decay": "Decay of the learning rate per step, by the optimizer itself.",
     "nesterov": "Use Nesterov's momentum.",
@@ -98,27 +101,12 @@ MEANINGS = {
     "amsgrad": "Use the AMSGrad variant.",
     "weight_decay": "Weight decay.",
     "weight_decay_rate": "Weight decay.",
-    "weight_decay_type": "Where SLIDE applies weight decay: inner or outer.",
     "include_in_weight_decay": "Patterns of weight names that decay; null includes all.",
     "exclude_from_weight_decay": "Patterns of weight names that do not decay.",
     "exclude_from_layer_adaptation": "Patterns of weight names without layer adaptation.",
-    "include_in_sparse_layer_adaptation": "Patterns of weight names with sparse layer adaptation.",
-    "sparse_layer_learning_rate": "Learning rate of sparse layers.",
-    "do_gradient_rescaling": "Rescale gradients.",
-    "norm_type": "Norm for layer adaptation: layer or another one that SLIDE knows.",
-    "ratio_clip_norm": "Maximum of the ratio of norms.",
     "eeta": "Coefficient of layer adaptation in LARS.",
-    "factored": "Keep second moments as rows and columns, which saves memory.",
-    "multiply_by_parameter_scale": "Scale the learning rate with the size of the weights.",
-    "beta1": "Decay of the first moment; null keeps none.",
-    "decay_rate": "Factor of the decay.",
-    "adafactor.decay_rate": "Exponent of the decay of the second moment.",
-    "step_offset": "Step at which the decay of the second moment starts.",
-    "clipping_threshold": "Maximum root mean square of an update.",
+    "decay_rate": "Factor of the learning rate per decay_steps.",
     "clip_threshold": "Maximum root mean square of an update.",
-    "min_dim_size_to_factor": "Smallest dimension that is factored.",
-    "epsilon1": "Added to squared gradients.",
-    "epsilon2": "Smallest scale of the weights.",
     "epsilon_1": "Added to denominators for numerical stability.",
     "epsilon_2": "Keeps the learning rate from becoming too small over time.",
     "beta_2_decay": "Decay rate of beta_2.",
@@ -190,7 +178,6 @@ UNITS = {
     "warmup_steps": "steps",
     "boundaries": "steps",
     "offset": "steps",
-    "step_offset": "steps",
     "linear_decay_fraction": "fraction",
 }
 """The units of keys that have one, looked up as `MEANINGS` are."""

@@ -28,9 +28,10 @@ def parse_override(text: str, where: str) -> dict[str, Any]:
     Raises:
       InputError: none of the three, or not a mapping of sections.
     """
+    is_flags = False
     with contextlib.suppress(ValueError):  # not key=value,…
-        text = params_dict.nested_csv_str_to_json_str(text)
-    values = yaml.load(text, where)
+        text, is_flags = params_dict.nested_csv_str_to_json_str(text), True
+    values = yaml.load(text, where, last_wins=is_flags)
     try:
         if not isinstance(values, dict):
             with tf.io.gfile.GFile(text) as file:
