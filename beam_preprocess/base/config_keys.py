@@ -1,7 +1,7 @@
 """The keys that a configuration may have, read from a generated table: no section's classes are imported.
 
 `trainer/config/keys.json` describes every key of every section, Model Garden's included, whose classes take seconds to
-import. `python -m trainer.config.key_table` rewrites it.
+import. `python -m trainer.config.key_table` (`make configuration`) rewrites it.
 """
 
 import functools

@@ -51,7 +51,7 @@ def resolve(name: str, changes: Sequence[str] = ()) -> ConfigText:
         return ConfigText(text=yaml.dump(values) if has_base else text, where=where)
     for change in changes:
         values = _over(values, _change(change))
-    flags = " ".join(f"--set {change}" for change in changes)
+    flags = " ".join(map(_flag, changes))
     return ConfigText(text=yaml.dump(values), where=f"{where} with {flags}")
 
 
@@ -98,7 +98,7 @@ def _over(below: Mapping[str, Any], values: Mapping[str, Any], *, top: bool = Tr
 
 def _change(change: str) -> dict[str, Any]:
     """The nested mapping that one `--set` argument describes."""
-    where = f"--set {change:.200}"
+    where = _flag(change)
     path, equals, text = change.partition("=")
     names = path.strip().split(".")
     if not equals or not all(names) or len(names) > yaml.MAX_DEPTH:
@@ -134,7 +134,7 @@ def _find(name: str, folder: str) -> tuple[str, str]:
             raise InputError(f"config {path!s:.200}: cannot be read ({error!s:.200}); give a YAML file") from error
     close = difflib.get_close_matches(name, known, n=1)
     raise InputError(
-        f"config {name}: no such file; "
+        f"config {' '.join(name.split()):.200}: no such file; "
         + (f"did you mean {close[0]!r}?" if close else f"give a path or one of {', '.join(known)}")
     )
 
@@ -154,6 +154,11 @@ def _read_uri(uri: str, *, needed: bool) -> str | None:
         raise InputError(f"config {uri}: cannot be read ({error!s:.200}); give a YAML file") from error
     except refusals() as error:
         raise InputError(f"config {uri}: cannot be read ({reason(error)}); check the address") from error
+
+
+def _flag(change: str) -> str:
+    """An argument as messages show it: on one line, and not longer."""
+    return f"--set {' '.join(change.split()):.200}"
 
 
 def _identity(where: str) -> str:

@@ -9,6 +9,7 @@ from official.modeling.hyperparams import params_dict
 
 from beam_preprocess.base import yaml
 from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.json import described
 from trainer.config.sections import EXPERIMENT_SECTIONS
 
 
@@ -39,5 +40,5 @@ def parse_override(text: str, where: str) -> dict[str, Any]:
     except (tf.errors.OpError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: neither key=value,… nor YAML nor a file; use trainer.train_steps=100") from error
     if not isinstance(values, dict):
-        raise InputError(f"{where}: expected sections {', '.join(EXPERIMENT_SECTIONS)}, got {type(values).__name__}")
+        raise InputError(f"{where}: expected sections {', '.join(EXPERIMENT_SECTIONS)}, got {described(values)}")
     return values

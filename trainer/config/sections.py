@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from beam_preprocess.base import config_text, yaml
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.json import convert, nearest
+from beam_preprocess.base.json import convert, described, nearest
 from beam_preprocess.format.config import PreprocessConfig
 from trainer.config.export_config import ExportConfig
 from trainer.config.gate_config import GateConfig
@@ -65,7 +65,7 @@ def parse_config(text: str, where: str = "config") -> RunConfig:
     """
     values = yaml.load(text, where)
     if not isinstance(values, dict):
-        raise InputError(f"{where}: expected sections {', '.join(SECTIONS)}, got {type(values).__name__}")
+        raise InputError(f"{where}: expected sections {', '.join(SECTIONS)}, got {described(values)}")
     if config_text.BASE in values:
         raise InputError(
             f"{where}: base: is not merged in yet; give the file's name to a centernet command, or write the merged "
@@ -89,7 +89,7 @@ def parse_config(text: str, where: str = "config") -> RunConfig:
 
 
 def find_config(name: str) -> Path:
-    """The path of a configuration without `base:`. Use `config_text.resolve` instead: this goes with its last caller.
+    """The path of a configuration without `base:`. Use `config_text.resolve` instead; the last caller takes this along.
 
     Raises:
       InputError: there is no such file, or it is not YAML.

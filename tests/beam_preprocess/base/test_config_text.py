@@ -153,6 +153,7 @@ def test_the_last_change_wins_and_the_origin_names_them_all() -> None:
         ("gate..min_ap=1", "expected dotted.key=value"),
         ("gate.min_ap" + ".x" * 5000 + "=1", "expected dotted.key=value"),
         ("base=demo", "--set base=demo: base: cannot be set"),
+        ("gate.min_ap: 1\n", "--set gate.min_ap: 1: expected dotted.key=value"),
         ("gate.min_ap=[", "--set gate.min_ap=[: not YAML: line 1"),
         ("gate.min_ap=2024-01-01", "'2024-01-01' is a date"),
     ],
