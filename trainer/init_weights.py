@@ -30,7 +30,8 @@ from official.projects.centernet.utils.checkpoints import load_weights, read_che
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import write_text
-from trainer.config.experiment import INITIAL_MODULES, CenterNetTask, build_experiment
+from trainer.config.experiment import CenterNetTask, build_experiment
+from trainer.config.live_keys import INITIAL_MODULES
 from trainer.config.sections import find_config, parse_config
 from trainer.data.input_pipeline import load_manifest
 from trainer.model import network

@@ -19,7 +19,8 @@ if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from beam_preprocess.base.errors import InputError
-from trainer.config.experiment import configured_folders, with_runtime
+from trainer.config.overrides import with_runtime
+from trainer.config.records import configured_folders
 from trainer.config.sections import find_config, parse_config
 from trainer.data import input_pipeline
 from trainer.training import checkpoints, distribution, loop, preemption

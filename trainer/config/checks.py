@@ -1,6 +1,6 @@
-"""What an experiment's values must be: Model Garden's configuration classes take any value for any key.
+"""Rules for an experiment's values: Model Garden's configuration classes accept any value for any key.
 
-Types come from the classes' annotations; ranges, dead keys and contradictions are listed here.
+Types come from the classes' annotations. Ranges and contradictions are listed here, keys without effect in `live_keys`.
 """
 
 import functools
@@ -13,48 +13,11 @@ from official.core import config_definitions as cfg
 from official.modeling import hyperparams
 
 from beam_preprocess.base.errors import InputError
-
-LIVE_KEYS = {
-    "trainer": {
-        "train_steps",
-        "steps_per_loop",
-        "checkpoint_interval",
-        "max_to_keep",
-        "validation_interval",
-        "validation_steps",
-        "continuous_eval_timeout",
-        "optimizer_config",
-    },
-    "runtime": {
-        "distribution_strategy",
-        "num_gpus",
-        "tpu",
-        "all_reduce_alg",
-        "mixed_precision_dtype",
-        "loss_scale",
-        "enable_xla",
-    },
-    "task": {
-        "model",
-        "train_data",
-        "validation_data",
-        "augmentation",
-        "losses",
-        "gradient_clip_norm",
-        "init_checkpoint",
-        "init_checkpoint_modules",
-    },
-    "task.train_data": {"input_path", "global_batch_size", "shuffle_buffer_size"},
-    "task.validation_data": {"input_path", "global_batch_size"},
-    "task.model.backbone.hourglass": {"model_id", "input_channel_dims", "num_hourglasses"},
-}
-"""The keys of Model Garden's classes that do something here; setting another one is an error."""
-
-INITIAL_MODULES = ("backbone", "matching", "all")
-"""What `task.init_checkpoint` gives: the backbone; backbone and the head's layers whose shapes match; both whole."""
+from beam_preprocess.base.json import nearest
+from trainer.config.live_keys import INITIAL_MODULES, LIVE_KEYS, UNRELEASED_OPTIMIZERS
 
 ACTIVATIONS = ("relu", "relu6", "swish", "gelu", "elu")
-"""Of the Hourglass; the published models have relu."""
+"""Activations that the Hourglass supports; the published models have relu."""
 
 HIGHEST = math.inf
 RANGES: dict[str, tuple[float, float]] = {
@@ -90,24 +53,39 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Lowest and highest value, both allowed."""
 
+STAGES = {10: 2, 20: 3, 32: 4, 52: 6, 100: 6}
+"""Hourglass model_id to the number of times that it halves its input, after the first two."""
 
-def refuse_unknown(config: hyperparams.Config, values: dict[str, Any], where: str, name: str = "") -> None:
-    """Refuses keys that a configuration doesn't have, in the whole tree; Model Garden's message doesn't say where.
+
+def check_all(experiment: cfg.ExperimentConfig) -> None:
+    """Checks types, ranges, keys without effect, and values that contradict each other.
 
     Raises:
-      InputError: names the first one, and what there is.
+      InputError: names the first one, and what to set instead.
+    """
+    for rule in (check_types, check_ranges, check_live, check_together):
+        rule(experiment)
+    if experiment.task.model.input_size:
+        check_size(experiment)
+
+
+def refuse_unknown(config: hyperparams.Config, values: dict[str, Any], where: str, name: str = "") -> None:
+    """Refuses keys that a configuration does not have; Model Garden's own message does not name the place.
+
+    Raises:
+      InputError: names the first one, and the nearest known key.
     """
     for key, value in values.items():
         path = f"{name}.{key}" if name else str(key)
         if key not in _keys(config):
-            raise InputError(f"{where}: {path}: unknown key; known keys are {', '.join(sorted(_keys(config)))}")
-        below = getattr(config, key)
+            raise InputError(f"{where}: {path}: unknown key{nearest(key, sorted(_keys(config)))}")
+        below = getattr(config, key) or optional_section(_hints(config)[key])
         if isinstance(value, dict) and isinstance(below, hyperparams.Config):
             refuse_unknown(below, value, where, path)
 
 
 def check_types(config: hyperparams.Config, name: str = "") -> None:
-    """Refuses values that aren't of their key's type, in the whole tree.
+    """Refuses values that do not have their key's type, in the whole tree.
 
     Raises:
       InputError: names the first one.
@@ -122,13 +100,13 @@ def check_types(config: hyperparams.Config, name: str = "") -> None:
         value, path = getattr(config, key), f"{name}.{key}" if name else key
         if isinstance(value, hyperparams.Config):
             check_types(value, path)
-        # Some of the defaults aren't of their own annotation.
+        # Some defaults of Model Garden do not have their own annotated type.
         elif not _is(value, hint) and value != getattr(type(config)(), key):
             raise InputError(f"{path}: {value!r} is {_kind(value)}; {_wanted(hint)} is needed")
 
 
 def check_ranges(experiment: cfg.ExperimentConfig) -> None:
-    """Refuses numbers out of their range.
+    """Refuses numbers that are out of range.
 
     Raises:
       InputError: names the first one.
@@ -145,7 +123,7 @@ def check_live(experiment: cfg.ExperimentConfig) -> None:
     """Refuses keys that nothing here reads.
 
     Raises:
-      InputError: names the first one that is set to something else than its default.
+      InputError: names the first one that does not have its default value.
     """
     for path, live in LIVE_KEYS.items():
         section = _at(experiment, path)
@@ -159,7 +137,7 @@ def check_live(experiment: cfg.ExperimentConfig) -> None:
 
 
 def check_together(experiment: cfg.ExperimentConfig) -> None:
-    """Refuses values that contradict each other, and names that nothing has.
+    """Refuses values that contradict each other, and unknown names.
 
     Raises:
       InputError: names the first one, and what to set instead.
@@ -198,6 +176,11 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
         ),
         (experiment.trainer.validation_steps != 0, "trainer.validation_steps: 0; use -1 for all images"),
         (optimizer.optimizer.type is not None, "trainer.optimizer_config.optimizer.type: none; use adam"),
+        (
+            optimizer.optimizer.type not in UNRELEASED_OPTIMIZERS,
+            f"trainer.optimizer_config.optimizer.type: {optimizer.optimizer.type!r} is not released by Model Garden; "
+            "use adam",
+        ),
         (optimizer.learning_rate.type is not None, "trainer.optimizer_config.learning_rate.type: none; use cosine"),
     ]
     for valid, message in rules:
@@ -205,8 +188,26 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
             raise InputError(message)
 
 
-def doubts(experiment: cfg.ExperimentConfig) -> list[str]:
-    """What is allowed and rarely meant; a line each."""
+def check_size(experiment: cfg.ExperimentConfig) -> None:
+    """Refuses an input that the Hourglass cannot halve often enough.
+
+    Raises:
+      InputError: an unknown Hourglass, or a size that is not a multiple of what it needs.
+    """
+    model_id = experiment.task.model.backbone.hourglass.model_id
+    if model_id not in STAGES:
+        raise InputError(f"task.model.backbone.hourglass.model_id: {model_id}; use one of {sorted(STAGES)}")
+    multiple = 4 << (STAGES[model_id] - 1)
+    height, width = experiment.task.model.input_size[:2]
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"preprocess.image_size: {[height, width]} is not a multiple of {multiple}, which Hourglass "
+            f"{model_id} needs; change it"
+        )
+
+
+def warnings(experiment: cfg.ExperimentConfig) -> list[str]:
+    """One line for each combination of values that is allowed but rarely intended."""
     steps, rate = experiment.trainer.train_steps, experiment.trainer.optimizer_config.learning_rate
     decay = getattr(rate.get(), "decay_steps", None) if rate.type in ("cosine", "polynomial") else None
     if decay is None or decay == steps:
@@ -220,8 +221,16 @@ def doubts(experiment: cfg.ExperimentConfig) -> list[str]:
     return [f"trainer.train_steps is {steps}, {key} {decay}: {effect}; set both"]
 
 
+def optional_section(hint: Any) -> hyperparams.Config | None:
+    """The default of a section that may be null, such as `ema`; None for any other key."""
+    for part in typing.get_args(hint):
+        if isinstance(part, type) and issubclass(part, hyperparams.Config):
+            return part()
+    return None
+
+
 def _at(experiment: cfg.ExperimentConfig, path: str) -> Any:
-    """The value at a path, None where a section on the way is absent."""
+    """The value at a path; None if a section on the way is absent."""
     value: Any = experiment
     for key in path.split("."):
         value = getattr(value, key, None)
@@ -242,7 +251,7 @@ def _keys(config: hyperparams.Config) -> set[str]:
 
 
 def _is(value: Any, hint: Any) -> bool:
-    """Whether a value is of an annotated type; an int is a float too, a bool is neither."""
+    """Whether a value has an annotated type; an int is also a float, a bool is neither."""
     origin = typing.get_origin(hint)
     if hint is Any:
         return True

@@ -18,13 +18,9 @@ from official.modeling import optimization
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.manifest import Manifest
-from trainer.config.checks import doubts
-from trainer.config.experiment import (
-    build_experiment,
-    check_splits,
-    fit_to_records,
-    override,
-)
+from trainer.config.checks import warnings
+from trainer.config.experiment import build_experiment, override
+from trainer.config.records import check_splits, fit_to_records
 from trainer.config.sections import parse_config
 from trainer.data import input_pipeline
 from trainer.training import checkpoints, controller, distribution, loop
@@ -71,8 +67,8 @@ def train(
     if done is not None and done["train_digest"] == digest:
         print(f"result: reused {output}: trained before with the same records, configuration and seed", flush=True)
         return done
-    for doubt in doubts(experiment):
-        print(f"warning: {doubt}", flush=True)
+    for warning in warnings(experiment):
+        print(f"warning: {warning}", flush=True)
     # Whatever is wrong with the input is said before anything is written.
     input_pipeline.check_shards(records, manifest)
     validation = input_pipeline.load_manifest(val_records) if val_records else None

@@ -56,5 +56,5 @@ def config_from(path: Path, text: str) -> PreprocessConfig:
 def test_a_file_is_read_as_the_trainer_reads_it(tmp_path: Path) -> None:
     """PyYAML alone takes 1e-3 for a text, and the last of two equal keys."""
     assert config_from(tmp_path / "c.yaml", "preprocess: {heatmap_cutoff: 1e-3}").heatmap_cutoff == 0.001
-    with pytest.raises(InputError, match="the key 'stride' comes twice"):
+    with pytest.raises(InputError, match="duplicate key 'stride'"):
         config_from(tmp_path / "c.yaml", "preprocess:\n  stride: 4\n  stride: 8")

@@ -1,7 +1,10 @@
+"""The `export:` section."""
+
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from trainer.config.sections import ExportConfig, parse_config
+from trainer.config.export_config import ExportConfig
+from trainer.config.sections import parse_config
 
 
 @pytest.mark.parametrize(
@@ -16,8 +19,8 @@ from trainer.config.sections import ExportConfig, parse_config
         ("scales: []", "must begin with 1"),
         ("scales: [1, 1]", "repeat none"),
         ("scales: [1, 9]", "out of range"),
-        ("scales: 1.5", "is no list of numbers"),
-        ("scales: [1, true]", "is no list of numbers"),
+        ("scales: 1.5", "export.scales: is 1.5, a number; a list is needed"),
+        (r"scales: [1, true]", r"export.scales\[1\]: is True, true or false; a number is needed"),
         ("augmented_apart: true", "without flip or scales has no effect"),
         ("parity_images: -1", "export.parity_images: -1"),
         ("max_box_delta: .nan", "export.max_box_delta: nan"),

@@ -1,4 +1,4 @@
-"""The two reference recipes: their numbers are the published ones, their headers say what a reader must know."""
+"""The two reference recipes have the published numbers, and headers with what a reader must know."""
 
 import re
 
@@ -60,10 +60,10 @@ def test_the_numbers_are_the_published_ones(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", RECIPES)
-def test_the_header_says_how_on_what_and_what_is_known(kind: str) -> None:
+def test_the_header_gives_command_hardware_and_results(kind: str) -> None:
     header = _header(kind)
-    for said in ("command", "hardware", "records", "published", "not measured"):
-        assert re.search(rf"\b{said}\b", header), said
+    for word in ("command", "hardware", "records", "published", "not measured"):
+        assert re.search(rf"\b{word}\b", header), word
     assert f"--config_file=coco-centernet-hourglass-{kind}" in header
     assert "--experiment=centernet_hourglass_coco" in header
     assert "--mode=train_and_eval" in header
@@ -81,8 +81,8 @@ def test_the_header_says_how_on_what_and_what_is_known(kind: str) -> None:
         r"clipped after the all-reduce",
         r"decoded in float32",
         r"5,000 of 5,000 validation images .*4,992",
-        r"only boxes that are in the crop count",
-        r"padding is at no cell +\(there: at cell -1",
+        r"only boxes inside the crop are counted",
+        r"padding belongs to no cell +\(there: to cell -1",
         r"the focal loss has a gradient everywhere",
         r"crops are drawn once per view",
         r"scale is drawn from the range 0\.6 to 1\.3 +\(there: from 8 steps",

@@ -1,4 +1,4 @@
-"""Every configuration that ships takes its steps: optimizer, precision and losses, on a small network."""
+"""Every shipped configuration trains a few steps on a small network: optimizer, precision and losses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ SMALL = (
 
 @pytest.fixture(autouse=True)
 def _policy() -> Iterator[None]:
-    """A training sets the process's precision; the next test's is its own."""
+    """Training sets the precision of the whole process; the next test starts from float32."""
     yield
     tf_keras.mixed_precision.set_global_policy("float32")
 
