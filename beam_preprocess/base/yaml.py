@@ -1,4 +1,4 @@
-"""The YAML loaders for configurations, shared by every command."""
+"""How the configuration's YAML is read, by every command alike."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import yaml
 
 
 class Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number, as YAML 1.2 and Model Garden's files do."""
+    """1e-3 is a number, as in YAML 1.2 and in Model Garden's files."""
 
 
 Loader.add_implicit_resolver(
@@ -16,14 +16,14 @@ Loader.add_implicit_resolver(
 
 
 class FileLoader(Loader):
-    """Refuses a duplicate key. PyYAML would silently keep the last one."""
+    """A duplicate key is an error: YAML's last one would win silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """See base class."""
         keys = [key.value for key, _ in node.value]
-        duplicate = next((key for number, (key, _) in enumerate(node.value) if key.value in keys[:number]), None)
-        if duplicate:
+        twice = next((key for number, (key, _) in enumerate(node.value) if key.value in keys[:number]), None)
+        if twice:
             raise yaml.constructor.ConstructorError(
-                None, None, f"duplicate key {duplicate.value!r}", duplicate.start_mark
+                None, None, f"the key {twice.value!r} comes twice", twice.start_mark
             )
         return super().construct_mapping(node, deep)

@@ -63,13 +63,13 @@ def _views_by_image(folder: str, manifest: Manifest) -> Iterator[list[Record]]:
     stride = manifest.parameters["stride"]
     codes = len(manifest_code_table(manifest.parameters).values)
     by_shard = sorted(manifest.shards, key=lambda shard: (shard.shard, shard.view))
-    for _, files in itertools.groupby(by_shard, key=lambda shard: shard.shard):
+    for number, files in itertools.groupby(by_shard, key=lambda shard: shard.shard):
         streams = [read_records(io.BytesIO(_content(folder, file.name))) for file in files]
         try:
             for views in zip(*streams, strict=True):
                 yield [decode(data, (height // stride, width // stride), codes) for data in views]
         except ValueError as error:
-            raise InputError(f"{folder}: a shard is damaged ({reason(error)}); see --verify") from error
+            raise InputError(f"{folder}: shard {number} is damaged ({reason(error)}); see --verify") from error
 
 
 def _content(folder: str, name: str) -> bytes:

@@ -15,7 +15,7 @@ from beam_preprocess.base.progress import Progress, Watcher
 
 _RUN = """
 import sys
-from beam_preprocess import progress
+from beam_preprocess.base import progress
 from beam_preprocess.__main__ import main
 progress.INTERVAL = 0.05
 sys.exit(main())
@@ -100,5 +100,5 @@ def test_a_poll_that_fails_is_told_and_does_not_end_the_watching(
     with Watcher(Progress("train", total=5, unit="images"), poll):
         assert seen.wait(30)
     first, second = capsys.readouterr().out.splitlines()[:2]
-    assert first == f"progress: not known now ({error})"
+    assert first == f"progress: unknown at the moment ({error})"
     assert second.startswith("progress: train 3/5 images, ") and second.endswith(" s left, 0 rejects so far")

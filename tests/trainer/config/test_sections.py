@@ -29,13 +29,13 @@ def test_sections_become_their_classes() -> None:
         ("preprocess: {image_sise: [1, 2]}", "preprocess.image_sise: unknown key"),
         ("preprocess: {image_size: [30, 64]}", "not a multiple of preprocess.stride"),
         ("preprocess: {image_size: [32]}", "has 1 entries; 2 are needed"),
-        ("preprocess: {train_views: 1.5}", "preprocess.train_views: is 1.5, a number; a whole number is needed"),
+        ("preprocess: {train_views: 1.5}", "preprocess.train_views: 1.5 is a float; a int is needed"),
         ("preprocess: {train_views: 0}", "preprocess.train_views: 0 is out of range"),
         ("preprocess: {scale_min: 2}", "scale_min"),
         ("export: {score_threshold: 2}", "export.score_threshold: 2"),
         ("gate: {minimum: 1}", "gate.minimum: unknown key"),
-        ("task: {}\ntrainer: {}\ntask: {}", "duplicate key 'task'"),
-        ("trainer:\n  train_steps: 1\n  train_steps: 2", "duplicate key 'train_steps'"),
+        ("task: {}\ntrainer: {}\ntask: {}", "the key 'task' comes twice"),
+        ("trainer:\n  train_steps: 1\n  train_steps: 2", "the key 'train_steps' comes twice"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, message: str) -> None:
