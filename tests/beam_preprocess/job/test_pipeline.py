@@ -57,7 +57,7 @@ def rejects(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in sorted(folder.glob("rejects-*")) for line in path.read_text().splitlines()]
 
 
-def test_every_image_is_there_once_a_view_with_its_boxes(data_set: Any, tmp_path: Path) -> None:
+def test_every_image_is_present_once_per_view_with_its_boxes(data_set: Any, tmp_path: Path) -> None:
     manifest = run(data_set, tmp_path / "out")
     found = records(tmp_path / "out", manifest)
     ids = [image["id"] for image in data_set.content["images"]]
@@ -125,7 +125,7 @@ def test_the_manifest_describes_the_files(data_set: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("count", [1, 1200])
 def test_any_number_of_classes_a_shape_and_a_stride(data_set: Any, tmp_path: Path, count: int) -> None:
-    """Sparse ids, an input that isn't square, 8 pixels a cell, 150 objects in an image."""
+    """Sparse ids, an input that is not square, 8 pixels per cell, 150 objects in one image."""
     ids = [7 * i + 3 for i in range(count)]
     data_set.content["categories"] = [{"id": i, "name": f"class {i}"} for i in reversed(ids)]
     image = data_set.content["images"][2]
@@ -185,7 +185,7 @@ def test_the_same_bytes_with_two_processes(data_set: Any, tmp_path: Path) -> Non
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_workers_that_get_no_shard_are_told_of(data_set: Any, tmp_path: Path, capsys: Any) -> None:
+def test_workers_without_a_shard_are_reported(data_set: Any, tmp_path: Path, capsys: Any) -> None:
     """The number of shards follows the images and not the workers: the same data always gives the same files."""
     run(data_set, tmp_path / "out", split="val", num_shards=2, num_threads=3)
     assert (

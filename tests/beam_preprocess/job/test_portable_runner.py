@@ -82,7 +82,7 @@ def process(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str
 
 @pytest.fixture
 def endpoints(other_environment: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """Of the job service and of the worker pool."""
+    """Addresses of the job service and of the worker pool."""
     executables = other_environment / "bin"
     environment = {
         "PATH": f"{executables}{os.pathsep}{os.environ['PATH']}",  # the pool starts its workers as "python"

@@ -119,7 +119,7 @@ def test_image_bytes_pass_no_group_by_key(job: ShardJob) -> None:
 
 
 def test_a_worker_with_other_code_than_the_driver_writes_nothing(job: ShardJob, tmp_path: Path) -> None:
-    """Such as a worker's image of before a change: its records would get the digest of after it."""
+    """For example a worker image built before a change: its records would get the digest of the new code."""
     path = plan(tmp_path, "p0", [entry(1, "good.jpg")])
     with pytest.raises(
         RuntimeError, match=r"differs from the command .* build the worker's image from the same commit"
