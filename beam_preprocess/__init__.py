@@ -1,5 +1,5 @@
 """Turns a COCO data set into validated TFRecords with precomputed centre targets.
 
-`python -m beam_preprocess --help` is the command; `beam_preprocess.job.pipeline.preprocess` the function behind
-it. Importing this package imports neither Beam nor TensorFlow.
+The commands are at the top level (`preprocess`, `check`, `inspect_records`); `job.pipeline.preprocess` is the function
+behind the first. Importing this package imports neither Beam nor TensorFlow.
 """

@@ -33,7 +33,7 @@ def _layers(*layers: tuple[str, ...], doors: tuple[str, ...] = ()) -> dict[str, 
     return table
 
 
-BEAM_ROOMS = tuple(f"beam_preprocess.{room}" for room in ("base", "format", "dataset", "engine", "job"))
+BEAM_ROOMS = tuple(f"beam_preprocess.{room}" for room in ("base", "format", "dataset", "inspection", "engine", "job"))
 BELOW = {
     **_layers(*((room,) for room in BEAM_ROOMS), ("beam_preprocess",)),
     **_layers(
@@ -66,7 +66,6 @@ LOADS = {
 """Heavy libraries that importing a room may load. A room of mixed weight names its heavy modules below."""
 
 LOADS_IN_MODULE = {
-    "beam_preprocess.inspection": set(),
     "trainer.aot.step": {"tensorflow"},
     "trainer.config.checks": {"tensorflow"},
     "trainer.config.experiment": {"tensorflow"},

@@ -1,4 +1,4 @@
-"""The two exceptions that end a command with one line: bad input (exit code 2), and a failure that has a name (1)."""
+"""The two exceptions that end a command with one line: bad input (exit code 2) and a named failure (1)."""
 
 
 class InputError(ValueError):
@@ -9,9 +9,9 @@ class InputError(ValueError):
 
 
 class Failure(RuntimeError):
-    """Work that ended without its result, for a reason that the message gives in one line.
+    """Work that ended without a result. The message gives the reason in one line.
 
-    Subclasses may end the command with another exit code, under another label.
+    Subclasses may set another exit code and label.
     """
 
     exit_code = 1

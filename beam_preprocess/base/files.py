@@ -1,12 +1,16 @@
-"""Reading and writing small files at any URI: whole or not at all. fsspec is imported on first use."""
+"""Reads and writes small files at any URI. A file is written completely or not at all."""
 
-import json
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any
 
+from beam_preprocess.base import json as strict_json
 from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.storage import file_system, reason, refusals
+
+_TEMPORARY = re.compile(r"\.?(.+)\.tmp-\w+")
 
 
 def read_bytes(uri: str, fix: str) -> bytes:
@@ -19,15 +23,15 @@ def read_bytes(uri: str, fix: str) -> bytes:
     Raises:
       InputError: missing or not readable.
     """
-    import fsspec
-
+    fs, path = file_system(uri)
     try:
-        with fsspec.open(uri, "rb") as file:
-            return bytes(file.read())
+        return bytes(fs.cat_file(path))
     except FileNotFoundError as error:
         raise InputError(f"{uri}: no such file; {fix}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{uri}: cannot be read ({_one_line(error)}); {fix}") from error
+    except ValueError as error:  # such as a null byte in the path
+        raise InputError(f"{uri}: cannot be read ({reason(error)}); {fix}") from error
+    except refusals() as error:
+        raise InputError(f"{uri}: cannot be read ({reason(error)}); {fix}") from error
 
 
 def read_text(uri: str, fix: str) -> str:
@@ -39,11 +43,11 @@ def read_text(uri: str, fix: str) -> str:
     try:
         return read_bytes(uri, fix).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{uri}: cannot be read ({_one_line(error)}); {fix}") from error
+        raise InputError(f"{uri}: cannot be read ({reason(error)}); {fix}") from error
 
 
 def read_json(uri: str, fix: str) -> Any:
-    """Parses a JSON file. Python's NaN and Infinity are accepted: it is the gate that judges them.
+    """Parses a JSON file. Python's NaN and Infinity are accepted: the gate judges them.
 
     Raises:
       InputError: missing, not readable or not JSON.
@@ -52,37 +56,29 @@ def read_json(uri: str, fix: str) -> Any:
 
 
 def parse_json(text: str, where: str, fix: str) -> Any:
-    """Parses JSON text.
-
-    Raises:
-      InputError: not JSON.
-    """
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error}); {fix}") from error
+    """Parses JSON text; see `base.json.parse`, and `base.json.read` for a file with a known schema."""
+    return strict_json.parse(text, where, fix)
 
 
 def write_text(uri: str, text: str) -> None:
-    """Writes a UTF-8 file, see `write_bytes`."""
+    """Writes a UTF-8 file; see `write_bytes`."""
     write_bytes(uri, text.encode("utf-8"))
 
 
 def write_bytes(uri: str, content: bytes) -> None:
-    """Writes a file so that a reader sees the old content or the new one, and a crash leaves one of them.
+    """Writes a whole file at once. A reader sees the old content or the new, and so does the disk after a crash.
 
-    Missing parent folders are made. On object stores a single put is already all or nothing.
+    Creates missing parent folders. On object stores a single put is already atomic.
     """
-    import fsspec
     from fsspec.implementations.local import LocalFileSystem
 
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    if not isinstance(filesystem, LocalFileSystem):
-        filesystem.pipe_file(path, content)
+    fs, path = file_system(uri)
+    if not isinstance(fs, LocalFileSystem):
+        fs.pipe_file(path, content)
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex}")
+    temporary = Path(temporary_path(path))
     try:
         with open(temporary, "wb") as file:
             file.write(content)
@@ -94,14 +90,22 @@ def write_bytes(uri: str, content: bytes) -> None:
     fsync_folder(target.parent)
 
 
+def temporary_path(path: str) -> str:
+    """A new hidden name next to `path` (a path or URI), for content that is not complete yet."""
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}.{name}.tmp-{uuid.uuid4().hex}"
+
+
+def final_name(name: str) -> str:
+    """The name that a temporary file would have got, had its writer not been killed; other names are unchanged."""
+    found = _TEMPORARY.fullmatch(name)
+    return found[1] if found else name
+
+
 def fsync_folder(folder: Path) -> None:
-    """Makes a rename inside a local folder survive a power cut."""
+    """Makes a rename inside a local folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

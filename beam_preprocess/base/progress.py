@@ -1,4 +1,4 @@
-"""Progress lines: "progress: …" every few seconds, so that a pipeline's live log can show them."""
+"""Progress lines: "progress: …" every few seconds, which a pipeline's live log shows."""
 
 import threading
 import time
@@ -8,18 +8,18 @@ from types import TracebackType
 from beam_preprocess.base.storage import reason, refusals
 
 INTERVAL = 5.0
-"""Seconds between two lines; work that takes less prints none."""
+"""Seconds between two lines. Shorter work prints none."""
 
 
 class Progress:
-    """Prints rate and time left while a count grows."""
+    """Prints the rate and the time left while a count grows."""
 
     def __init__(self, label: str, *, total: int, unit: str) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._started = self._printed = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
-        """Prints a line if the last one is old enough."""
+        """Prints a line if the last one is at least `INTERVAL` old."""
         now = time.monotonic()
         if now - self._printed < INTERVAL:
             return
@@ -34,7 +34,7 @@ class Progress:
 
 
 class Watcher:
-    """Polls a count from a thread while the `with` body works: FnApiRunner blocks and reports nothing."""
+    """Polls a count from a thread while the `with` body runs, because FnApiRunner blocks and reports nothing."""
 
     def __init__(self, progress: Progress, poll: Callable[[], tuple[int, str]]) -> None:
         self._progress, self._poll = progress, poll
@@ -45,8 +45,8 @@ class Watcher:
         while not self._stopped.wait(INTERVAL):
             try:
                 count = self._poll()
-            except refusals() as error:  # a bucket may not answer for once: the work and the watching go on
-                print(f"progress: not known now ({reason(error)})", flush=True)
+            except refusals() as error:  # a bucket may fail to answer now and then: keep working, keep polling
+                print(f"progress: unknown at the moment ({reason(error)})", flush=True)
                 continue
             self._progress.update(*count)
 

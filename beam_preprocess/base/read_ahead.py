@@ -1,4 +1,4 @@
-"""Reads the next items while the present one is worked on: a bucket answers in tens of milliseconds. No Beam."""
+"""Reads the next items while the current one is processed, because a bucket takes tens of milliseconds to answer."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +15,9 @@ def read_ahead(
     """Yields every item with its content, in order.
 
     Args:
-      items: taken `depth` ahead of what is yielded.
-      read: called from threads; what it raises comes from the future's `result()`.
-      depth: reads at once, and contents held besides the yielded one.
+      items: taken up to `depth` ahead of the item that is yielded.
+      read: called from threads; its exceptions are raised by the future's `result()`.
+      depth: number of parallel reads, and of contents held in memory besides the yielded one.
     """
     with ThreadPoolExecutor(depth) as threads:
         waiting: deque[tuple[Item, Future[Content]]] = deque()

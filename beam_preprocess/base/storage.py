@@ -1,23 +1,23 @@
-"""Paths and URIs: their file systems, and what to tell when one refuses. fsspec; no Beam."""
+"""File systems of paths and URIs, and one-line messages for when they refuse. Imports fsspec on first use; no Beam."""
 
 import logging
 import sys
 from typing import Any
 
-import fsspec
-
 from beam_preprocess.base.errors import InputError
 
-_CREDENTIALS = "check the address, and who you are signed in as (gcloud auth application-default login)"
+_CREDENTIALS = "check the address, and the account you are signed in with (gcloud auth application-default login)"
 
 
 def file_system(uri: str) -> tuple[Any, str]:
-    """The file system of a path or URI, and the path in it.
+    """The file system of a path or URI, and the path within it.
 
     Raises:
-      InputError: a scheme that isn't known, or whose package isn't installed.
+      InputError: the scheme is unknown, or its package is not installed.
     """
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints a traceback of what it raises as well
+    import fsspec
+
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it also logs a traceback of everything that it raises
     try:
         fs, path = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
@@ -26,10 +26,9 @@ def file_system(uri: str) -> tuple[Any, str]:
 
 
 def refusals() -> tuple[type[Exception], ...]:
-    """What a file system raises when it is asked for what it doesn't give: no rights, no such bucket, no answer.
+    """What a file system raises when it does not do what it was asked: no permission, no such bucket, no answer.
 
-    For an `except` clause, which calls this when something was raised: importing gcsfs for it alone would take a
-    while.
+    For an `except` clause. Python calls this only once something was raised, so gcsfs is never imported for it.
     """
     if "gcsfs" not in sys.modules:
         return (OSError,)
@@ -41,7 +40,7 @@ def refusals() -> tuple[type[Exception], ...]:
 
 
 def reason(error: Exception) -> str:
-    """Why, in one line."""
+    """The error's reason, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
@@ -49,4 +48,4 @@ def reason(error: Exception) -> str:
 def refused(uri: str, error: Exception) -> InputError:
     """The input error for one of `refusals` that has no better message."""
     fix = _CREDENTIALS if "://" in uri else "check the path"
-    return InputError(f"{uri}: can't be read ({reason(error)}); {fix}")
+    return InputError(f"{uri}: cannot be read ({reason(error)}); {fix}")

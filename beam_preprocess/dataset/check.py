@@ -1,4 +1,4 @@
-"""Checks a data set before any long work: annotations, folders, image headers, digests. No Beam, no TensorFlow."""
+"""Checks a data set before any long work: annotations, folders, images, digests. No Beam, no TensorFlow."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from beam_preprocess.base.storage import file_system
 from beam_preprocess.dataset.sources import data_digest, list_images
 from beam_preprocess.dataset.validate import (
     drop_missing,
-    limit_passed,
+    exceeded_limit,
     lost_boxes,
     validate_boxes,
     validate_images,
@@ -26,7 +26,7 @@ from beam_preprocess.format.manifest import Category
 from beam_preprocess.format.reasons import Action, Reason, Reject, count_by_reason
 
 EXAMPLES = 3
-"""Rejects of each reason that the report spells out."""
+"""Maximum number of rejects that the report lists per reason."""
 
 _BATCH = 4096
 
@@ -39,23 +39,23 @@ def check_data(
     val_annotations: str,
     config: PreprocessConfig,
 ) -> dict[str, Any]:
-    """Validates both splits by their headers, and refuses what passes a limit: the first step of a run.
+    """Validates both splits by their image headers and refuses data above a reject limit: the first step of a run.
 
-    Every image's bytes are read for the digest and its header for format and size; whether its pixels decode is
-    for the preprocessing to find. In a bucket only the listing is read.
+    Reads every image's bytes for the digest, and its header for format and size. Only preprocessing finds out whether
+    its pixels can be decoded. In a bucket, only the listing is read.
 
     Args:
-      train_images: image folder, a path or URI.
+      train_images: folder of training images, a path or URI.
       train_annotations: COCO annotation file, a path or URI.
-      val_images: likewise.
-      val_annotations: likewise.
+      val_images: folder of validation images.
+      val_annotations: COCO annotation file.
       config: the `preprocess:` section.
 
     Returns:
       See `examine`.
 
     Raises:
-      InputError: as `examine`, or a reject limit passed (`validate.check_limits`).
+      InputError: see `examine`; or a reject limit is exceeded (`validate.check_limits`).
     """
     sources = {"train": (train_images, train_annotations), "val": (val_images, val_annotations)}
     report = examine(sources, config, depth="headers")
@@ -75,17 +75,17 @@ def examine(
     """Validates one split or both.
 
     Args:
-      sources: (image folder, annotation file) of "train", "val" or both; paths or URIs.
+      sources: (image folder, annotation file) by split: "train", "val" or both; paths or URIs.
       config: the `preprocess:` section.
-      depth: "pixels" decodes every image, as the preprocessing does; "headers" doesn't, and in a bucket reads the
-        listing only.
-      num_workers: threads that decode.
+      depth: "pixels" decodes every image, as preprocessing does; "headers" does not, and in a bucket reads only the
+        listing.
+      num_workers: number of threads that decode.
 
     Returns:
-      {"categories": [{"index", "id", "name"}], "num_classes": int} and for each split a mapping of image_folder,
-      annotations, images, boxes, objects, crowds, data_digest, depth (what was looked at: "listing", "headers",
-      "pixels"), rejects (by reason), examples (by reason), over_limit (the message of the limit passed, or null),
-      class_histogram, size_histogram.
+      {"categories": [{"index", "id", "name"}], "num_classes": int}, and for each split a mapping of image_folder,
+      annotations, images, boxes, objects, crowds, data_digest, depth (what was read: "listing", "headers" or
+      "pixels"), rejects (by reason), examples (by reason), over_limit (a message if a reject limit is exceeded, or
+      null), class_histogram, size_histogram.
 
     Raises:
       InputError: a missing or malformed file, no image in common between folder and annotations, categories that
@@ -142,12 +142,12 @@ def check_split(
     files = list_images(images, names, coco.uri)
     keep_images, missing = drop_missing(coco, keep_images, files, images)
     rejects += missing
-    looker = _Looker(images, coco, depth)
-    rejects += _look(looker, np.flatnonzero(keep_images).tolist(), f"checking {split} images", num_workers)
+    checker = _ImageChecker(images, coco, depth)
+    rejects += _check_images(checker, np.flatnonzero(keep_images).tolist(), f"checking {split} images", num_workers)
     keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
     rejects += box_rejects
     counts = count_by_reason(rejects)
-    over_limit = limit_passed(
+    over_limit = exceeded_limit(
         split,
         images=len(coco.image_ids),
         boxes=len(coco.annotation_ids),
@@ -157,7 +157,7 @@ def check_split(
     )
     objects = keep_boxes & ~coco.crowd
     if split == "train" and not objects.any():
-        raise InputError(f"{coco.uri}: no usable box for training; annotate objects, or name another file")
+        raise InputError(f"{coco.uri}: no usable box for training; annotate objects, or give another file")
     of_class = Counter(coco.annotation_category_ids[objects].tolist())
     of_size = Counter(area_range(box) for box in boxes[objects].tolist())
     class_histogram: Counter[str] = Counter()
@@ -171,7 +171,7 @@ def check_split(
         "objects": int(objects.sum()),
         "crowds": int((keep_boxes & coco.crowd).sum()),
         "data_digest": data_digest(coco.content_digest, names, files),
-        "depth": looker.depth,
+        "depth": checker.depth,
         "rejects": counts,
         "examples": _examples(rejects),
         "over_limit": over_limit,
@@ -180,8 +180,8 @@ def check_split(
     }
 
 
-class _Looker:
-    """Looks at one image after the other."""
+class _ImageChecker:
+    """Checks one image per call."""
 
     def __init__(self, images: str, coco: CocoAnnotations, depth: str) -> None:
         self._fs, self._root = file_system(images)
@@ -189,10 +189,10 @@ class _Looker:
         self._boxes_of = Counter(coco.annotation_image_ids.tolist())
         local = isinstance(self._fs, LocalFileSystem)
         self.depth = depth if local or depth == "pixels" else "listing"
-        """Headers are read from local files only: in a bucket they would cost a request an image."""
+        """Headers are only read from local files. In a bucket, they would cost one request per image."""
 
     def __call__(self, i: int) -> list[Reject]:
-        """The rejects of images[i]."""
+        """The rejects of image i."""
         name = self._coco.file_names[i]
         height, width = self._coco.image_sizes[i].tolist()
         path = f"{self._root.rstrip('/')}/{name}"
@@ -206,7 +206,7 @@ class _Looker:
         except ImageProblem as problem:
             return [self._dropped(i, problem.reason, problem.detail)]
         except FileNotFoundError:
-            return [self._dropped(i, Reason.MISSING_IMAGE, "gone since the folder was listed")]
+            return [self._dropped(i, Reason.MISSING_IMAGE, "removed after the folder was listed")]
         except PermissionError as error:
             return [self._dropped(i, Reason.UNREADABLE_IMAGE, str(error.strerror))]
         return []
@@ -219,14 +219,14 @@ class _Looker:
         return Reject(reason=reason, image_id=image_id, file_name=name, detail=detail)
 
 
-def _look(looker: _Looker, indices: Sequence[int], label: str, num_workers: int) -> list[Reject]:
-    """The rejects in the order of the indices, with a progress line."""
+def _check_images(checker: _ImageChecker, indices: Sequence[int], label: str, num_workers: int) -> list[Reject]:
+    """The rejects of these images, in their order, with progress lines."""
     progress = Progress(label, total=len(indices), unit="images")
     rejects: list[Reject] = []
     with ThreadPoolExecutor(num_workers) as threads:
-        for start in range(0, len(indices), _BATCH):  # bounded: `map` takes all its input at once
+        for start in range(0, len(indices), _BATCH):  # in batches, because `map` submits all its input at once
             batch = indices[start : start + _BATCH]
-            for done, found in enumerate(threads.map(looker, batch), start=start + 1):
+            for done, found in enumerate(threads.map(checker, batch), start=start + 1):
                 rejects.extend(found)
                 progress.update(done, f"{len(rejects)} rejects so far")
     return rejects

@@ -1,6 +1,6 @@
-"""The image folder: what is in it, and the digest that identifies a data set. No Beam.
+"""The image folder: the files in it, and the digest that identifies a data set. No Beam.
 
-Local files are read for their CRC32C; a bucket's listing already has it.
+Local files are read to compute their CRC32C. A bucket's listing already contains it.
 """
 
 import base64
@@ -25,21 +25,21 @@ class SourceFile:
     """One image file."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     crc32c: int | None
-    """None when this user may not read it."""
+    """None if this user may not read the file."""
 
 
 def list_images(images: str, file_names: Sequence[str], annotations: str) -> dict[str, SourceFile]:
-    """The files of an annotation file that exist in the image folder.
+    """Finds the files of an annotation file that exist in the image folder.
 
     Args:
-      images: folder, local path or fsspec URI.
-      file_names: names below it.
+      images: the folder, a local path or fsspec URI.
+      file_names: names relative to the folder.
       annotations: the annotation file, for messages.
 
     Raises:
-      InputError: no such folder, or not one of the files is in it.
+      InputError: no such folder, or none of the files is in it.
     """
     fs, root = file_system(images)
     listing = None if isinstance(fs, LocalFileSystem) else _listing(fs, root, images)
@@ -61,13 +61,13 @@ def list_images(images: str, file_names: Sequence[str], annotations: str) -> dic
     if not found:
         raise InputError(
             f"none of the {len(file_names)} images of {annotations} (such as {file_names[0]!r}) is in {images}; "
-            "name the folder that holds them"
+            "give the folder that contains them"
         )
     return found
 
 
 def _listing(fs: Any, root: str, images: str) -> dict[str, dict[str, Any]]:
-    """What a bucket's folder holds, by path: one request for a thousand objects."""
+    """The objects in a bucket's folder by path, with one request per thousand objects."""
     print(f"progress: listing {images}", flush=True)
     try:
         return dict(fs.find(root, detail=True))
@@ -84,7 +84,7 @@ def _file_crc32c(path: str) -> int | None:
             while chunk := file.read(_CHUNK):
                 crc = google_crc32c.extend(crc, chunk)
     except PermissionError:
-        return None  # who opens the image says so in a reject
+        return None  # becomes a reject when the image is opened
     return crc
 
 

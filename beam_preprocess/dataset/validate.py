@@ -1,11 +1,10 @@
-"""What is wrong with images and boxes: one reason code each, nothing dropped silently. Numpy only.
+"""Validates images and boxes: each fault gets one reason code, and nothing is dropped silently. NumPy only.
 
-The rule for ending a run, applied by `check_limits`:
-- training: the share of dropped images, and separately the share of dropped boxes, may not exceed
-  `max_reject_fraction`;
-- validation: no image may be dropped, because the metric would be one of other data. Boxes may: scores are
-  computed against the original annotation file, the records' boxes only serve the validation loss.
-Clipped boxes and converted images are repaired, counted, and never end a run.
+`check_limits` applies the rule for ending a run:
+- training: the fraction of dropped images, and separately of dropped boxes, may not exceed `max_reject_fraction`;
+- validation: no image may be dropped, because the score would no longer be comparable. Boxes may be dropped: scores are
+  computed from the original annotation file, and the records' boxes only serve the validation loss.
+Clipped boxes and converted images are repaired and counted. They never end a run.
 """
 
 import posixpath
@@ -19,11 +18,11 @@ from beam_preprocess.format.images import MAX_PIXELS
 from beam_preprocess.format.reasons import Action, Reason, Reject
 
 CLIP_TOLERANCE = 1e-3
-"""A box may stick out of its image by this many pixels (float noise) without being counted as clipped."""
+"""Boxes that extend beyond their image by at most this many pixels (float noise) do not count as clipped."""
 
 
 def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reject]]:
-    """Checks that need no image file.
+    """Checks the image entries, without opening image files.
 
     Returns:
       (keep bool [I], rejects).
@@ -60,13 +59,13 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
 def drop_missing(
     annotations: CocoAnnotations, keep: np.ndarray, present: Container[str], images: str
 ) -> tuple[np.ndarray, list[Reject]]:
-    """Drops the images whose file isn't there.
+    """Drops the images whose file is missing.
 
     Args:
       annotations: the parsed file.
       keep: bool [I], from `validate_images`.
       present: names of the files in the image folder.
-      images: that folder, for the details.
+      images: the image folder, for the rejects' details.
 
     Returns:
       (keep bool [I], rejects).
@@ -84,18 +83,18 @@ def drop_missing(
 
 
 def _box_counter(annotations: CocoAnnotations) -> Callable[[int], int]:
-    """How many boxes an image id has."""
+    """A function that counts the boxes of an image id."""
     owners = np.sort(annotations.annotation_image_ids)
     return lambda image_id: int(np.searchsorted(owners, image_id, "right") - np.searchsorted(owners, image_id))
 
 
 def lost_boxes(count: int) -> str:
-    """The part of a detail that says how many boxes go with a dropped image."""
-    return f"; {count} {'box goes' if count == 1 else 'boxes go'} with it" if count else ""
+    """The end of a reject's detail: how many boxes are dropped together with the image."""
+    return f"; drops its {count} {'box' if count == 1 else 'boxes'}" if count else ""
 
 
 def inside_folder(file_name: str) -> bool:
-    """Whether a file name stays below the image folder: relative, no scheme, no way up."""
+    """Whether a file name stays below the image folder: relative, without a scheme, not leading upwards."""
     path = posixpath.normpath(file_name.replace("\\", "/"))
     escapes = path in ("", ".", "..") or path.startswith(("/", "../"))
     return not (escapes or "://" in file_name or "\0" in file_name or (len(path) > 1 and path[1] == ":"))
@@ -104,14 +103,14 @@ def inside_folder(file_name: str) -> bool:
 def validate_boxes(
     annotations: CocoAnnotations, keep_images: np.ndarray, min_side: float
 ) -> tuple[np.ndarray, np.ndarray, list[Reject]]:
-    """Checks every annotation; the first reason that applies is the one that counts.
+    """Checks every annotation. A box with several faults gets the first reason that applies.
 
-    Annotations of dropped images go with their image and are no rejects of their own.
+    Annotations of dropped images are dropped with their image and are not counted as rejects themselves.
 
     Args:
       annotations: the parsed file.
       keep_images: bool [I], from `validate_images`.
-      min_side: boxes with a shorter side (in pixels, after clipping) are dropped.
+      min_side: boxes with a shorter side, in pixels after clipping, are dropped.
 
     Returns:
       (keep bool [A], boxes float64 [A, 4] as [ymin, xmin, ymax, xmax] clipped to the image, rejects).
@@ -175,7 +174,7 @@ def _box_reject(annotations: CocoAnnotations, reason: Reason, i: int, image: int
 
 
 def _first_rank(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """int64: the first position of each wanted id in `ids`, -1 where it is not there."""
+    """int64: the first position of each wanted id in `ids`, -1 where it is missing."""
     order = np.argsort(ids, kind="stable")
     at = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
     return np.where(ids[order][at] == wanted, order[at], -1)
@@ -198,7 +197,7 @@ def _repeated_boxes(annotations: CocoAnnotations) -> np.ndarray:
         annotations.crowd,
         *annotations.bboxes.T,
     )
-    order = np.lexsort(columns)  # stable: the first entry of equal ones stays first
+    order = np.lexsort(columns)  # stable: the first of equal entries stays first
     same = np.logical_and.reduce([column[order][1:] == column[order][:-1] for column in columns])
     repeats = np.zeros(len(order), bool)
     repeats[order[1:]] = same
@@ -214,17 +213,17 @@ def check_limits(
     max_fraction: float,
     where: str,
 ) -> None:
-    """Applies the rule in this module's docstring; arguments as those of `limit_passed`.
+    """Applies the rule in this module's docstring. For the arguments, see `exceeded_limit`.
 
     Raises:
-      InputError: a limit is passed.
+      InputError: a limit is exceeded.
     """
-    message = limit_passed(split, images=images, boxes=boxes, rejects=rejects, max_fraction=max_fraction, where=where)
+    message = exceeded_limit(split, images=images, boxes=boxes, rejects=rejects, max_fraction=max_fraction, where=where)
     if message:
         raise InputError(message)
 
 
-def limit_passed(
+def exceeded_limit(
     split: str,
     *,
     images: int,
@@ -233,15 +232,15 @@ def limit_passed(
     max_fraction: float,
     where: str,
 ) -> str | None:
-    """What to tell the user when a limit of the rule is passed.
+    """The message for the user if a limit of the rule is exceeded, else None.
 
     Args:
       split: "train" or "val".
-      images: images in the annotations.
-      boxes: boxes in the annotations.
+      images: number of images in the annotations.
+      boxes: number of boxes in the annotations.
       rejects: counts by reason code.
       max_fraction: the limit for training.
-      where: where the user finds the rejects, for the message.
+      where: where to find the rejects, for the message.
     """
     for thing, total, of_box in (("images", images, False), ("boxes", boxes, True)):
         dropped = {
@@ -254,8 +253,8 @@ def limit_passed(
         if split == "val":
             if count and not of_box:
                 return (
-                    f"{count} of {total} validation images can't be used ({reasons}; {where}); "
-                    "repair them, or take them out of the annotation file: the metric would be one of other data"
+                    f"{count} of {total} validation images cannot be used ({reasons}; {where}); without them the score "
+                    "would no longer be comparable: repair them, or remove them from the annotation file"
                 )
         elif count > max_fraction * total:
             return (

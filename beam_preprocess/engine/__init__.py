@@ -1,1 +1,4 @@
-"""Beam's options, and Dataflow's: where a job runs."""
+"""Where a Beam job runs: pipeline options, and what Dataflow needs.
+
+Doors: `options.beam_options`; `dataflow.check_reachable`, `dataflow.job_link` and `dataflow.counters`.
+"""

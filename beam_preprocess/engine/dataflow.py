@@ -1,4 +1,4 @@
-"""What the command does around a job on Dataflow: checks its options before any work, prints its link and counters."""
+"""A job on Dataflow: checks of its options before any work, its link and its counters."""
 
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
@@ -8,20 +8,20 @@ from beam_preprocess.base.errors import InputError
 
 _NEEDED = {
     "project": "the project that runs the job",
-    "region": "where it runs",
-    "temp_location": "a gs:// folder for its files",
-    "sdk_container_image": "our image, which has this package (docs/vertex.md)",
+    "region": "the region that it runs in",
+    "temp_location": "a gs:// folder for temporary files",
+    "sdk_container_image": "the image with this package, see docs/vertex.md",
 }
 _CONSOLE = "https://console.cloud.google.com/dataflow/jobs/{region}/{job}?project={project}"
 
 
 def is_dataflow(runner: str) -> bool:
-    """Whether a runner, by its name or its class's path, is Dataflow."""
+    """Whether a runner, given by name or by the path of its class, is Dataflow."""
     return runner.rsplit(".", 1)[-1].lower() == "dataflowrunner"
 
 
 def check_job_options(options: PipelineOptions) -> None:
-    """Refuses what would fail on Dataflow after minutes.
+    """Refuses options that Dataflow would refuse only after minutes.
 
     Raises:
       InputError: an option is missing.
@@ -29,22 +29,25 @@ def check_job_options(options: PipelineOptions) -> None:
     given = options.get_all_options()
     missing = [f"--{name} ({why})" for name, why in _NEEDED.items() if not given.get(name)]
     if missing:
-        raise InputError(f"--runner {given['runner']}: give {', '.join(missing)} too")
+        raise InputError(f"--runner {given['runner']}: also give {', '.join(missing)}")
 
 
 def check_reachable(**folders: str) -> None:
-    """Refuses local paths, which Dataflow's machines don't have.
+    """Refuses local paths, which Dataflow's machines cannot reach.
+
+    Args:
+      folders: path or URI by flag name.
 
     Raises:
-      InputError: a folder, by its name as a flag, is a local path.
+      InputError: one of them is a local path.
     """
     for name, path in folders.items():
         if path.startswith("file:") or "://" not in path:
-            raise InputError(f"--{name} {path}: Dataflow's machines can't reach a local path; give a gs:// folder")
+            raise InputError(f"--{name} {path}: Dataflow's machines cannot reach a local path; give a gs:// folder")
 
 
 def job_link(result: PipelineResult, options: PipelineOptions) -> str | None:
-    """The job's page in the console; None where the result is no job of Dataflow's (a template has none)."""
+    """The job's page in the console; None if the result is not a Dataflow job, or only a template."""
     if not getattr(result, "has_job", False):
         return None
     place = options.view_as(GoogleCloudOptions)
@@ -52,6 +55,6 @@ def job_link(result: PipelineResult, options: PipelineOptions) -> str | None:
 
 
 def counters(result: PipelineResult, namespace: str) -> dict[str, int]:
-    """A job's counters by name, as its service has them now."""
+    """A job's current counters by name, as its service reports them."""
     found = result.metrics().query(MetricsFilter().with_namespace(namespace))["counters"]
     return {counter.key.metric.name: counter.result or 0 for counter in sorted(found, key=lambda c: c.key.metric.name)}

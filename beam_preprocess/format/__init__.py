@@ -1,1 +1,5 @@
-"""What an annotation and a record are: COCO in, records with targets out, as arrays. Numpy only."""
+"""What an annotation, an image, a target and a record are: their types, readers and writers. NumPy and OpenCV; no Beam.
+
+Doors: `config.PreprocessConfig`, `manifest.Manifest`, `annotations.load_annotations`, `targets.assign_targets`,
+`records.encode` and `records.decode`.
+"""

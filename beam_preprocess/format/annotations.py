@@ -1,7 +1,7 @@
 """Reads COCO annotation files as a stream, into arrays. No Beam, no TensorFlow.
 
-A 400 MB file of polygons is parsed in a few hundred megabytes: only the fields that detection needs are
-kept (ids, file names, sizes, categories, boxes, crowd flags), in flat arrays.
+Parsing a 400 MB file of polygons takes a few hundred megabytes of memory, because it keeps only the fields that
+detection needs (ids, file names, sizes, categories, boxes, crowd flags), in flat arrays.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ SECTIONS = ("images", "annotations", "categories")
 _CHUNK = 1 << 16
 _NON_FINITE = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}]|\Z)")
 _LONGEST_TOKEN = 16
-"""More bytes than a delimiter and -Infinity have."""
+"""More bytes than a delimiter and -Infinity take."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 
 
 SIZE_RANGES = ((32.0**2, "small"), (96.0**2, "medium"), (float("inf"), "large"))
-"""COCO's area ranges (upper ends excluded), here of the box and not of the polygon."""
+"""COCO's area ranges (upper ends excluded), applied to the area of the box, not of the polygon."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CocoAnnotations:
-    """The parsed file. Entries are in file order and not validated beyond their types."""
+    """The parsed file. Entries are in file order, and only their types are validated."""
 
     uri: str
     content_digest: str
@@ -54,9 +54,10 @@ class CocoAnnotations:
     annotation_category_ids: np.ndarray
     """int64 [A]."""
     bboxes: np.ndarray
-    """float64 [A, 4]: COCO's [x, y, width, height]; NaN and infinities are both NaN here."""
+    """float64 [A, 4]: COCO's [x, y, width, height]. NaN stands for NaN and for infinities."""
     bbox_lengths: np.ndarray
-    """int64 [A]: entries of the bbox in the file, -1 when it is not a list of numbers; bboxes is 0 unless 4."""
+    """int64 [A]: number of entries of the bbox in the file, -1 if it is not a list of numbers. Unless it is 4, bboxes
+    has zeros."""
     crowd: np.ndarray
     """bool [A]."""
     categories: tuple[tuple[int, str], ...]
@@ -70,9 +71,9 @@ def load_annotations(uri: str) -> CocoAnnotations:
       uri: local path or fsspec URI.
 
     Raises:
-      InputError: the file is missing or can't be opened.
-      UnusableFile: an InputError with a reason: empty, not JSON, truncated, a section missing, not in COCO's form,
-        no image or no category.
+      InputError: the file is missing or cannot be opened.
+      UnusableFile: an InputError with a reason: empty, not JSON, truncated, a missing section, not in COCO's format, no
+        image or no category.
     """
     image_ids, image_sizes, file_names = array("q"), array("q"), []
     ann_ids, ann_images, ann_categories, lengths = array("q"), array("q"), array("q"), array("q")
@@ -118,19 +119,19 @@ def load_annotations(uri: str) -> CocoAnnotations:
 
 
 def _values(found: "array[Any]", dtype: type) -> np.ndarray:
-    """The array's own memory, without a copy; numpy refuses that of an empty one."""
+    """The array's values without a copy, except that NumPy refuses the memory of an empty array."""
     return np.frombuffer(found, dtype) if found else np.zeros(0, dtype)
 
 
 def class_map(
     categories: Sequence[tuple[int, str]], mode: Literal["rank", "id-minus-1"]
 ) -> tuple[tuple[Category, ...], int]:
-    """Class indices of category ids.
+    """Maps category ids to class indices.
 
     Args:
       categories: (id, name) of each category; ids may be sparse and in any order.
-      mode: "rank" numbers the sorted ids from 0; "id-minus-1" subtracts 1, leaving unused channels in the gaps
-        (Model Garden's 90 channels for COCO's 80 classes).
+      mode: "rank" numbers the sorted ids from 0; "id-minus-1" subtracts 1, so gaps become unused channels (Model
+        Garden's 90 channels for COCO's 80 classes).
 
     Returns:
       (categories in the order of their ids, number of heatmap channels).
@@ -151,7 +152,7 @@ def class_map(
 
 
 class _StrictJson:
-    """A byte stream for ijson: Python's NaN and Infinity, which are not JSON, become null; the bytes are hashed."""
+    """A byte stream for ijson. It replaces NaN and Infinity, which are not JSON, by null, and hashes the bytes."""
 
     def __init__(self, stream: BinaryIO, digest: Any = None) -> None:
         self._stream, self._digest, self._rest = stream, digest, b""
@@ -164,7 +165,7 @@ class _StrictJson:
             joined = self._rest + data
             cut = len(joined)
             if data:
-                # A token may lie across two reads: what follows the last delimiter waits for the next one.
+                # A token may span two reads, so the bytes after the last delimiter wait for the next read.
                 last = max(joined.rfind(delimiter) for delimiter in (b",", b"[", b":", b" ", b"\n"))
                 if len(joined) - last <= _LONGEST_TOKEN:
                     cut = max(last, 0)
@@ -176,7 +177,7 @@ class _StrictJson:
 
 
 class _Where:
-    """An entry's name for messages; made only when there is one."""
+    """An entry's name for messages, formatted only if there is a message."""
 
     def __init__(self, uri: str) -> None:
         self._uri, self._section, self._index = uri, "", -1
@@ -190,7 +191,7 @@ class _Where:
 
 
 def _entries(uri: str, digest: Any) -> Iterator[tuple[str, _Where, dict[str, Any]]]:
-    """(section, its place for messages, entry) of the three lists, in file order."""
+    """(section, the entry's name for messages, entry) of the three lists, in file order."""
     where = _Where(uri)
     with _opened(uri) as stream:
         try:
@@ -198,7 +199,7 @@ def _entries(uri: str, digest: Any) -> Iterator[tuple[str, _Where, dict[str, Any
                 where.move(section)
                 if not isinstance(entry, dict):
                     raise UnusableFile(
-                        Reason.MALFORMED_FILE, f"{where} is {_short(entry)}, not an object; see COCO's data format"
+                        Reason.MALFORMED_FILE, f"{where}: is {_short(entry)}, not an object; see COCO's data format"
                     )
                 yield section, where, entry
         except JsonProblem as problem:
@@ -214,7 +215,7 @@ def _opened(uri: str) -> Any:
     except FileNotFoundError as error:
         raise InputError(f"{uri}: no such annotation file; check the path") from error
     except IsADirectoryError as error:
-        raise InputError(f"{uri}: can't be read as a file ({error.strerror}); name a COCO JSON file") from error
+        raise InputError(f"{uri}: cannot be read as a file ({error.strerror}); give a COCO JSON file") from error
     except refusals() as error:
         raise refused(uri, error) from error
     start = opened.read(len(_BYTE_ORDER_MARK))
@@ -222,9 +223,9 @@ def _opened(uri: str) -> Any:
     if not start:
         fault = Reason.EMPTY_FILE, "the file is empty; export the annotations again"
     elif start == _BYTE_ORDER_MARK:
-        fault = Reason.NOT_JSON, "begins with a byte order mark, which JSON doesn't allow; save it as UTF-8 without one"
+        fault = Reason.NOT_JSON, "begins with a byte order mark, which JSON forbids; save it as UTF-8 without one"
     elif start.startswith(_GZIP):
-        fault = Reason.NOT_JSON, "is a gzip file; unpack it"
+        fault = Reason.NOT_JSON, "is a gzip file; decompress it"
     if fault:
         opened.close()
         raise UnusableFile(fault[0], f"{uri}: {fault[1]}")
@@ -256,7 +257,7 @@ def _text(where: _Where, entry: dict[str, Any], key: str) -> str:
 
 
 def _bbox(value: Any) -> tuple[int, tuple[float, ...]]:
-    """(entries in the file or -1, four floats)."""
+    """(number of entries in the file or -1, four floats)."""
     nothing = (0.0, 0.0, 0.0, 0.0)
     if not isinstance(value, list) or any(isinstance(v, bool | str | list | dict) for v in value):
         return -1, nothing
@@ -273,6 +274,6 @@ def _short(value: Any) -> str:
 
 
 def area_range(box: Sequence[float]) -> str:
-    """COCO's name for the size of a box in original pixels."""
+    """COCO's area range of a box in original pixels: small, medium or large."""
     area = (box[2] - box[0]) * (box[3] - box[1])
     return next(name for limit, name in SIZE_RANGES if area < limit)

@@ -1,14 +1,18 @@
-"""The `preprocess:` section of a run's configuration. Standard library only."""
+"""The `preprocess:` section of a configuration. Standard library only."""
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.json import convert, nearest, shown
+
+T = TypeVar("T")
+_FIX = "correct the configuration"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreprocessConfig:
-    """Everything that shapes a record, apart from the data and the split."""
+    """Everything that shapes a record, except for the data and the split."""
 
     image_size: tuple[int, int] = (512, 512)
     """Height and width of a view in pixels; both divisible by the stride."""
@@ -17,42 +21,44 @@ class PreprocessConfig:
     """Input pixels per target cell."""
 
     train_views: int = 8
-    """Views stored per training image; epoch e reads view e mod train_views. Validation has one."""
+    """Views stored per training image; epoch e reads view e mod train_views. Validation images have one view."""
 
     scale_min: float = 0.6
-    """Smallest random crop window, relative to the window of the plain view."""
+    """Minimum size of a random crop window, relative to the window of the plain view."""
 
     scale_max: float = 1.3
-    """Largest random crop window, relative to the window of the plain view."""
+    """Maximum size of a random crop window, relative to the window of the plain view."""
 
     crop_border: float = 0.2
-    """Centres of random windows keep this fraction of the longer image side from the border; 0.5 centres them."""
+    """Minimum distance of a random window's centre from the border, as a fraction of the longer image side. 0.5 centres
+    every window."""
 
     min_visible: float = 0.25
-    """A box is dropped from a view when less than this fraction of its area stays inside."""
+    """A view drops a box when less than this fraction of its area is inside the view."""
 
     min_box_side: float = 1.0
-    """Boxes with a side shorter than this many original pixels are rejected as `box_too_small`."""
+    """Boxes with a side shorter than this, in original pixels, are rejected as `box_too_small`."""
 
     jpeg_quality: int = 95
-    """Quality of the stored views (4:2:0)."""
+    """JPEG quality of the stored views (4:2:0)."""
 
     gaussian_iou: float = 0.7
-    """IoU from which the Gaussian radius is derived (the paper's, section 3)."""
+    """IoU that determines the Gaussian radius (section 3 of the paper)."""
 
     heatmap_cutoff: float = 2.5e-4
-    """Heatmap values below this are not stored. A cell's negative focal loss has the factor (1 - value)^4, so leaving
-    out values below c changes the loss by a relative 1 - (1 - c)^4 at most, whatever the predictions: 1e-3 here."""
+    """Heatmap values below this are not stored. The negative focal loss of a cell has the factor (1 - value)^4, so
+    omitting values below c changes the loss by at most a relative 1 - (1 - c)^4, for any prediction: 1e-3 here."""
 
     target_variant: Literal["model-garden", "original"] = "model-garden"
-    """Heatmaps as Model Garden defines them, or as the original implementation (sides rounded up to whole cells,
-    Gaussians that end at their radius)."""
+    """Definition of the heatmap: Model Garden's, or that of the original implementation (sides rounded up to whole
+    cells, Gaussians cut off at their radius)."""
 
     class_index: Literal["rank", "id-minus-1"] = "rank"
-    """How category ids become class indices; "id-minus-1" gives Model Garden's 90 COCO channels."""
+    """How category ids map to class indices; "id-minus-1" gives Model Garden's 90 channels for COCO."""
 
     max_reject_fraction: float = 0.01
-    """Largest share of training images that may be rejected; validation allows none."""
+    """Maximum fraction of training images, and separately of training boxes, that may be dropped. No validation image
+    may be."""
 
     def __post_init__(self) -> None:
         height, width = self.image_size
@@ -62,7 +68,7 @@ class PreprocessConfig:
                 f"{self.stride}; set both sides to positive multiples of it"
             )
         checks: list[tuple[str, Any, bool, str]] = [
-            ("train_views", self.train_views, self.train_views >= 1, "an integer of 1 or more"),
+            ("train_views", self.train_views, self.train_views >= 1, "1 or more"),
             ("scale_min", self.scale_min, 0 < self.scale_min <= self.scale_max, "0 < scale_min <= scale_max"),
             ("crop_border", self.crop_border, 0 <= self.crop_border <= 0.5, "a fraction from 0 to 0.5"),
             ("min_visible", self.min_visible, 0 <= self.min_visible <= 1, "a fraction from 0 to 1"),
@@ -89,34 +95,25 @@ class PreprocessConfig:
         return self.image_size[0] // self.stride, self.image_size[1] // self.stride
 
 
-def from_mapping(section: type, name: str, values: Any) -> Any:
+def from_mapping(section: type[T], name: str, values: Any) -> T:
     """Builds the frozen dataclass `section` from a parsed YAML mapping.
 
-    Integers are taken where the field is a float, and lists where it is a tuple; nothing else is converted.
+    Whole numbers are accepted where the field is a float, and lists where it is a tuple. Nothing else is converted.
+
+    Args:
+      section: a dataclass whose fields all have defaults.
+      name: the section's key in the configuration, for messages.
+      values: the mapping; None is an empty one.
 
     Raises:
-      InputError: not a mapping, an unknown key, or a value of another type.
+      InputError: not a mapping, an unknown key, or a value of another type or out of range.
     """
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise InputError(f"{name}: expected a mapping of keys to values, got {values!r}")
-    defaults = {f.name: f.default for f in fields(section)}
-    converted: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in defaults:
-            raise InputError(f"{name}.{key}: unknown key; known keys are {', '.join(sorted(defaults))}")
-        converted[key] = _convert(f"{name}.{key}", value, defaults[key])
-    return section(**converted)
-
-
-def _convert(name: str, value: Any, default: Any) -> Any:
-    if isinstance(default, tuple) and isinstance(value, list | tuple):
-        if len(value) != len(default):
-            raise InputError(f"{name}: {value!r} has {len(value)} entries; {len(default)} are needed")
-        return tuple(_convert(name, v, d) for v, d in zip(value, default, strict=True))
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if default is not None and type(value) is not type(default):
-        raise InputError(f"{name}: {value!r} is a {type(value).__name__}; a {type(default).__name__} is needed")
-    return value
+        raise InputError(f"{name}: expected a mapping of keys to values, got {shown(values)}")
+    types = get_type_hints(section)
+    for key in values:
+        if key not in types:
+            raise InputError(f"{name}.{key}: unknown key{nearest(key, types)}")
+    return section(**{key: convert(types[key], value, f"{name}.{key}", _FIX) for key, value in values.items()})

@@ -1,9 +1,8 @@
-"""Views: which part of an image lands where in the network's input. Numpy only.
+"""Views: which part of an image is drawn where in the network's input. NumPy only.
 
-A view is an integer source rectangle of the original image, resized to an integer valid rectangle of the
-input canvas; the rest of the canvas is black. Boxes follow the resized pixels exactly, so there is no
-rounding between image and targets. This is the one definition of resize and padding: Beam, the trainer
-and the exported model all use it.
+A view resizes an integer source rectangle of the original image to an integer valid rectangle of the input canvas. The
+rest of the canvas is black. Boxes follow the resized pixels exactly, so there is no rounding between image and targets.
+This is the only definition of resizing and padding: Beam, the trainer and the exported model all use it.
 """
 
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 Rectangle = tuple[int, int, int, int]
-"""[ymin, xmin, ymax, xmax] in whole pixels, the upper ends excluded."""
+"""[ymin, xmin, ymax, xmax] in whole pixels, upper ends excluded."""
 
 CENTRE_BORDER = 0.2
-"""Random crop centres keep this fraction of the longer side from the border: 128 of COCO's 640 pixels,
-the distance of the original CenterNet (datasets/sample/ctdet.py, `_get_border(128, …)`). With 0.5 every
-window is centred."""
+"""Minimum distance of a random crop's centre from the border, as a fraction of the longer side: 128 of COCO's 640
+pixels, as in the original CenterNet (datasets/sample/ctdet.py, `_get_border(128, …)`). 0.5 centres every window."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,17 +25,17 @@ class View:
     """Pixels taken from the original image."""
 
     valid: Rectangle
-    """Where they land in the input; outside, the input is padding."""
+    """Where they are drawn in the input. The rest of the input is padding."""
 
     @property
     def scale(self) -> tuple[float, float]:
-        """(y, x) input pixels per original pixel."""
+        """Input pixels per original pixel: (y, x)."""
         (sy0, sx0, sy1, sx1), (vy0, vx0, vy1, vx1) = self.source, self.valid
         return (vy1 - vy0) / (sy1 - sy0), (vx1 - vx0) / (sx1 - sx0)
 
 
 def letterbox(image_size: tuple[int, int], input_size: tuple[int, int]) -> View:
-    """The plain view: the whole image, aspect kept, top left, padded at the bottom or right.
+    """The plain view: the whole image with its aspect ratio, at the top left, padded at the bottom or right.
 
     Args:
       image_size: (height, width) of the original in pixels.
@@ -56,10 +54,10 @@ def random_view(
     scale_range: tuple[float, float],
     border: float = CENTRE_BORDER,
 ) -> View:
-    """A random crop window of the input's aspect; for a square input it is the reference's
+    """A random crop window with the input's aspect ratio. For a square input, it is the reference's
     `random_square_crop_by_scale` with a side of max(height, width) × scale.
 
-    A window larger than the image is padded on the sides where it sticks out.
+    A window that extends beyond the image is padded there.
     """
     height, width = image_size
     plain_zoom = min(input_size[0] / height, input_size[1] / width)
@@ -86,7 +84,7 @@ def _random_span(
 
 
 def view_rng(seed: int, image_id: int, view: int) -> np.random.Generator:
-    """The generator of one view: the same bytes whatever the runner, the worker or the order."""
+    """The random generator of one view, which does not depend on the runner, the worker or the order."""
     entropy = [seed, image_id & 0xFFFFFFFF, (image_id >> 32) & 0xFFFFFFFF, view]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
 
@@ -101,20 +99,20 @@ def make_view(
     scale_range: tuple[float, float],
     border: float = CENTRE_BORDER,
 ) -> View:
-    """View 0 is the plain one; the others are random crops, seeded by (seed, image id, view)."""
+    """View 0 is the plain view. The others are random crops, seeded by (seed, image id, view)."""
     if view == 0:
         return letterbox(image_size, input_size)
     return random_view(view_rng(seed, image_id, view), image_size, input_size, scale_range, border)
 
 
 def shrinks(source: Rectangle, valid: Rectangle) -> bool:
-    """Whether the resize of a view makes it smaller on either axis: then pixels are averaged over their
-    area (no aliasing), else interpolated linearly. cv2 and tf.image agree on both within rounding."""
+    """Whether resizing a view makes it smaller on either axis. If so, pixels are averaged over their area (to avoid
+    aliasing), else interpolated linearly. cv2 and tf.image agree on both within rounding."""
     return valid[2] - valid[0] < source[2] - source[0] or valid[3] - valid[1] < source[3] - source[1]
 
 
 def to_input(view: View, boxes: np.ndarray) -> np.ndarray:
-    """Original-pixel boxes to input pixels, not clipped.
+    """Converts boxes from original pixels to input pixels, without clipping.
 
     Args:
       boxes: float [N, 4], [ymin, xmin, ymax, xmax].
@@ -128,7 +126,7 @@ def to_input(view: View, boxes: np.ndarray) -> np.ndarray:
 
 
 def to_original(view: View, boxes: np.ndarray) -> np.ndarray:
-    """Input-pixel boxes back to original pixels, the inverse of `to_input`. float64 [N, 4]."""
+    """Converts boxes from input pixels back to original pixels: the inverse of `to_input`. float64 [N, 4]."""
     (scale_y, scale_x), source, valid = view.scale, view.source, view.valid
     scale = np.array([scale_y, scale_x, scale_y, scale_x])
     return (np.asarray(boxes, np.float64) - _corner(valid)) / scale + _corner(source)
@@ -139,9 +137,9 @@ def _corner(rectangle: Rectangle) -> np.ndarray:
 
 
 def clip_to_valid(view: View, boxes: np.ndarray, min_visible: float) -> tuple[np.ndarray, np.ndarray]:
-    """Clips input-pixel boxes to the valid rectangle and says which stay.
+    """Clips boxes in input pixels to the valid rectangle, and decides which to keep.
 
-    A box stays when at least `min_visible` of its area is inside and both clipped sides are positive.
+    A box is kept if at least `min_visible` of its area is inside and both clipped sides are positive.
 
     Returns:
       (clipped float64 [N, 4], keep bool [N]).

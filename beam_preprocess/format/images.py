@@ -1,8 +1,8 @@
-"""Image bytes to pixels, pixels to views, views to JPEG. OpenCV, Pillow and simplejpeg; no Beam.
+"""Decodes images, renders views, and encodes them as JPEG. OpenCV, Pillow and simplejpeg; no Beam.
 
-Pixels are the stored ones: EXIF orientation is not applied. JPEG is decoded with the accurate integer DCT and
-smooth chroma upsampling, bit-identical to Pillow, OpenCV and TensorFlow's INTEGER_ACCURATE. The formats are those
-that the exported model's `tf.io.decode_image` reads: JPEG, PNG, BMP, GIF (its first frame).
+Pixels are used as stored: EXIF orientation is not applied. JPEG is decoded with the accurate integer DCT and smooth
+chroma upsampling, bit-identical to Pillow, OpenCV and TensorFlow's INTEGER_ACCURATE. The formats are those that the
+exported model's `tf.io.decode_image` reads: JPEG, PNG, BMP, GIF (first frame).
 """
 
 import io
@@ -28,22 +28,22 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
 _LONGEST_MAGIC = 8
 _END_OF_JPEG = b"\xff\xd9"
 _TRAILER = 64
-"""The last bytes of a JPEG, where its end marker is looked for."""
+"""Number of bytes at the end of a JPEG that are searched for its end marker."""
 _BENIGN_JPEG_WARNING = "extraneous bytes before marker"
 
-# Images above Pillow's limit are rejected by our own check of the header (MAX_PIXELS).
+# Our own check of the header (MAX_PIXELS) rejects images above Pillow's limit.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 MAX_PIXELS = 89_478_485
-"""Larger images are rejected before they are decoded: Pillow's limit against decompression bombs."""
+"""Larger images are rejected before they are decoded. This is Pillow's limit against decompression bombs."""
 
 
 def size_problem(stored: tuple[int, int], declared: tuple[int, int], orientation: int = 1) -> tuple[Reason, str] | None:
-    """Compares the size of the stored pixels with the annotations'.
+    """Compares the size of the stored pixels with the size in the annotations.
 
     Args:
-      stored: (height, width) of the file, EXIF orientation not applied.
+      stored: (height, width) of the file, without applying the EXIF orientation.
       declared: (height, width) in the annotations.
       orientation: the file's EXIF orientation; 5 to 8 swap the axes.
     """
@@ -60,7 +60,7 @@ def size_problem(stored: tuple[int, int], declared: tuple[int, int], orientation
 
 
 class ImageProblem(Exception):
-    """An image that can't be used."""
+    """An image that cannot be used."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
@@ -74,14 +74,14 @@ class Decoded:
     pixels: np.ndarray
     """uint8 [height, width, 3], RGB."""
     conversions: tuple[tuple[Reason, str], ...]
-    """What had to be converted: (converted_… reason, detail)."""
+    """The conversions that were needed: (converted_… reason, detail)."""
 
 
 def check_header(data: bytes | BinaryIO, declared: tuple[int, int]) -> None:
-    """Checks format and size without decoding pixels.
+    """Checks the format and the size without decoding pixels.
 
     Args:
-      data: the encoded image, or its file.
+      data: the encoded image, or a file with it.
       declared: (height, width) in the annotations.
 
     Raises:
@@ -111,7 +111,7 @@ def decode(data: bytes, declared: tuple[int, int]) -> Decoded:
 
 
 def _decode_jpeg(data: bytes, declared: tuple[int, int]) -> Decoded | None:
-    """The fast path; None for what Pillow should judge (CMYK, a size that differs, an odd header)."""
+    """The fast path; None for images that Pillow should check (CMYK, a size that differs, an unusual header)."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -122,8 +122,8 @@ def _decode_jpeg(data: bytes, declared: tuple[int, int]) -> Decoded | None:
     try:
         pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
     except ValueError as error:
-        # Stray bytes between segments are common and harmless; anything else means that pixels are lost, which
-        # decoders that only warn paint gray.
+        # Stray bytes between segments are common and harmless. Any other warning means that pixels are lost, and
+        # decoders that only warn fill them with gray.
         if _BENIGN_JPEG_WARNING not in str(error):
             raise _damage(error, cut=_END_OF_JPEG not in data[-_TRAILER:]) from error
         pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=False)
@@ -137,14 +137,14 @@ def _pillow(data: bytes | BinaryIO) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise ImageProblem(Reason.TOO_MANY_PIXELS, str(error)) from error
     except Image.UnidentifiedImageError as error:
-        # Pillow's message would name the address of a buffer.
+        # Pillow's message would contain the address of a buffer.
         raise _unidentified(data) from error
     except _PILLOW_ERRORS as error:
         raise _damage(error) from error
 
 
 def _unidentified(data: bytes | BinaryIO) -> ImageProblem:
-    """Tells an empty file, a few first bytes of an image, and something else apart."""
+    """Distinguishes an empty file, the first few bytes of an image, and anything else."""
     if isinstance(data, bytes):
         start = data[:_LONGEST_MAGIC]
     else:
@@ -153,26 +153,27 @@ def _unidentified(data: bytes | BinaryIO) -> ImageProblem:
     if not start:
         return ImageProblem(Reason.ZERO_SIZE, "the file has 0 bytes")
     if start.startswith(_MAGIC):
-        return ImageProblem(Reason.TRUNCATED_IMAGE, "it begins like an image, but its header isn't whole")
+        return ImageProblem(Reason.TRUNCATED_IMAGE, "it begins like an image, but its header is incomplete")
     return ImageProblem(Reason.NOT_AN_IMAGE, f"not an image that Pillow can identify; it begins with {start!r}")
 
 
 def _damage(error: Exception, cut: bool = False) -> ImageProblem:
-    """Truncated when the file is known to be cut or the decoder ran out of bytes, else unreadable."""
+    """Truncated if the file is known to be cut or the decoder ran out of bytes, else unreadable."""
     text = str(error)
     cut |= isinstance(error, EOFError) or any(word in text.lower() for word in ("truncated", "premature end"))
     return ImageProblem(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, text)
 
 
 def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
-    # MPO is what phones write: a JPEG with a second picture appended.
+    # Phones write MPO: a JPEG with a second picture appended.
     if image.format not in (*FORMATS, "MPO"):
         raise ImageProblem(
-            Reason.UNSUPPORTED_FORMAT, f"{image.format}; the exported model reads {', '.join(FORMATS)}: convert it"
+            Reason.UNSUPPORTED_FORMAT, f"{image.format}; the exported model only reads {', '.join(FORMATS)}: convert it"
         )
     if image.format == "BMP" and not _plain_bmp(image):
         raise ImageProblem(
-            Reason.UNSUPPORTED_FORMAT, "BMP with a palette, 16 bits or compressed; the exported model can't: convert it"
+            Reason.UNSUPPORTED_FORMAT,
+            "BMP with a palette, with 16 bits or compressed; the exported model cannot read it: convert it",
         )
     stored = image.height, image.width
     if stored == declared and size_problem(stored, declared) is None:
@@ -187,7 +188,7 @@ def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
 
 
 def _plain_bmp(image: Image.Image) -> bool:
-    """Whether TensorFlow reads it alike: it takes the indices of a palette for gray, and refuses other kinds."""
+    """Whether TensorFlow reads the same pixels. It takes palette indices for gray values, and refuses other kinds."""
     tiles: list[Any] = getattr(image, "tile", [])
     codec, _, _, arguments = tiles[0]
     layout = arguments[0] if isinstance(arguments, tuple) else arguments
@@ -213,11 +214,11 @@ def _decode_pillow(image: Image.Image) -> Decoded:
         conversions.append((Reason.CONVERTED_ANIMATION, f"the first of {frames} frames is used"))
     try:
         if mode.startswith("I"):
-            # The high byte, as libpng and TensorFlow do; Pillow's own conversion would clip at 255.
+            # Keep the high byte, as libpng and TensorFlow do. Pillow's own conversion would clip at 255.
             gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
             pixels = np.repeat(gray[:, :, None], 3, axis=2)
         else:
-            # A plain drop of alpha, as TensorFlow does: the exported model must see the same pixels.
+            # Drop alpha without blending, as TensorFlow does: the exported model must see the same pixels.
             pixels = np.asarray(image.convert("RGB"))
     except _PILLOW_ERRORS as error:
         raise _damage(error) from error
@@ -225,11 +226,11 @@ def _decode_pillow(image: Image.Image) -> Decoded:
 
 
 def render_view(pixels: np.ndarray, view: View, input_size: tuple[int, int]) -> np.ndarray:
-    """The view's pixels on a black canvas.
+    """Draws a view on a black canvas.
 
     Args:
-      pixels: uint8 [height, width, 3], the original.
-      view: where to cut and where to put.
+      pixels: uint8 [height, width, 3], the original image.
+      view: the source and the valid rectangle.
       input_size: (height, width) of the canvas.
 
     Returns:
@@ -244,5 +245,5 @@ def render_view(pixels: np.ndarray, view: View, input_size: tuple[int, int]) -> 
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    """JPEG with 4:2:0 chroma. pixels: uint8 [height, width, 3], RGB."""
+    """Encodes RGB pixels, uint8 [height, width, 3], as JPEG with 4:2:0 chroma."""
     return bytes(simplejpeg.encode_jpeg(pixels, quality, "RGB", "420", fastdct=False))

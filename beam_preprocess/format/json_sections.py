@@ -1,9 +1,9 @@
 """Streams the top-level lists of a JSON object, one entry at a time, in one pass over the file.
 
-ijson follows one path a pass, and tokenizes all that lies before and after it: three sections of a file would cost
-three passes. Here the brackets outside of strings, found with numpy, say where a top-level value begins and ends;
-each wanted list goes through ijson's C parser once, the rest of the file through none. What is left when the values
-are taken out, the skeleton, is a few hundred bytes that the standard library parses.
+ijson follows one path per pass and tokenizes everything before and after it, so three sections of a file would cost
+three passes. This module finds the brackets outside strings with NumPy, and from them where each top-level value begins
+and ends. ijson's C parser reads each wanted list once, and nothing reads the rest of the file. The file without the
+values, its skeleton, is a few hundred bytes, which the standard library parses.
 """
 
 import json
@@ -18,7 +18,7 @@ import numpy as np
 from beam_preprocess.format.reasons import Reason
 
 CHUNK: Final = 1 << 18
-"""Bytes of a read: numpy's overhead vanishes, and memory stays small."""
+"""Bytes per read: large enough that NumPy's overhead is negligible, small enough to save memory."""
 
 _KIND = np.zeros(256, np.int8)
 _KIND[[ord("["), ord("{")]] = 1
@@ -28,18 +28,18 @@ _KIND[ord('"')] = _QUOTE
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _KEY = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:\s*\Z')
 _LONGEST_SKELETON = 1 << 20
-_NO_OBJECT = "holds a list or a value, not an object; COCO files are an object"
+_NOT_AN_OBJECT = "is a list or a single value, not an object; a COCO file is an object"
 
 
 class Readable(Protocol):
-    """What is read: bytes, none at the end."""
+    """A source of bytes; empty at the end."""
 
     def read(self, size: int) -> bytes:
         """At most about `size` bytes."""
 
 
 class JsonProblem(Exception):
-    """A file that doesn't hold the wanted lists."""
+    """A file that does not contain the wanted lists."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -53,15 +53,15 @@ class _Event(Enum):
 
 
 class _Value:
-    """A top-level value as a file of its own, for ijson."""
+    """A top-level value as a separate file, for ijson."""
 
     def __init__(self, bracket: bytes, events: Iterator[tuple[_Event, bytes]]) -> None:
         self._first, self._events = bracket, events
         self._closed = False
 
     def read(self, size: int) -> bytes:
-        """The next piece, of any size; none behind the closing bracket."""
-        if not size or self._closed:  # ijson asks for nothing once, to learn whether this is bytes or text
+        """The next piece, of any size; empty after the closing bracket."""
+        if not size or self._closed:  # ijson reads 0 bytes once, to learn whether it gets bytes or text
             return b""
         if self._first:
             first, self._first = self._first, b""
@@ -72,10 +72,10 @@ class _Value:
 
 
 class Sections:
-    """Iterates over (section, entry) of the wanted lists, in file order; other top-level values are skipped.
+    """Iterates over (section, entry) of the wanted lists, in file order, and skips other top-level values.
 
-    Raises (from the iteration):
-      JsonProblem: not JSON, truncated, not an object, or a wanted section that is missing, repeated or no list.
+    Raises (during iteration):
+      JsonProblem: not JSON, truncated, not an object, or a wanted section is missing, repeated or not a list.
     """
 
     def __init__(self, stream: Readable, wanted: Sequence[str]) -> None:
@@ -83,7 +83,7 @@ class Sections:
         self._skeleton = bytearray()
         self._depth, self._in_string, self._held = 0, False, b""
         self._section: str | None = None
-        """The top-level list or object that the stream is in."""
+        """The top-level list or object that is being read."""
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         events = self._events()
@@ -108,7 +108,7 @@ class Sections:
         self._check_end()
 
     def _events(self) -> Iterator[tuple["_Event", bytes]]:
-        """The file cut at the brackets of its top-level values; what lies outside of them becomes the skeleton."""
+        """Cuts the file at the brackets of its top-level values; everything outside them becomes the skeleton."""
         while data := self._stream.read(CHUNK):
             data = self._held + data
             start = 0
@@ -131,12 +131,12 @@ class Sections:
         self._skeleton += piece
         if len(self._skeleton) > _LONGEST_SKELETON or (self._skeleton.strip()[:1] or b"{") not in b"{[":
             _skeleton(self._skeleton)  # raises, unless the whole file is a single value
-            raise JsonProblem(Reason.MALFORMED_FILE, _NO_OBJECT)
+            raise JsonProblem(Reason.MALFORMED_FILE, _NOT_AN_OBJECT)
 
     def _cuts(self, data: bytes) -> list[tuple[int, bool]]:
-        """Where top-level lists and objects open (True) and close (False); moves the state over the chunk."""
+        """Positions where top-level lists and objects open (True) and close (False); updates the state."""
         masked, self._held = data, b""
-        if b"\\" in data:  # an escaped quote ends no string, and an escape may lie across two chunks
+        if b"\\" in data:  # an escaped quote does not end a string, and an escape may span two chunks
             masked = _ESCAPE.sub(b"__", data)
             if masked.endswith(b"\\"):
                 masked, self._held = masked[:-1], b"\\"
@@ -153,13 +153,13 @@ class Sections:
         if not len(at):
             return []
         if depth.min() < 0:
-            raise JsonProblem(Reason.NOT_JSON, "a bracket closes that never opened")
+            raise JsonProblem(Reason.NOT_JSON, "a closing bracket has no opening bracket")
         self._depth = int(depth[-1])
         cuts = np.flatnonzero(((steps == 1) & (depth == 2)) | ((steps == -1) & (depth == 1)))
         return list(zip(at[cuts].tolist(), (steps[cuts] == 1).tolist(), strict=True))
 
     def _check_bytes_left(self, events: Iterator[tuple["_Event", bytes]]) -> None:
-        """After an error within a value: raises if its cause is that the file ends there."""
+        """After an error within a value, raises if the cause is that the file ends there."""
         for _ in events:
             pass
         if self._section is not None:
@@ -181,17 +181,17 @@ class Sections:
 
 
 def _skeleton(text: bytes | bytearray) -> dict[str, Any]:
-    """The object, its lists and objects empty.
+    """Parses the skeleton: the top-level object with empty lists and objects.
 
     Raises:
-      JsonProblem: not JSON, not an object, or a key that is there twice.
+      JsonProblem: not JSON, not an object, or a duplicate key.
     """
 
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         repeated = sorted({key for key in keys if keys.count(key) > 1})
         if repeated:
-            raise JsonProblem(Reason.MALFORMED_FILE, f"has {', '.join(repeated)} more than once; merge the sections")
+            raise JsonProblem(Reason.MALFORMED_FILE, f"has duplicate keys {', '.join(repeated)}; merge the sections")
         return dict(pairs)
 
     try:
@@ -199,5 +199,5 @@ def _skeleton(text: bytes | bytearray) -> dict[str, Any]:
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
         raise JsonProblem(Reason.NOT_JSON, str(error)) from error
     if not isinstance(content, dict):
-        raise JsonProblem(Reason.MALFORMED_FILE, _NO_OBJECT)
+        raise JsonProblem(Reason.MALFORMED_FILE, _NOT_AN_OBJECT)
     return content

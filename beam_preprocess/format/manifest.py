@@ -1,16 +1,28 @@
-"""`manifest.json`: what a folder of records holds. It is written last and so is the ready marker.
+"""`manifest.json`: what a folder of records holds. It is written last, so its presence means that the folder is ready.
 
-Pure data: reading and writing files is the caller's, with the file system of its own world.
+Pure data. Callers read and write the file with a file system of their choice.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+import re
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.format.records import SCHEMA_VERSION
+from beam_preprocess.base.json import build, checked_version, convert, parse
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 
 NAME = "manifest.json"
+
+DECODING_PARAMETERS = ("image_size", "stride", "heatmap_cutoff", "gaussian_iou")
+"""Keys of `parameters` without which no record can be decoded."""
+
+RUN_PARAMETERS = ("seed", "num_shards")
+"""Keys of `parameters` that are not keys of the `preprocess:` section."""
+
+_FIX = "run the preprocessing again"
+_FILE_NAME = re.compile(r"[^/\\\0]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +30,7 @@ class Category:
     """One class of the data set."""
 
     index: int
-    """Channel of the heatmap, 0-based."""
+    """Heatmap channel, 0-based."""
 
     id: int
     """The data set's own category id."""
@@ -40,33 +52,33 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Everything a reader needs to know before it opens a shard."""
+    """Everything that a reader needs to know before it opens a shard."""
 
     schema_version: int
     split: str
     data_digest: str
-    """sha256 over the annotations and every image's name, size and crc32c: identifies the source."""
+    """sha256 over the annotations and every image's name, size and crc32c. It identifies the source data."""
     records_digest: str
-    """data_digest plus every parameter and the code version that shape the records."""
+    """sha256 over data_digest and everything else that shapes the records: parameters and code version."""
     images: int
     views: int
     objects: int
-    """Objects (not crowd regions) kept in view 0."""
+    """Objects kept in view 0, without crowd regions."""
     crowds: int
     num_classes: int
-    """Channels of the heatmap; more than len(categories) when ids are used as indices."""
+    """Channels of the heatmap; more than len(categories) when class indices come from sparse ids."""
     categories: tuple[Category, ...]
     shards: tuple[Shard, ...]
     max_cells: int
-    """Largest number of stored heatmap cells of any record, crowd cells included."""
+    """Maximum number of stored heatmap cells per record, including crowd cells."""
     max_objects: int
-    """Largest number of objects of any record, crowd regions included."""
+    """Maximum number of objects per record, including crowd regions."""
     rejects: dict[str, int]
-    """Rejected or repaired images and boxes by reason code."""
+    """Number of rejected or repaired images and boxes by reason code."""
     class_histogram: dict[str, int]
-    """Objects of view 0 by category name."""
+    """Number of objects in view 0 by category name."""
     size_histogram: dict[str, int]
-    """Objects of view 0 by COCO area range: small, medium, large (original pixels)."""
+    """Number of objects in view 0 by COCO area range: small, medium, large (in original pixels)."""
     parameters: dict[str, Any]
     """The keys of the `preprocess:` section, the seed and the number of shards."""
 
@@ -83,20 +95,32 @@ class Manifest:
           where: its path, for messages.
 
         Raises:
-          InputError: not a manifest, or one of another schema version.
+          InputError: not a manifest, another schema version, or a value of another type or out of range.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON ({error}); run the preprocessing again") from error
-        version = values.get("schema_version") if isinstance(values, dict) else None
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"{where}: schema_version {version!r}, this code reads {SCHEMA_VERSION}; run the preprocessing again"
-            )
-        names = {f.name for f in fields(cls)}
-        if set(values) != names:
-            raise InputError(f"{where}: keys differ from the schema: {sorted(set(values) ^ names)}")
-        values["categories"] = tuple(Category(**c) for c in values["categories"])
-        values["shards"] = tuple(Shard(**s) for s in values["shards"])
-        return cls(**values)
+        values = parse(text, where, _FIX)
+        checked_version(values, RECORD_SCHEMA_VERSION, where, _FIX)
+        manifest = build(cls, values, where, _FIX)
+        _check_parameters(manifest.parameters, f"{where}: parameters")
+        for shard in manifest.shards:
+            if not _FILE_NAME.fullmatch(shard.name):
+                raise InputError(f"{where}: {shard.name!r} is not the name of a shard file; {_FIX}")
+        return manifest
+
+
+def _check_parameters(parameters: dict[str, Any], where: str) -> None:
+    """Refuses parameters that readers could not decode records with.
+
+    Keys may be missing in manifests that were written before the key existed, but not those that decoding needs.
+    """
+    missing = [name for name in DECODING_PARAMETERS if name not in parameters]
+    if missing:
+        raise InputError(f"{where}: lacks {', '.join(missing)}; {_FIX}")
+    config = {name: value for name, value in parameters.items() if name not in RUN_PARAMETERS}
+    try:
+        build(PreprocessConfig, config, where, _FIX, partial=True)
+    except InputError as error:
+        message = str(error)  # the range checks of the configuration do not know where their values are from
+        raise error if message.startswith(where) else InputError(f"{where}: {message}; {_FIX}") from error
+    for name in RUN_PARAMETERS:
+        if name in parameters:
+            convert(int, parameters[name], f"{where}: {name}", _FIX)

@@ -1,4 +1,4 @@
-"""The one list of what can be wrong with a file, an image or a box, and its reject line. Standard library only."""
+"""Reason codes for everything that can be wrong with a file, an image or a box, and the lines of a reject file."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,10 @@ from beam_preprocess.base.errors import InputError
 
 
 class Action(StrEnum):
-    """What was done about it."""
+    """What happens to a rejected file, image or box."""
 
     REFUSED = "refused"
-    """The annotation file as a whole: nothing is read from it, and the run ends."""
+    """The run ends without using the annotation file."""
     DROPPED = "dropped"
     CLIPPED = "clipped"
     CONVERTED = "converted"
@@ -60,7 +60,7 @@ class Reason(StrEnum):
 
     @property
     def action(self) -> Action:
-        """What is done with a file, image or box of this reason."""
+        """What happens to a file, image or box with this reason."""
         if self.of_file:
             return Action.REFUSED
         if self is Reason.CLIPPED_TO_IMAGE:
@@ -69,12 +69,12 @@ class Reason(StrEnum):
 
     @property
     def of_file(self) -> bool:
-        """Whether it is a reason of the annotation file."""
+        """Whether the reason applies to the annotation file."""
         return self in _FILE_REASONS
 
     @property
     def of_box(self) -> bool:
-        """Whether it is a box's reason rather than an image's."""
+        """Whether the reason applies to a box, not to an image."""
         return self in _BOX_REASONS
 
 
@@ -84,14 +84,14 @@ _BOX_REASONS = frozenset(_ALL[_ALL.index(Reason.WRONG_LENGTH) :])
 
 
 class UnusableFile(InputError):
-    """An annotation file from which nothing can be read."""
+    """An annotation file that cannot be used at all."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
     def __reduce__(self) -> tuple[type, tuple[Reason, str]]:
-        """Exceptions pickle their `args` alone, which lack the reason."""
+        """Exceptions pickle only their `args`, which do not include the reason."""
         return UnusableFile, (self.reason, str(self))
 
 
@@ -105,7 +105,7 @@ class Reject:
     annotation_id: int | None = None
     file_name: str | None = None
     detail: str = ""
-    """The values that led to it."""
+    """The values that caused the reject."""
 
     def to_mapping(self) -> dict[str, object]:
         """The line's JSON object."""
@@ -127,7 +127,7 @@ class Reject:
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """Sorts rejects the same way in every run."""
+        """Sort key that orders rejects the same way in every run."""
         return self.image_id, -1 if self.annotation_id is None else self.annotation_id, self.reason.value
 
     def __str__(self) -> str:
@@ -137,6 +137,6 @@ class Reject:
 
 
 def count_by_reason(rejects: Iterable[Reject]) -> dict[str, int]:
-    """Counts by reason code, in the order of the enum; reasons that don't occur are left out."""
+    """Counts by reason code, in the order of the enum, without reasons that do not occur."""
     counts = Counter(reject.reason for reject in rejects)
     return {reason.value: counts[reason] for reason in Reason if counts[reason]}

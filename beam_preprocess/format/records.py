@@ -1,8 +1,8 @@
-"""One record: a view of an image with its targets, as a `tf.train.Example`. Numpy only.
+"""One record: a view of an image with its targets, as a `tf.train.Example`. NumPy only.
 
-Names, dtypes and the schema version live here and nowhere else; Beam encodes with `encode`, the trainer
-parses with TensorFlow by the same names, and `decode` is the reference reader. Arrays are fixed-width
-little-endian bytes, so that a reader needs one `decode_raw` and no varint loop.
+This module alone defines the names, dtypes and schema version. Beam encodes with `encode`, the trainer parses with
+TensorFlow by the same names, and `decode` is the reference reader. Arrays are fixed-width little-endian bytes, so a
+reader needs one `decode_raw` and no varint loop.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 from beam_preprocess.format.geometry import View
 from beam_preprocess.format.targets import SparseTargets
 
-SCHEMA_VERSION = 1
+RECORD_SCHEMA_VERSION = 1
 
 IMAGE = "image/encoded"
 """bytes: the view as JPEG, input size, padding included."""
@@ -24,11 +24,11 @@ IMAGE_SIZE = "image/size"
 VIEW_NUMBER = "view/number"
 """int64."""
 VIEW_SOURCE = "view/source"
-"""int64 [4]: source rectangle in the original, [ymin, xmin, ymax, xmax]."""
+"""int64 [4]: source rectangle in the original image, [ymin, xmin, ymax, xmax]."""
 VIEW_VALID = "view/valid"
-"""int64 [4]: where it lands in the input."""
+"""int64 [4]: rectangle in the input where it is drawn."""
 CELL_INDEX = "heatmap/index"
-"""`index_dtype` [M]: stored cells, sorted by run."""
+"""`index_dtype` [M]: indices of the stored cells, ordered by run."""
 CELL_CODE = "heatmap/code"
 """`code_dtype` [M]: codes into `targets.code_table`."""
 CELL_RUNS = "heatmap/runs"
@@ -45,7 +45,7 @@ OBJECT_CROWD = "object/crowd"
 """uint8 [N]."""
 
 INT_FEATURES = {IMAGE_ID: 1, IMAGE_SIZE: 2, VIEW_NUMBER: 1, VIEW_SOURCE: 4, VIEW_VALID: 4}
-"""Length of each int64 feature; all others are bytes."""
+"""Length of each int64 feature; all other features are bytes."""
 
 BYTES_FEATURES = (
     IMAGE,
@@ -61,18 +61,18 @@ BYTES_FEATURES = (
 
 
 def index_dtype(map_size: tuple[int, int]) -> np.dtype:
-    """uint16 while the cells of the map fit, else uint32 (little-endian)."""
+    """uint16 if the cell indices of the map fit, else uint32 (little-endian)."""
     return np.dtype("<u2") if map_size[0] * map_size[1] <= 1 << 16 else np.dtype("<u4")
 
 
 def code_dtype(number_of_codes: int) -> np.dtype:
-    """uint16 while the codes of the table fit, else uint32 (little-endian)."""
+    """uint16 if the codes of the table fit, else uint32 (little-endian)."""
     return np.dtype("<u2") if number_of_codes <= 1 << 16 else np.dtype("<u4")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A view ready for the device."""
+    """A view of an image and its targets."""
 
     image: bytes
     image_id: int
@@ -83,7 +83,7 @@ class Record:
 
 
 def encode(record: Record, map_size: tuple[int, int], number_of_codes: int) -> bytes:
-    """A serialized `tf.train.Example`; equal records give equal bytes."""
+    """Serializes a record as a `tf.train.Example`. Equal records give equal bytes."""
     targets = record.targets
     ints: dict[str, tuple[int, ...]] = {
         IMAGE_ID: (record.image_id,),
@@ -118,7 +118,7 @@ def decode(serialized: bytes, map_size: tuple[int, int], number_of_codes: int) -
     features = _parse_example(serialized)
     missing = sorted({*INT_FEATURES, *BYTES_FEATURES} - set(features))
     if missing:
-        raise ValueError(f"record lacks the features {missing}; it is not of schema version {SCHEMA_VERSION}")
+        raise ValueError(f"record lacks the features {missing}; it is not of schema version {RECORD_SCHEMA_VERSION}")
 
     def array(name: str, dtype: str | np.dtype, *shape: int) -> np.ndarray:
         value = features[name]
@@ -169,14 +169,14 @@ def _runs(targets: SparseTargets) -> np.ndarray:
     return np.stack([classes[starts], crowd[starts], ends - starts], axis=1)
 
 
-# The protobuf wire format of tf.train.Example: importing TensorFlow for it would cost every Beam worker
-# seconds and a gigabyte. Example{1: Features{1: map<string 1, Feature 2{1: BytesList | 3: Int64List}>}}.
+# The protobuf wire format of tf.train.Example. Importing TensorFlow for it would cost every Beam worker seconds and a
+# gigabyte. Example{1: Features{1: map<string 1, Feature 2{1: BytesList | 3: Int64List}>}}.
 
 _BYTES = [bytes([value]) for value in range(0x80)]
 
 
 def _varint(value: int) -> bytes:
-    if 0 <= value <= 0x7F:  # nearly always
+    if 0 <= value <= 0x7F:  # almost always
         return _BYTES[value]
     value &= (1 << 64) - 1
     out = bytearray()
@@ -194,7 +194,7 @@ def _name(name: str) -> bytes:
 
 
 def _header(number: int, size: int) -> bytes:
-    """What stands before `size` bytes of payload."""
+    """The header of a field with `size` bytes of payload."""
     return _BYTES[number << 3 | 2] + _varint(size)
 
 
@@ -209,9 +209,9 @@ def _int64_entry(name: str, values: tuple[int, ...]) -> bytes:
 
 
 def _bytes_entry(name: str, value: bytes) -> list[bytes]:
-    """An entry of the features' map, in pieces: a picture of a hundred kilobytes is copied once, at the end."""
+    """An entry of the features' map, in pieces, so that a large picture is copied only once, at the end."""
     headers, size = b"", len(value)
-    for number in (1, 1, 2):  # the value in its list, in its feature, in its entry
+    for number in (1, 1, 2):  # the value within its list, within its feature, within its entry
         headers = _header(number, size) + headers
         size = len(value) + len(headers)
     key = _name(name)
@@ -235,7 +235,7 @@ def _fields(data: bytes) -> list[tuple[int, bytes]]:
     while at < len(data):
         tag, at = _read_varint(data, at)
         if tag & 7 != 2:
-            raise ValueError(f"unexpected wire type {tag & 7} in a record: it is not a tf.train.Example of ours")
+            raise ValueError(f"unexpected wire type {tag & 7} in a record: it is not one of our tf.train.Examples")
         length, at = _read_varint(data, at)
         if at + length > len(data):
             raise ValueError("record ends inside a field: it is truncated")

@@ -1,15 +1,15 @@
-"""CenterNet's centre targets: radius, sigma, Gaussian, offset, size. Numpy only.
+"""CenterNet's centre targets: radius, sigma, Gaussian, offset, size. NumPy only.
 
-The definition is Model Garden's `assign_centernet_targets` (target_assigner.py), in float32 and in its
-operation order; it descends from "Objects as Points" (Zhou et al. 2019), equation 1 and section 3, with the
-original's radius formula (its roots divide by 2, not by 2a: kept, because every published number has it).
+The definition is Model Garden's `assign_centernet_targets` (target_assigner.py), in float32 and with the same order of
+operations. It follows "Objects as Points" (Zhou et al. 2019), equation 1 and section 3, with the radius formula of the
+original code. (Its roots divide by 2, not by 2a. We keep that, because every published result has it.)
 
-A heatmap value depends only on the object's integer radius and on the integer squared distance d² to its
-centre cell, so it is stored as a *code*: an index into the table of exp(-d² / 2σ²) over (radius, d²) above
-the cut-off. That is lossless, and 16 bits suffice for a 128 × 128 map.
+A heatmap value depends only on the object's integer radius and on the integer squared distance d² to its centre cell.
+So it is stored as a *code*: an index into the table of exp(-d² / 2σ²) over all (radius, d²) above the cut-off. That is
+lossless, and 16 bits are enough for a 128 × 128 map.
 
-The variant "original" is that of the original implementation (xingyizhou/CenterNet, src/lib/datasets/sample/ctdet.py
-and utils/image.py): the radius is that of the sides rounded up to whole cells, and a Gaussian ends at its radius.
+The variant "original" follows the original implementation (xingyizhou/CenterNet, src/lib/datasets/sample/ctdet.py and
+utils/image.py): it computes the radius from the sides rounded up to whole cells, and cuts off a Gaussian at its radius.
 """
 
 import math
@@ -28,7 +28,7 @@ class SparseTargets:
     """Targets of one view. Cells are row-major indices, y * map width + x."""
 
     cell_index: np.ndarray
-    """uint32 [M]: heatmap cells above the cut-off, sorted by (crowd, class, cell)."""
+    """uint32 [M]: indices of the heatmap cells above the cut-off, sorted by (crowd, class, cell)."""
 
     cell_class: np.ndarray
     """int32 [M]: class index of each stored cell."""
@@ -37,10 +37,10 @@ class SparseTargets:
     """uint32 [M]: index into `code_table(...).values`."""
 
     cell_crowd: np.ndarray
-    """bool [M]: the cell belongs to crowd regions only; they are kept apart from the objects' heatmap."""
+    """bool [M]: the value comes from crowd regions, which are stored separately from the objects' heatmap."""
 
     object_cell: np.ndarray
-    """int32 [N]: centre cell."""
+    """int32 [N]: index of the centre cell."""
 
     object_class: np.ndarray
     """int32 [N]."""
@@ -52,18 +52,18 @@ class SparseTargets:
     """float32 [N, 2]: (height, width) in cells."""
 
     object_crowd: np.ndarray
-    """bool [N]: a crowd region (COCO's iscrowd), not an object."""
+    """bool [N]: it is a crowd region (COCO's iscrowd), not an object."""
 
 
 def gaussian_radius(height: np.ndarray, width: np.ndarray, min_iou: float = 0.7) -> np.ndarray:
-    """Distance that both corners may move while the IoU stays above `min_iou`.
+    """The distance by which both corners may move while the IoU stays above `min_iou`.
 
-    Model Garden's `max_distance_for_overlap`: the smallest of three roots, float32.
+    This is Model Garden's `max_distance_for_overlap`: the smallest of three roots, in float32.
 
     Args:
-      height: float32 [N] in cells.
-      width: float32 [N] in cells.
-      min_iou: the overlap to keep.
+      height: float32 [N], in cells.
+      width: float32 [N], in cells.
+      min_iou: minimum overlap.
 
     Returns:
       float32 [N], in cells.
@@ -81,18 +81,18 @@ def gaussian_radius(height: np.ndarray, width: np.ndarray, min_iou: float = 0.7)
 
 
 def integer_radius(height: np.ndarray, width: np.ndarray, min_iou: float = 0.7) -> np.ndarray:
-    """floor(radius), at least 0: with it sigma = (2 * radius + 1) / 6. int64 [N]."""
+    """floor(radius), at least 0; sigma is (2 * radius + 1) / 6. int64 [N]."""
     return np.maximum(np.floor(gaussian_radius(height, width, min_iou)), 0).astype(np.int64)
 
 
 def sigma_of(radius: int) -> np.float32:
-    """Standard deviation in cells, float32."""
+    """The Gaussian's standard deviation in cells, float32."""
     return np.float32(2 * radius + 1) / np.float32(6.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeTable:
-    """Heatmap values by code, and the stamp of codes of every radius."""
+    """Heatmap values by code, and a stamp of codes for every radius."""
 
     values: np.ndarray
     """float32 [K]: heatmap value of each code."""
@@ -101,17 +101,17 @@ class CodeTable:
     """By radius: int32 [2w + 1, 2w + 1] codes around the centre, -1 below the cut-off."""
 
     cells: tuple[tuple[np.ndarray, np.ndarray], ...]
-    """By radius: (int64 [S] steps from the centre cell's index to each stored cell, ascending; int32 [S] codes)."""
+    """By radius: (int64 [S] index offsets of the stored cells from the centre cell, ascending; int32 [S] codes)."""
 
 
 @lru_cache(maxsize=8)
 def code_table(
     map_size: tuple[int, int], cutoff: float, min_iou: float = 0.7, variant: Variant = "model-garden"
 ) -> CodeTable:
-    """The table for maps of (height, width) cells; a function of its arguments alone.
+    """The table for maps of (height, width) cells. It depends only on the arguments.
 
-    exp is taken in float64 and rounded once, so that the table does not depend on a machine's float32 exp. The
-    variant "original" ends a Gaussian at its radius, as a square window; else the cut-off alone does.
+    exp is computed in float64 and rounded once, so the table does not depend on a machine's float32 exp. The variant
+    "original" cuts off a Gaussian at its radius, in a square window. Otherwise only the cut-off limits it.
     """
     whole = np.float32(map_size[0]), np.float32(map_size[1])
     largest = int(integer_radius(np.array([whole[0]]), np.array([whole[1]]), min_iou)[0])
@@ -141,9 +141,9 @@ def code_table(
 
 
 def manifest_code_table(parameters: Mapping[str, Any]) -> CodeTable:
-    """The table of the records whose manifest has these parameters (or of a configuration as a mapping)."""
+    """The table for records whose manifest has these parameters, or for a configuration as a mapping."""
     (height, width), stride = parameters["image_size"], parameters["stride"]
-    variant = parameters.get("target_variant", "model-garden")  # records of before there was a choice
+    variant = parameters.get("target_variant", "model-garden")  # older records had no choice
     return code_table(
         (height // stride, width // stride), parameters["heatmap_cutoff"], parameters["gaussian_iou"], variant
     )
@@ -160,15 +160,15 @@ def assign_targets(
     min_iou: float = 0.7,
     variant: Variant = "model-garden",
 ) -> SparseTargets:
-    """Sparse targets of one view.
+    """Computes the sparse targets of one view.
 
     Args:
       boxes: float [N, 4], [ymin, xmin, ymax, xmax] in input pixels, inside the input.
       classes: int [N], class indices.
-      crowd: bool [N].
+      crowd: bool [N], whether each box is a crowd region.
       image_size: (height, width) of the input in pixels, multiples of the stride.
       stride: input pixels per cell.
-      cutoff: heatmap values below it are not stored.
+      cutoff: heatmap values below this are not stored.
       min_iou: see `gaussian_radius`.
       variant: see this module's docstring.
     """
@@ -206,7 +206,7 @@ def _splat(
     map_size: tuple[int, int],
     table: CodeTable,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Maximum of the Gaussians of each (crowd, class): indices, classes, codes and crowd flags of the cells."""
+    """Takes the maximum over each (crowd, class): indices, classes, codes and crowd flags of the cells."""
     parts: list[tuple[np.ndarray, int, np.ndarray, bool]] = []
     groups: dict[tuple[bool, int], list[tuple[int, int, int]]] = {}
     centres, radii = cell.tolist(), radius.tolist()
@@ -229,12 +229,12 @@ def _splat(
 def _maximum(
     members: list[tuple[int, int, int]], map_size: tuple[int, int], table: CodeTable
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(indices, ascending; codes) of the stored cells of Gaussians, given as (y, x, radius), of one class."""
+    """(indices, ascending; codes) of the stored cells of one class, whose Gaussians are given as (y, x, radius)."""
     height, width = map_size
     if len(members) == 1:
         ((y, x, radius),) = members
         reach = table.stamps[radius].shape[0] // 2
-        if reach <= y < height - reach and reach <= x < width - reach:  # nearly always: nothing to cut or compare
+        if reach <= y < height - reach and reach <= x < width - reach:  # almost always: nothing to clip or compare
             steps, codes = table.cells[radius]
             return steps + (y * width + x), codes
     # One extra entry: code -1 (below the cut-off) reads value 0.
@@ -262,7 +262,7 @@ def dense_heatmap(
     min_iou: float = 0.7,
     variant: Variant = "model-garden",
 ) -> np.ndarray:
-    """The objects' heatmap, float32 [height, width, num_classes]; crowd regions are left out."""
+    """The objects' heatmap, without crowd regions: float32 [height, width, num_classes]."""
     heatmap = np.zeros((map_size[0] * map_size[1], num_classes), np.float32)
     own = ~targets.cell_crowd
     table = code_table(map_size, cutoff, min_iou, variant)

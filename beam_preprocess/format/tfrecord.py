@@ -17,7 +17,7 @@ def _masked_crc(data: bytes) -> int:
 
 
 class RecordWriter:
-    """Writes records to a stream, and counts and hashes what it wrote."""
+    """Writes records to a stream, and counts and hashes what it writes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -36,12 +36,12 @@ class RecordWriter:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of everything written so far."""
+        """Hex digest of the bytes written so far."""
         return self._digest.hexdigest()
 
 
 def read_records(stream: BinaryIO) -> Iterator[bytes]:
-    """Reads records back.
+    """Reads the records of a stream.
 
     Raises:
       ValueError: a checksum differs or the file ends inside a record.

@@ -1,1 +1,4 @@
-"""The Beam job: shard plans, the workers that write records, the output folder and its manifest."""
+"""The Beam job: shard plans, the workers that write records, and the output folder with its manifest.
+
+Door: `pipeline.preprocess`.
+"""

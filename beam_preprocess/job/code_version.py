@@ -1,4 +1,4 @@
-"""What of this package and of the libraries below it shapes a record's bytes. No Beam, no TensorFlow."""
+"""The version of the code and the libraries that shape a record's bytes. No Beam, no TensorFlow."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import PIL
 import simplejpeg
 
-CODE = (
+RECORD_CODE = (
     "dataset/validate.py",
     "format/annotations.py",
     "format/geometry.py",
@@ -28,19 +28,19 @@ CODE = (
 """The files of this package that shape a record's bytes."""
 
 LIBRARIES: tuple[Any, ...] = (cv2, np, PIL, simplejpeg)
-"""Those that decode, resize, encode and draw random numbers: another version may give other bytes."""
+"""The libraries that decode, resize, encode and draw random numbers: another version may give other bytes."""
 
 
 @cache
 def code_version() -> str:
-    """sha256 (hex) over these files and these libraries' versions.
+    """sha256 (hex) over `RECORD_CODE` and the versions of `LIBRARIES`.
 
-    It is part of the records digest, and a worker compares its own with the driver's: an image that was built from
-    other code would put other records under that digest.
+    It is part of the records digest. A worker compares its own version with the driver's, because a container image
+    built from other code would write other records under the same digest.
     """
     return _digest(Path(__file__).parents[1], {library.__name__: library.__version__ for library in LIBRARIES})
 
 
 def _digest(folder: Path, versions: dict[str, str]) -> str:
-    code = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in CODE}
+    code = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in RECORD_CODE}
     return hashlib.sha256(json.dumps([code, versions], sort_keys=True).encode()).hexdigest()

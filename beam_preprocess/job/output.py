@@ -1,7 +1,7 @@
-"""The output folder, seen by the driver: what is ready, what is stale, the plans, the manifest. fsspec; no Beam.
+"""The output folder as the driver sees it: what is ready, what is stale, the plans, the manifest. fsspec; no Beam.
 
-Order matters. Before anything is written, the old manifest goes, then the old shards: a reader never finds
-shards of two runs under one manifest. The new manifest is renamed into place when all shards are.
+Order matters. Before anything is written, the old manifest is removed, then the old shards, so that a reader never
+finds shards of two runs under one manifest. The new manifest is written when all shards are in place.
 """
 
 import contextlib
@@ -14,29 +14,30 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.errors import Failure, InputError
+from beam_preprocess.base.files import temporary_path, write_text
 from beam_preprocess.base.storage import file_system, reason, refusals
 from beam_preprocess.format import manifest as manifests
 from beam_preprocess.format.manifest import Manifest
 from beam_preprocess.format.reasons import Reject
-from beam_preprocess.job.shards import OURS, ShardResult
+from beam_preprocess.job.shards import ShardResult, is_ours
 
 FILE_REJECTS = "rejects-annotations.jsonl"
-"""What is wrong with the annotations of a run that ended before it wrote a shard."""
+"""Rejects of a run that ended before it wrote a shard."""
 
 _PLAN_PREFIX = ".plan-"
-_PLANS_AT_ONCE = 64
-"""Written together: a bucket takes them in parallel, and the driver holds no more of them."""
+_PLAN_BATCH = 64
+"""Plans written in one call: a bucket takes them in parallel, and the driver holds no more in memory."""
 
 
 def absolute(uri: str) -> str:
-    """The path or URI as Beam's file systems take it: local paths absolute and without a scheme."""
+    """The path or URI in the form that Beam's file systems take: local paths are absolute and have no scheme."""
     fs, path = file_system(uri)
     return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
 
 
 def _listing(fs: Any, folder: str) -> list[dict[str, Any]]:
-    """What lies in a folder now. A bucket's file system remembers listings, and has no folders without objects."""
+    """The current entries of a folder. A bucket's file system caches listings, and has no folders without objects."""
     fs.invalidate_cache(folder)
     try:
         return list(fs.ls(folder, detail=True))
@@ -55,7 +56,7 @@ class OutputFolder:
         return "/".join([self._root.rstrip("/"), *parts])
 
     def ready_manifest(self, split: str, records_digest: str) -> Manifest | None:
-        """The manifest, when it and all its shards are there and belong to this digest.
+        """The manifest, if it and all its shards are present and belong to this digest.
 
         Raises:
           InputError: the folder holds another split's records.
@@ -67,7 +68,7 @@ class OutputFolder:
         try:
             found = Manifest.from_json(text, f"{self.uri}/{manifests.NAME}")
         except InputError:
-            return None  # of an older schema, or damaged: this run replaces it
+            return None  # an older schema, or damaged: this run replaces it
         if found.split != split:
             raise InputError(f"{self.uri}: holds the records of split {found.split!r}; give {split!r} its own folder")
         if found.records_digest != records_digest:
@@ -77,29 +78,31 @@ class OutputFolder:
         return found if complete else None
 
     def make_writable(self) -> None:
-        """Makes the folder, before any long work.
+        """Creates the folder, before any long work.
 
         Raises:
-          InputError: it can't be made or written, or file systems would take its name for a pattern.
+          InputError: it cannot be created or written, or file systems would take its name for a pattern.
         """
         if any(character in self._root for character in "*?["):
             raise InputError(
-                f"{self.uri}: '*', '?' and '[' mean patterns to file systems; choose another output folder"
+                f"{self.uri}: file systems take '*', '?' and '[' for patterns; choose another output folder"
             )
-        probe = self._path(f"{manifests.NAME}.tmp-{uuid.uuid4().hex}")
+        probe = temporary_path(self._path(manifests.NAME))
         try:
             self._fs.makedirs(self._root, exist_ok=True)
             self._fs.pipe_file(probe, b"")
             self._fs.rm_file(probe)
         except refusals() as error:
-            raise InputError(f"{self.uri}: can't be written ({reason(error)}); choose another output folder") from error
+            raise InputError(
+                f"{self.uri}: cannot be written ({reason(error)}); choose another output folder"
+            ) from error
 
     def sweep(self) -> None:
-        """Removes what earlier runs of this package left, finished or killed; the manifest first."""
+        """Removes the files of earlier runs of this package, finished or killed; the manifest first."""
         names = [os.path.basename(entry["name"].rstrip("/")) for entry in _listing(self._fs, self._root)]
         if manifests.NAME in names:
             self._fs.rm_file(self._path(manifests.NAME))
-        ours = [name for name in names if OURS.fullmatch(name) or name.startswith(f"{manifests.NAME}.tmp-")]
+        ours = [name for name in names if name != manifests.NAME and is_ours(name)]
         if ours:
             self._fs.rm([self._path(name) for name in ours])
         for name in names:
@@ -107,41 +110,32 @@ class OutputFolder:
                 self._fs.rm(self._path(name), recursive=True)
 
     def write_rejects(self, rejects: Iterable[Reject]) -> None:
-        """The rejects of a run that ends before its shards are written: those that need no image to be opened."""
+        """Writes the rejects of a run that ends before its shards are written: those found without opening an image."""
         lines = [json.dumps(reject.to_mapping()) + "\n" for reject in sorted(rejects, key=lambda reject: reject.order)]
-        self._write_whole(FILE_REJECTS, "".join(lines))
+        write_text(f"{self.uri.rstrip('/')}/{FILE_REJECTS}", "".join(lines))
 
     def write_plans(self, records_digest: str, shards: Iterable[Sequence[str]]) -> "Plans":
-        """Writes one plan file for each shard's lines, into a folder of this run alone."""
+        """Writes one plan file per shard, into a folder that belongs to this run."""
         return Plans(f"{self.uri.rstrip('/')}/{_PLAN_PREFIX}{records_digest[:16]}-{uuid.uuid4().hex[:8]}", shards)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """The ready marker: appears whole or not at all."""
-        self._write_whole(manifests.NAME, manifest.to_json())
-
-    def _write_whole(self, name: str, text: str) -> None:
-        if not isinstance(self._fs, LocalFileSystem):
-            # An object appears when it is whole; a rename would only be a copy of one.
-            self._fs.pipe_file(self._path(name), text.encode())
-            return
-        temporary = self._path(f"{name}.tmp-{uuid.uuid4().hex}")
-        self._fs.pipe_file(temporary, text.encode())
-        self._fs.mv(temporary, self._path(name))
+        """Writes the manifest, which marks the folder as ready."""
+        write_text(f"{self.uri.rstrip('/')}/{manifests.NAME}", manifest.to_json())
 
 
 class Plans:
-    """A folder of plan files, into which the workers put their results."""
+    """A folder of plan files. The workers write their results into it."""
 
     def __init__(self, uri: str, shards: Iterable[Sequence[str]]) -> None:
         self.folder = absolute(uri)
-        """As Beam's file systems take it."""
+        """The folder in the form that Beam's file systems take."""
         self.uris: list[str] = []
-        """Of the plan files, by shard."""
+        """URIs of the plan files, by shard."""
         self._fs, self._root = file_system(uri)
         self._results: dict[str, ShardResult] = {}
         self._fs.makedirs(self._root, exist_ok=True)
         numbered = enumerate(shards)
-        while batch := list(itertools.islice(numbered, _PLANS_AT_ONCE)):
+        while batch := list(itertools.islice(numbered, _PLAN_BATCH)):
             contents = {
                 f"plan-{shard:05d}.jsonl": "".join(f"{line}\n" for line in lines).encode() for shard, lines in batch
             }
@@ -149,7 +143,7 @@ class Plans:
             self.uris.extend(f"{self.folder}/{name}" for name in contents)
 
     def poll(self) -> dict[str, ShardResult]:
-        """The results so far, by file name."""
+        """The results written so far, by file name."""
         paths = {os.path.basename(entry["name"]): entry["name"] for entry in _listing(self._fs, self._root)}
         new = {
             path: name
@@ -157,11 +151,11 @@ class Plans:
             if name.startswith("result-") and name.endswith(".json") and name not in self._results
         }
         for path, content in (self._fs.cat(list(new)) if new else {}).items():
-            self._results[new[path]] = ShardResult.from_json(content.decode())
+            self._results[new[path]] = ShardResult.from_json(content.decode(), path)
         return self._results
 
     def progress(self) -> tuple[int, str]:
-        """(images done, a note), for a progress line."""
+        """(number of finished images, a note), for a progress line."""
         results = list(self.poll().values())
         rejects = sum(sum(result.rejects.values()) for result in results)
         return sum(result.images for result in results), f"{rejects} rejects so far"
@@ -170,15 +164,18 @@ class Plans:
         """All results, in the order of the shards.
 
         Raises:
-          RuntimeError: a shard has none.
+          Failure: a shard has no result.
         """
         found = sorted(self.poll().values(), key=lambda result: result.shard)
         missing = sorted(set(range(len(self.uris))) - {result.shard for result in found})
         if missing:
-            raise RuntimeError(f"the pipeline ended without the results of the shards {missing}")
+            raise Failure(
+                f"{self.folder}: the job ended without results for the shards {missing}; did another run use the same "
+                "output folder? Rerun the same command"
+            )
         return found
 
     def remove(self) -> None:
-        """Removes the folder, if no other run has."""
+        """Removes the folder, unless another run already did."""
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm(self._root, recursive=True)

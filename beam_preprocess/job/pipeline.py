@@ -1,7 +1,7 @@
 """Preprocesses one split of a COCO data set: annotations and images in, records and a manifest out.
 
-The driver parses and validates the annotations and writes one plan a shard; the Beam pipeline turns plans into
-record files; the driver then checks the reject limits and writes the manifest, which is the ready marker.
+The driver parses and validates the annotations and writes one plan per shard. The Beam pipeline turns plans into record
+files. The driver then checks the reject limits and writes the manifest, which marks the folder as ready.
 """
 
 import functools
@@ -26,11 +26,11 @@ from beam_preprocess.format.annotations import class_map, load_annotations
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.manifest import Category, Manifest
 from beam_preprocess.format.reasons import Reason, Reject, UnusableFile, count_by_reason
-from beam_preprocess.format.records import SCHEMA_VERSION
+from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 from beam_preprocess.job.code_version import code_version
 from beam_preprocess.job.output import OutputFolder, Plans, absolute
 from beam_preprocess.job.shards import MAX_SHARDS, ShardJob, ShardResult, number_of_shards, plan_shards
-from beam_preprocess.job.transforms import NAMESPACE, WriteRecords, write_result
+from beam_preprocess.job.transforms import METRICS_NAMESPACE, WriteRecords, write_result
 
 
 def preprocess(
@@ -47,19 +47,19 @@ def preprocess(
     pipeline_args: Sequence[str] = (),
     force: bool = False,
 ) -> Manifest:
-    """Writes the records of one split, or finds them already written.
+    """Writes the records of one split, or reuses those that are up to date.
 
     Args:
       images: folder of the images, a path or URI.
       annotations: COCO annotation file, a path or URI.
-      split: "train" gets `config.train_views` views an image and tolerates rejects up to the limit; "val" gets one
+      split: "train" gets `config.train_views` views per image and tolerates rejects up to the limit; "val" gets one
         view and tolerates no dropped image (see `validate`).
-      output: folder for this split alone.
+      output: folder for the records of this split only.
       config: the `preprocess:` section.
-      seed: of the random views, 0 or more.
+      seed: seed of the random views, 0 or more.
       num_shards: files per view; None chooses by the number of images.
-      num_workers: local worker processes.
-      num_threads: or threads of this process, see `beam_options`.
+      num_workers: number of local worker processes.
+      num_threads: number of threads of this process, instead of processes; see `beam_options`.
       pipeline_args: Beam options.
       force: write the records again even if `output` already holds them.
 
@@ -67,8 +67,9 @@ def preprocess(
       The manifest, as written to `output`.
 
     Raises:
-      InputError: bad input, an output that isn't writable, or more rejects than the limit; in the last case the
-        reject files are written and there is no manifest.
+      InputError: bad input, an output that is not writable, or more rejects than the limit. In the last case the
+        reject files are written and the manifest is not.
+      Failure: the job ended without the results of all shards.
     """
     _check_arguments(split, seed=seed, num_shards=num_shards, num_workers=num_workers, num_threads=num_threads)
     options = beam_options(pipeline_args, num_workers, num_threads)
@@ -101,7 +102,7 @@ def preprocess(
     ready = folder.ready_manifest(split, records_digest)
     if ready and not force:
         print(
-            f"result: {_summary(ready)}; {output} already holds these records, reused (--force writes them again)",
+            f"result: {_summary(ready)}; reused the records in {output} (--force writes them again)",
             flush=True,
         )
         return ready
@@ -109,7 +110,7 @@ def preprocess(
     keep_images, missing = drop_missing(coco, keep_images, files, images)
     keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
     known = [*image_rejects, *missing, *box_rejects]
-    judge = functools.partial(
+    apply_limits = functools.partial(
         check_limits,
         split,
         images=len(coco.image_ids),
@@ -118,7 +119,7 @@ def preprocess(
         where=f"listed in {output.rstrip('/')}/rejects-*.jsonl",
     )
     try:
-        judge(rejects=count_by_reason(known))  # what is too much already needs no hours of work to find out
+        apply_limits(rejects=count_by_reason(known))  # before hours of work, if these rejects alone are too many
     except InputError:
         folder.write_rejects(known)
         raise
@@ -134,8 +135,8 @@ def preprocess(
     parallel = max(num_workers, num_threads)
     if parallel > job.num_shards:
         print(
-            f"note: {job.num_shards} shards keep {job.num_shards} of {parallel} at work; "
-            f"give --num-shards {parallel} or a multiple of it",
+            f"note: {job.num_shards} shards keep only {job.num_shards} of {parallel} workers busy; "
+            f"use --num-shards {parallel} or a multiple of it",
             flush=True,
         )
     plans = folder.write_plans(records_digest, shards)
@@ -147,20 +148,21 @@ def preprocess(
         plans.remove()
 
     manifest = _manifest(results, job, categories, num_classes, source_digest, records_digest)
-    judge(rejects=manifest.rejects)
+    apply_limits(rejects=manifest.rejects)
     folder.write_manifest(manifest)
     cut_off = sum(result.cut_off for result in results)
-    print(f"result: {_summary(manifest)}; {cut_off} boxes lie outside a random view", flush=True)
+    outside = f"{cut_off} {'box' if cut_off == 1 else 'boxes'} fell outside a random crop (counted once per crop)"
+    print(f"result: {_summary(manifest)}; {outside}", flush=True)
     return manifest
 
 
 def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
-    """The Beam pipeline: plans to records, rejects and results. Blocks until it is done.
+    """Runs the Beam pipeline, from plans to records, rejects and results, and waits for its end.
 
-    A job on Dataflow is cancelled when this process is interrupted, because its plans go.
+    When this process is interrupted, a job on Dataflow is cancelled, because its plans are removed.
     """
     for logger in ("apache_beam.runners.common", "apache_beam.runners.portability.local_job_service"):
-        logging.getLogger(logger).addFilter(_is_news)
+        logging.getLogger(logger).addFilter(_is_relevant)
     pipeline = beam.Pipeline(options=options)
     _ = (
         pipeline
@@ -179,12 +181,12 @@ def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
             result.cancel()
         raise
     if link:
-        found = ", ".join(f"{name} {count}" for name, count in counters(result, NAMESPACE).items())
+        found = ", ".join(f"{name} {count}" for name, count in counters(result, METRICS_NAMESPACE).items())
         print(f"counters: {found or 'none reported'}", flush=True)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not the place in the work where a Ctrl-C came, nor that a local worker has no main session, which none needs."""
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """Drops where a Ctrl-C interrupted the work, and that local workers lack a main session, which they do not need."""
     return not any(word in record.getMessage() for word in ("KeyboardInterrupt", "No semi_persistent_directory"))
 
 
@@ -192,22 +194,22 @@ def _check_arguments(split: str, **numbers: int | None) -> None:
     if split not in ("train", "val"):
         raise InputError(f"split {split!r}: use 'train' or 'val'")
     for name, value in numbers.items():
-        least = 0 if name == "seed" else 1
-        if value is not None and value < least:
-            raise InputError(f"{name} {value}: use {least} or more")
+        minimum = 0 if name == "seed" else 1
+        if value is not None and value < minimum:
+            raise InputError(f"{name} {value}: use {minimum} or more")
     if (numbers["num_shards"] or 1) > MAX_SHARDS:
         raise InputError(f"num_shards {numbers['num_shards']}: use {MAX_SHARDS} or fewer; file names have five digits")
 
 
 def _parameters(job: ShardJob) -> dict[str, Any]:
-    """As JSON gives them back, so that a written and a read manifest are equal."""
+    """The manifest's parameters in the types that JSON reads back, so that a manifest equals itself after reading."""
     parameters = {**asdict(job.config), "seed": job.seed, "num_shards": job.num_shards}
     return dict(json.loads(json.dumps(parameters)))
 
 
 def _records_digest(source_digest: str, job: ShardJob) -> str:
     """sha256 over everything that shapes the records: data, parameters, schema and code."""
-    parts = [source_digest, job.split, _parameters(job), SCHEMA_VERSION, job.code]
+    parts = [source_digest, job.split, _parameters(job), RECORD_SCHEMA_VERSION, job.code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -229,7 +231,7 @@ def _manifest(
         class_histogram[category.name] += classes[str(category.index)]
     files = [file for result in results for file in result.files]
     return Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=RECORD_SCHEMA_VERSION,
         split=job.split,
         data_digest=source_digest,
         records_digest=records_digest,

@@ -1,8 +1,7 @@
-"""The shard plan: which images go into which shard, as files that Beam workers read, and what they report back.
+"""The shard plans: which images go into which shard, as files that Beam workers read, and the results they report.
 
-A plan holds its images with their boxes, so nothing is joined in the pipeline and no worker holds the whole
-annotation file. The shard of an image is a hash of its id: it depends on nothing but the id and the number of
-shards.
+A plan holds its images with their boxes, so the pipeline joins nothing and no worker holds the whole annotation file.
+The shard of an image is a hash of its id, so it depends only on the id and the number of shards.
 """
 
 import json
@@ -14,6 +13,8 @@ from typing import TextIO
 
 import numpy as np
 
+from beam_preprocess.base.files import final_name
+from beam_preprocess.base.json import read
 from beam_preprocess.format.annotations import CocoAnnotations
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.manifest import Category, Shard
@@ -21,26 +22,24 @@ from beam_preprocess.format.reasons import Reject
 from beam_preprocess.job.views import Labels
 
 IMAGES_PER_SHARD = 256
-FEWEST_SHARDS = 8
-MOST_SHARDS = 1024
-"""Of the default number."""
+MIN_DEFAULT_SHARDS = 8
+MAX_DEFAULT_SHARDS = 1024
 MAX_SHARDS = 99_999
-"""As many as `OURS` knows by name."""
+"""Maximum number of shards: file names have five digits."""
 
-OURS = re.compile(
-    r"((train|val)-v\d+-\d{5}-of-\d{5}\.tfrecord|rejects-(\d{5}-of-\d{5}|annotations)\.jsonl|preview\.jpg)(\.tmp-\w+)?"
+_OURS = re.compile(
+    r"(train|val)-v\d+-\d{5}-of-\d{5}\.tfrecord|rejects-(\d{5}-of-\d{5}|annotations)\.jsonl|preview\.jpg|manifest\.json"
 )
-"""Names of the files that a run writes into its output folder, besides the manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardJob:
-    """What every worker needs to know besides its plan."""
+    """What every worker needs besides its plan."""
 
     images: str
     """The image folder, a path or URI of Beam's file systems."""
     output: str
-    """The output folder, likewise."""
+    """The output folder, in the same form."""
     split: str
     config: PreprocessConfig
     views: int
@@ -60,7 +59,7 @@ class ShardJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageEntry:
-    """One image of a plan, its boxes validated."""
+    """One image of a plan, with validated boxes."""
 
     id: int
     file_name: str
@@ -72,7 +71,7 @@ class ImageEntry:
     crowd: list[bool]
 
     def to_json(self) -> str:
-        """One line. (`asdict` would copy every number of the boxes first.)"""
+        """One line of a plan. (`asdict` would first copy every number of the boxes.)"""
         return json.dumps({name: getattr(self, name) for name in _IMAGE_FIELDS})
 
     @property
@@ -90,7 +89,7 @@ _IMAGE_FIELDS = [field.name for field in fields(ImageEntry)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardResult:
-    """What became of one shard."""
+    """What a worker reports about one shard."""
 
     shard: int
     files: tuple[Shard, ...]
@@ -99,38 +98,49 @@ class ShardResult:
     """Objects kept in view 0."""
     crowds: int
     cut_off: int
-    """Boxes that lie outside a view or mostly so, summed over the views: geometry, not bad data."""
+    """Boxes of which too little lies inside a view, summed over the views: geometry, not bad data."""
     max_cells: int
     max_objects: int
     classes: dict[str, int]
-    """Objects of view 0 by class index (a string: JSON keys are)."""
+    """Number of objects in view 0 by class index (as a string, because JSON keys are strings)."""
     sizes: dict[str, int]
-    """Objects of view 0 by area range in original pixels."""
+    """Number of objects in view 0 by area range in original pixels."""
     rejects: dict[str, int]
 
     def to_json(self) -> str:
-        """One line."""
+        """The result as one line."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "ShardResult":
-        """The inverse of `to_json`."""
-        values = json.loads(text)
-        values["files"] = tuple(Shard(**file) for file in values["files"])
-        return cls(**values)
+    def from_json(cls, text: str, where: str) -> "ShardResult":
+        """The inverse of `to_json`.
+
+        Args:
+          text: the file's content.
+          where: its path, for messages.
+
+        Raises:
+          InputError: not a result.
+        """
+        return read(cls, text, where, "run the same command again")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a run may have written a file of this name into its output folder, or was killed while writing it."""
+    return bool(_OURS.fullmatch(final_name(name)))
 
 
 def id_hash(image_id: int) -> int:
-    """The hash that shards and orders images: CRC32 of the decimal id."""
+    """The hash that assigns images to shards and orders them: CRC32 of the decimal id."""
     return zlib.crc32(str(image_id).encode())
 
 
 def number_of_shards(images: int) -> int:
-    """The default: one shard per 256 images, at least 8 (for a few workers to share), at most 1024.
+    """The default number of shards: one per 256 images, at least 8 (for a few workers to share), at most 1024.
 
-    Independent of the number of workers, so that the same data always gives the same files.
+    It does not depend on the number of workers, so the same data always gives the same files.
     """
-    return max(1, min(images, MOST_SHARDS, max(FEWEST_SHARDS, -(-images // IMAGES_PER_SHARD))))
+    return max(1, min(images, MAX_DEFAULT_SHARDS, max(MIN_DEFAULT_SHARDS, -(-images // IMAGES_PER_SHARD))))
 
 
 def plan_shards(
@@ -143,16 +153,16 @@ def plan_shards(
     rejects: Sequence[Reject],
     num_shards: int,
 ) -> Iterator[list[str]]:
-    """The lines of each shard's plan: its images in the order of their ids' hash, then its rejects.
+    """The lines of each shard's plan: its images, ordered by the hash of their ids, then its rejects.
 
     Args:
       annotations: the parsed file.
-      categories: with class indices.
+      categories: the categories with their class indices.
       keep_images: bool [I].
       keep_boxes: bool [A].
       boxes: float64 [A, 4], [ymin, xmin, ymax, xmax], clipped.
-      rejects: found without opening images.
-      num_shards: how many plans; some may be empty.
+      rejects: rejects that were found without opening images.
+      num_shards: number of plans; some may be empty.
     """
     index_of = {category.id: category.index for category in categories}
     ids = annotations.image_ids.tolist()

@@ -1,14 +1,13 @@
-"""The Beam part: shard plans in, record files out.
+"""The Beam transforms: shard plans in, record files out.
 
-Image bytes never pass a GroupByKey: each worker takes a whole shard, streams its images from their folder,
-decodes each once for all its views, and writes one file a view under a temporary name that it then renames.
-A retried or duplicated shard writes the same bytes under the same names.
+Image bytes never pass a GroupByKey. Each worker takes a whole shard, streams its images from their folder, decodes each
+once for all views, and writes one file per view under a temporary name, which it then renames. A retried or duplicated
+shard writes the same bytes under the same names.
 """
 
 import contextlib
 import io
 import json
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -22,6 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from google.api_core.exceptions import NotFound
 
+from beam_preprocess.base.files import temporary_path
 from beam_preprocess.base.read_ahead import read_ahead
 from beam_preprocess.dataset.validate import lost_boxes
 from beam_preprocess.format.annotations import area_range
@@ -36,21 +36,20 @@ from beam_preprocess.job.shards import ImageEntry, ShardJob, ShardResult, read_p
 from beam_preprocess.job.views import make_records
 
 RESULTS = "results"
-"""Main output of `WriteShard`: one `ShardResult` a shard."""
+"""Main output of `WriteShard`: one `ShardResult` per shard."""
 REJECTS: Final = "rejects"
 """Side output of `WriteShard`: (shard, `Reject`)."""
 
 _TaggedReject: TypeAlias = beam.pvalue.TaggedOutput[Literal["rejects"], tuple[int, Reject]]
 
-NAMESPACE = "beam_preprocess"
-"""Of the metrics."""
+METRICS_NAMESPACE = "beam_preprocess"
 
-READS_AT_ONCE = 4
-"""Images read ahead: in a bucket one takes about as long to arrive as to be worked on."""
+READ_AHEAD = 4
+"""Number of images read ahead. From a bucket, reading an image takes about as long as processing it."""
 
 
 class WriteRecords(beam.PTransform):
-    """Writes the records and the rejects of a set of shards.
+    """Writes the records and the rejects of the shards.
 
     Input: PCollection of (shard, URI of its plan). Output: PCollection of `ShardResult`.
     """
@@ -60,7 +59,7 @@ class WriteRecords(beam.PTransform):
         self._job = job
 
     def expand(self, plans: beam.PCollection) -> beam.PCollection:
-        """Reshuffle spreads the shards over the workers; without it they would be fused with Create."""
+        """Reshuffle spreads the shards over the workers. Without it, they would be fused with Create."""
         outputs = (
             plans
             | "Spread" >> beam.Reshuffle()
@@ -81,7 +80,7 @@ class WriteShard(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
-        """One thread: Beam already runs one of these a core."""
+        """Limits OpenCV to one thread, because Beam already runs one of these per core."""
         cv2.setNumThreads(1)
 
     def process(self, element: tuple[int, str]) -> Iterator[ShardResult | _TaggedReject]:
@@ -91,22 +90,22 @@ class WriteShard(beam.DoFn):
         for reject in rejects:
             yield beam.pvalue.TaggedOutput(REJECTS, (shard, reject))
         for name in ("images", "objects", "crowds", "cut_off"):
-            Metrics.counter(NAMESPACE, name).inc(getattr(result, name))
+            Metrics.counter(METRICS_NAMESPACE, name).inc(getattr(result, name))
         for reason, count in result.rejects.items():
-            Metrics.counter(NAMESPACE, f"rejects/{reason}").inc(count)
+            Metrics.counter(METRICS_NAMESPACE, f"rejects/{reason}").inc(count)
         yield result
 
 
 def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list[Reject]]:
-    """Writes the files of one shard and says what happened.
+    """Writes the files of one shard; returns the result and the rejects.
 
     Raises:
-      RuntimeError: this worker has other code or libraries than the driver.
+      RuntimeError: this worker's code or libraries differ from the driver's.
     """
     if job.code != code_version():
         raise RuntimeError(
-            "this worker has other code of beam_preprocess, or other versions of OpenCV, simplejpeg, Pillow or NumPy, "
-            "than the command that started the job: build the worker's image from the same commit and lock file"
+            "this worker's code of beam_preprocess, or its version of OpenCV, simplejpeg, Pillow or NumPy, differs "
+            "from the command that started the job; build the worker's image from the same commit and lock file"
         )
     map_size = job.config.map_size
     codes = len(manifest_code_table(asdict(job.config)).values)
@@ -118,11 +117,11 @@ def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list
     names = [job.record_name(shard, view) for view in range(job.views)]
 
     with contextlib.ExitStack() as files:
-        streams = [files.enter_context(atomic_file(FileSystems.join(job.output, name))) for name in names]
+        streams = [files.enter_context(atomic_stream(FileSystems.join(job.output, name))) for name in names]
         writers = [RecordWriter(stream) for stream in streams]
         with FileSystems.open(plan, compression_type=CompressionTypes.UNCOMPRESSED) as lines:
             plan_entries = read_plan(io.TextIOWrapper(lines, "utf-8"))
-            for entry, data in read_ahead(plan_entries, lambda entry: _read(entry, job), READS_AT_ONCE):
+            for entry, data in read_ahead(plan_entries, lambda entry: _read(entry, job), READ_AHEAD):
                 if isinstance(entry, Reject):
                     rejects.append(entry)
                     continue
@@ -163,17 +162,17 @@ def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list
 
 
 def _read(entry: ImageEntry | Reject, job: ShardJob) -> bytes:
-    """The image's file; nothing for a reject."""
+    """The content of the image's file; empty for a reject."""
     if isinstance(entry, Reject):
         return b""
     path = FileSystems.join(job.images, entry.file_name)
-    # Without the explicit compression type Beam would unpack a file by its name's ending.
+    # Without the explicit compression type, Beam would decompress a file by its name's extension.
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return bytes(file.read())
 
 
 def _load(entry: ImageEntry, data: Future[bytes], job: ShardJob, rejects: list[Reject]) -> Decoded | None:
-    """Decodes an image; what is wrong with it goes to `rejects`."""
+    """Decodes an image, or appends what is wrong with it to `rejects`."""
 
     def reject(reason: Reason, detail: str) -> None:
         rejects.append(Reject(reason=reason, image_id=entry.id, file_name=entry.file_name, detail=detail))
@@ -181,7 +180,7 @@ def _load(entry: ImageEntry, data: Future[bytes], job: ShardJob, rejects: list[R
     lost = lost_boxes(len(entry.boxes))
     try:
         decoded = decode(data.result(), (entry.height, entry.width))
-    except (FileNotFoundError, IsADirectoryError, NotFound):  # the last is what Beam lets through from a bucket
+    except (FileNotFoundError, IsADirectoryError, NotFound):  # Beam passes NotFound through from a bucket
         reject(Reason.MISSING_IMAGE, f"not in {job.images}{lost}")
         return None
     except PermissionError as error:
@@ -198,22 +197,25 @@ def _load(entry: ImageEntry, data: Future[bytes], job: ShardJob, rejects: list[R
 def write_rejects(rejects_of_shard: tuple[int, Iterable[Reject]], job: ShardJob) -> None:
     """Writes the reject file of one shard, in a stable order."""
     shard, rejects = rejects_of_shard
-    with atomic_file(FileSystems.join(job.output, job.reject_name(shard))) as file:
+    with atomic_stream(FileSystems.join(job.output, job.reject_name(shard))) as file:
         for reject in sorted(rejects, key=lambda r: r.order):
             file.write(json.dumps(reject.to_mapping()).encode() + b"\n")
 
 
 def write_result(result: ShardResult, folder: str) -> None:
-    """Puts a shard's result where the driver finds it, on any runner: it is the progress and the manifest's source."""
-    with atomic_file(FileSystems.join(folder, f"result-{result.shard:05d}.json")) as file:
+    """Writes a shard's result where the driver reads it, on any runner, for the progress lines and the manifest."""
+    with atomic_stream(FileSystems.join(folder, f"result-{result.shard:05d}.json")) as file:
         file.write(result.to_json().encode())
 
 
 @contextlib.contextmanager
-def atomic_file(path: str) -> Iterator[BinaryIO]:
-    """A file that appears under its name when it is complete, and not at all when the body fails."""
-    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
-    # TFRecords are not compressed, whatever a name may look like.
+def atomic_stream(path: str) -> Iterator[BinaryIO]:
+    """A stream to a file that appears under its name once it is complete, and not at all when the body fails.
+
+    Unlike `base.files.write_bytes`, it holds no content in memory and writes through Beam's file systems.
+    """
+    temporary = temporary_path(path)
+    # TFRecords are not compressed, whatever their name looks like.
     stream = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
     try:
         yield stream

@@ -1,4 +1,4 @@
-"""The records of one image: its views, rendered and encoded, with their targets. No Beam."""
+"""Makes the records of one image: its views, rendered and encoded, with their targets. No Beam."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ class Labels:
 def make_records(
     pixels: np.ndarray, labels: Labels, *, image_id: int, views: int, seed: int, config: PreprocessConfig
 ) -> Iterator[tuple[Record, int]]:
-    """Views 0 to views - 1 of one decoded image.
+    """Makes views 0 to `views` - 1 of one decoded image.
 
     Args:
       pixels: uint8 [height, width, 3], RGB.
-      labels: its boxes.
-      image_id: COCO image id; with the seed and the view's number it determines the random crop.
-      views: how many.
-      seed: of the whole data set.
+      labels: the image's boxes.
+      image_id: COCO image id. Together with the seed and the view number, it determines the random crop.
+      views: number of views.
+      seed: seed of the whole data set.
       config: sizes, crop range, cut-offs.
 
     Yields:
-      (record, number of boxes that the view cut off).
+      (record, number of boxes that fell outside the view).
     """
     image_size = (pixels.shape[0], pixels.shape[1])
     for number in range(views):
@@ -52,7 +52,7 @@ def make_records(
             border=config.crop_border,
         )
         boxes, keep = clip_to_valid(view, to_input(view, labels.boxes), config.min_visible)
-        # What is left of a crowd region must stay known as one, however little it is: it isn't background.
+        # Keep even the smallest visible part of a crowd region: it must not become background.
         keep |= labels.crowd & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         targets = assign_targets(
             boxes[keep],

@@ -36,7 +36,7 @@ class DataflowService:
         self.unknown: list[str] = []
         """Requests that the service doesn't have."""
         self.images: set[str] = set()
-        """Of the containers in the staged pipeline."""
+        """Container images of the staged pipeline."""
         self._counters: dict[str, int] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True

@@ -167,24 +167,9 @@ def test_the_check_prints_a_table_and_exits_with_1_over_the_limit(bad_data: dict
     assert main([*arguments, "train"]) == 1
     assert "over the limit: 17 of 26 training images were rejected" in capsys.readouterr().out
     assert main([*arguments, "val"]) == 1
-    assert "validation images can't be used" in capsys.readouterr().out
+    assert "validation images cannot be used" in capsys.readouterr().out
     assert main([*arguments, "val", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["val"]["rejects"] == EXPECTED
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["check"],
-        ["check", "--images", "x", "--annotations", "x"],
-        ["check", "--images", "x", "--annotations", "x", "--split", "val", "--train-images", "x"],
-        ["check", "--images", "x", "--annotations", "nowhere.json", "--split", "val"],
-        ["check", "--images", "x", "--annotations", "x", "--split", "val", "--num-workers", "0"],
-    ],
-)
-def test_the_check_exits_with_2_when_it_can_not_look(arguments: list[str], capsys: Any) -> None:
-    assert main(arguments) == 2
-    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_both_splits_share_their_categories(bad_data: dict[str, str], tmp_path: Path) -> None:

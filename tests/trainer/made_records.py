@@ -65,7 +65,7 @@ def write_records(
         written.append(Shard(name=name, shard=shard, view=view, records=len(items), bytes=len(content), sha256=digest))
     everything = [r for items in made.values() for r in items]
     manifest = Manifest(
-        schema_version=records.SCHEMA_VERSION,
+        schema_version=records.RECORD_SCHEMA_VERSION,
         split=split,
         data_digest="data",
         records_digest=f"records-{images}-{views}-{crowd_every}",

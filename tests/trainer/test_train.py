@@ -208,10 +208,13 @@ def _shard(folder: Path) -> Path:
     ("damage", "message"),
     [
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json"),
-        (lambda folder: _manifest(folder, schema_version=99), "schema_version 99, this code reads 1"),
+        (lambda folder: _manifest(folder, schema_version=99), "schema_version is 99, this code reads 1"),
         (lambda folder: _manifest(folder, num_classes=7), "num_classes: 3, but"),
         (
-            lambda folder: _manifest(folder, parameters={"image_size": [64, 64], "stride": 4}),
+            lambda folder: _manifest(
+                folder,
+                parameters={"image_size": [64, 64], "stride": 4, "heatmap_cutoff": 1e-3, "gaussian_iou": 0.7},
+            ),
             "image_size: [32, 64], but",
         ),
         (lambda folder: _manifest(folder, images=5000), "counts 5000 images, but its shards hold"),

@@ -23,7 +23,7 @@ from official.core import config_definitions as cfg
 
 from beam_preprocess.base.files import write_text
 from beam_preprocess.format.manifest import Category, Manifest, Shard
-from beam_preprocess.format.records import SCHEMA_VERSION
+from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 from trainer.config.experiment import as_dict
 from trainer.config.sections import RunConfig
 from trainer.data.heatmap import Labels
@@ -65,7 +65,7 @@ def manifest_of(config: RunConfig, capacity: Capacity) -> Manifest:
     """A manifest of records that don't exist: enough to build the input's types."""
     made_with = config.preprocess
     return Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=RECORD_SCHEMA_VERSION,
         split="train",
         data_digest="",
         records_digest="",

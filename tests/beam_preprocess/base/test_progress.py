@@ -1,4 +1,4 @@
-"""Progress lines: of a real run, and what they say."""
+"""Progress lines of a real run, and their text."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from beam_preprocess.base.progress import Progress, Watcher
 
 _RUN = """
 import sys
-from beam_preprocess import progress
+from beam_preprocess.base import progress
 from beam_preprocess.__main__ import main
 progress.INTERVAL = 0.05
 sys.exit(main())
@@ -25,7 +25,7 @@ _LINE = re.compile(
 )
 
 
-def test_a_run_tells_rate_time_left_and_rejects(make_data: Any, tmp_path: Path) -> None:
+def test_a_run_prints_rate_time_left_and_rejects(make_data: Any, tmp_path: Path) -> None:
     data = make_data(64)
     for annotation in data.content["annotations"]:
         annotation["bbox"][2] += 100  # each sticks out: a reject of every box
@@ -82,7 +82,7 @@ def test_a_line_is_printed_when_the_last_is_five_seconds_old(
 
 
 @pytest.mark.parametrize("error", [OSError("503"), HttpError({"code": 503, "message": "busy"})])
-def test_a_poll_that_fails_is_told_and_does_not_end_the_watching(
+def test_a_poll_that_fails_is_reported_and_does_not_end_the_polling(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(progress, "INTERVAL", 0.01)
@@ -100,5 +100,5 @@ def test_a_poll_that_fails_is_told_and_does_not_end_the_watching(
     with Watcher(Progress("train", total=5, unit="images"), poll):
         assert seen.wait(30)
     first, second = capsys.readouterr().out.splitlines()[:2]
-    assert first == f"progress: not known now ({error})"
+    assert first == f"progress: unknown at the moment ({error})"
     assert second.startswith("progress: train 3/5 images, ") and second.endswith(" s left, 0 rejects so far")

@@ -119,5 +119,5 @@ def test_a_bucket_that_refuses_is_an_input_error(
         logging.getLogger().removeHandler(printing)
     (line,) = capsys.readouterr().err.splitlines()
     (uri,) = [argument for argument in arguments if argument.startswith("gs://")][-1:]
-    assert line.startswith(("error: " + uri, f"error: --config {uri}"))
+    assert line.startswith(("error: " + uri, f"error: config {uri}"))
     assert refusing in line

@@ -110,8 +110,8 @@ def no_boxes(pair: Pair) -> None:
     ("damage", "message"),
     [
         (drop_image, "1 of 12 training images were rejected .*missing_image 1.*photo_003"),
-        (drop_val_image, "1 of 12 validation images can't be used .*missing_image 1"),
-        (damage_val_image, "validation images can't be used .*zero_size 1"),
+        (drop_val_image, "1 of 12 validation images cannot be used .*missing_image 1"),
+        (damage_val_image, "validation images cannot be used .*zero_size 1"),
         (empty_folder, "none of the 12 images of .*annotations.json .* is in .*images"),
         (no_folder, "no such image folder"),
         (unknown_category, r"val.json: the category ids \[91\] are not in"),

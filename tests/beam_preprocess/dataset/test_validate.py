@@ -65,7 +65,7 @@ def test_image_entries(bad: tuple[int, str, int, int], reason: Reason) -> None:
 def test_a_dropped_image_says_how_many_boxes_go_with_it() -> None:
     annotations = coco([GOOD, (2, "b.jpg", 0, 0)], [{"image": 2}, {"image": 2}, {}])
     keep, (reject,) = validate_images(annotations)
-    assert reject.detail.endswith("2 boxes go with it")
+    assert reject.detail.endswith("drops its 2 boxes")
     kept, _, box_rejects = validate_boxes(annotations, keep, 1.0)
     assert kept.tolist() == [False, False, True]
     assert box_rejects == []

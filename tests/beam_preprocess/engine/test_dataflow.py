@@ -192,9 +192,12 @@ def test_an_interrupted_command_cancels_its_job(bucket: Any, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--runner=DataflowRunner", "--project=p"], "give --region .*, --temp_location .*, --sdk_container_image"),
-        ([*JOB, "--images", "photos"], "--images photos: Dataflow's machines can't reach a local path"),
-        ([*JOB, "--output", "records"], "--output records: Dataflow's machines can't reach a local path"),
+        (
+            ["--runner=DataflowRunner", "--project=p"],
+            "also give --region .*, --temp_location .*, --sdk_container_image",
+        ),
+        ([*JOB, "--images", "photos"], "--images photos: Dataflow's machines cannot reach a local path"),
+        ([*JOB, "--output", "records"], "--output records: Dataflow's machines cannot reach a local path"),
     ],
 )
 def test_what_would_fail_on_dataflow_is_refused_at_once(arguments: list[str], message: str, capsys: Any) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.format.annotations import _StrictJson, class_map, load_annotations
+from beam_preprocess.format.annotations import _StrictJson, area_range, class_map, load_annotations
 from beam_preprocess.format.manifest import Category
 
 IMAGE = {"id": 5, "file_name": "a.jpg", "height": 10, "width": 20}
@@ -64,7 +64,7 @@ def test_no_annotations_is_a_data_set_without_boxes(tmp_path: Path) -> None:
         ("not json", "not valid JSON"),
         (json.dumps(VALID)[:-40], "not valid JSON"),  # truncated
         (json.dumps(VALID).encode("utf-8-sig"), "begins with a byte order mark"),
-        (gzip.compress(json.dumps(VALID).encode()), "is a gzip file; unpack it"),
+        (gzip.compress(json.dumps(VALID).encode()), "is a gzip file; decompress it"),
         (json.dumps({**VALID, "annotations": [{**BOX, "iscrowd": "0"}]}), r"annotations\[0\]: 'iscrowd' is '0'"),
         (b"\xff\xd8\xff\xe0 a JPEG", "not valid JSON"),
         (json.dumps([VALID]), "not an object"),
@@ -75,7 +75,7 @@ def test_no_annotations_is_a_data_set_without_boxes(tmp_path: Path) -> None:
         (json.dumps({**VALID, "images": []}), "'images' is empty"),
         (json.dumps({**VALID, "categories": []}), "'categories' is empty"),
         (json.dumps({**VALID, "images": {"5": IMAGE}}), "'images' is not a list"),
-        (json.dumps({**VALID, "images": ["a.jpg"]}), r"images\[0\] is 'a.jpg', not an object"),
+        (json.dumps({**VALID, "images": ["a.jpg"]}), r"images\[0\]: is 'a.jpg', not an object"),
         (json.dumps({**VALID, "images": [{**IMAGE, "id": "five"}]}), r"images\[0\]: 'id' is 'five'"),
         (json.dumps({**VALID, "images": [{"id": 1, "height": 1, "width": 1}]}), r"'file_name' is missing"),
         (json.dumps({**VALID, "images": [{"id": 1, "file_name": "a"}]}), r"'height' is missing"),
@@ -94,7 +94,7 @@ def test_what_is_not_coco_is_an_input_error_of_one_line(tmp_path: Path, text: st
 def test_a_missing_file_and_a_folder_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such annotation file"):
         load_annotations(str(tmp_path / "nowhere.json"))
-    with pytest.raises(InputError, match="can't be read as a file"):
+    with pytest.raises(InputError, match="cannot be read as a file"):
         load_annotations(str(tmp_path))
 
 
@@ -163,3 +163,10 @@ def test_class_indices(ids: list[int], mode: Any, indices: dict[int, int], chann
 def test_impossible_class_maps(ids: list[int], mode: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         class_map([(i, "name") for i in ids], mode)
+
+
+@pytest.mark.parametrize(
+    ("box", "name"), [([0, 0, 31, 32], "small"), ([0, 0, 32, 32], "medium"), ([0, 0, 96, 96], "large")]
+)
+def test_area_ranges(box: list[float], name: str) -> None:
+    assert area_range(box) == name

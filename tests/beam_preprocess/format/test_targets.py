@@ -293,7 +293,7 @@ def extreme_boxes(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray
 
 
 EXTREMES = 9
-"""Of `extreme_boxes`, before the random ones."""
+"""Number of fixed boxes in `extreme_boxes`, before the random ones."""
 
 
 def unambiguous(boxes: np.ndarray, size: tuple[int, int], stride: int) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""What the records digest knows about code."""
+"""The code version in the records digest."""
 
 from pathlib import Path
 
 import pytest
 
-from beam_preprocess.job.code_version import CODE, LIBRARIES, _digest, code_version
+from beam_preprocess.job.code_version import LIBRARIES, RECORD_CODE, _digest, code_version
 
 PACKAGE = Path(__file__).parents[3] / "beam_preprocess"
 VERSIONS = {library.__name__: library.__version__ for library in LIBRARIES}
@@ -12,7 +12,7 @@ VERSIONS = {library.__name__: library.__version__ for library in LIBRARIES}
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    for name in CODE:
+    for name in RECORD_CODE:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((PACKAGE / name).read_bytes())
     return tmp_path
@@ -22,7 +22,7 @@ def test_the_same_code_elsewhere_has_the_same_version(copied: Path) -> None:
     assert _digest(copied, VERSIONS) == code_version()
 
 
-@pytest.mark.parametrize("name", CODE)
+@pytest.mark.parametrize("name", RECORD_CODE)
 def test_a_change_of_any_file_is_another_version(copied: Path, name: str) -> None:
     (copied / name).write_bytes((copied / name).read_bytes() + b"\n")
     assert _digest(copied, VERSIONS) != code_version()
@@ -34,7 +34,7 @@ def test_another_version_of_a_library_is_another_version(copied: Path, library: 
 
 
 def test_every_module_that_shapes_records_is_in_it() -> None:
-    """A new module belongs in `CODE` unless it is one of these, which don't touch a record's bytes."""
+    """A new module belongs in `RECORD_CODE`, unless it is one of these, which do not affect a record's bytes."""
     others = {
         *("format/config.py", "format/manifest.py"),
         *("dataset/check.py", "dataset/sources.py"),
@@ -42,4 +42,4 @@ def test_every_module_that_shapes_records_is_in_it() -> None:
     }
     rooms = ("format", "dataset", "job")
     modules = {f"{room}/{path.name}" for room in rooms for path in (PACKAGE / room).glob("*.py")}
-    assert set(CODE) == {name for name in modules if not name.endswith("__init__.py")} - others
+    assert set(RECORD_CODE) == {name for name in modules if not name.endswith("__init__.py")} - others

@@ -18,7 +18,7 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.dataset.sources import data_digest, list_images
 from beam_preprocess.format.annotations import load_annotations
 from beam_preprocess.format.config import PreprocessConfig
-from beam_preprocess.inspection import read_manifest
+from beam_preprocess.inspection.record_folder import read_manifest
 from beam_preprocess.job.pipeline import preprocess
 from tests.gcs_emulator import TOKEN, GcsEmulator, gcs_emulator
 
@@ -101,13 +101,13 @@ def test_a_rerun_writes_nothing_and_inspect_reads(bucket: Bucket, tmp_path: Path
     before = bucket.contents("my-records/train")
     bucket.gcs.requests.clear()
     assert main(command) == 0
-    assert "already holds these records, reused" in capsys.readouterr().out
+    assert "reused the records in" in capsys.readouterr().out
     assert [line for line in bucket.written() if "DELETE" in line and "manifest.json.tmp-" not in line] == []
     assert len(bucket.written()) == 2  # the probe, written and removed
     assert bucket.contents("my-records/train") == before
     assert main(["inspect", output, "--verify", "--preview", "2"]) == 0
     text = capsys.readouterr().out
-    assert "verified: 4 of 4 shards are as written" in text
+    assert "verified: 4 of 4 shards are undamaged" in text
     assert f"preview: {output}/preview.jpg" in text
     bucket.fs.pipe_file("my-records/train/train-v00-00001-of-00002.tfrecord", b"damage")
     assert main(["inspect", output, "--verify"]) == 1
@@ -177,7 +177,7 @@ def test_the_digest_of_a_bucket_comes_from_its_listing(bucket: Bucket, capsys: A
         (["--images", "gs://my-data/nothing"], "no such image folder"),
         (["--images", "gs://no-such-bucket/images"], "no such image folder"),
         (["--annotations", "gs://my-data/coco/val.json"], "no such annotation file"),
-        (["--output", "gs://no-such-bucket/train"], "can't be written"),
+        (["--output", "gs://no-such-bucket/train"], "cannot be written"),
     ],
 )
 def test_what_a_bucket_lacks_is_an_input_error(bucket: Bucket, arguments: list[str], message: str, capsys: Any) -> None:
@@ -189,7 +189,7 @@ def test_what_a_bucket_lacks_is_an_input_error(bucket: Bucket, arguments: list[s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 3])
-def test_a_killed_run_in_a_bucket_leaves_nothing_ready_and_a_rerun_mends_it(
+def test_a_killed_run_in_a_bucket_leaves_nothing_ready_and_a_rerun_fixes_it(
     bucket: Bucket, tmp_path: Path, shards: int
 ) -> None:
     """Killed when that many objects of records are there."""

@@ -17,7 +17,7 @@ import pytest
 from beam_preprocess.format import manifest as manifests
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.manifest import Manifest
-from beam_preprocess.inspection import verify
+from beam_preprocess.inspection.record_folder import damaged_shards
 from beam_preprocess.job.pipeline import preprocess
 
 ROOT = Path(__file__).parents[3]
@@ -70,7 +70,7 @@ def kill_and_rerun(data: Any, tmp_path: Path, moments: list[float], options: dic
         if manifests.NAME in left and left != stale:  # marked ready: then all of it is there, and nothing else
             manifest = Manifest.from_json((out / manifests.NAME).read_text(), str(out))
             if manifest.parameters["num_shards"] == 6:
-                assert verify(str(out), manifest) == []
+                assert damaged_shards(str(out), manifest) == []
                 assert contents(out).keys() == expected.keys()
             else:  # killed before it touched a shard; only a plan or a probe may lie beside the old ones
                 assert stale.items() <= left.items()
@@ -152,7 +152,7 @@ def test_a_second_run_in_the_same_folder_ends_the_first_and_is_whole(make_data: 
     first.join()
     assert (first.exitcode, second.exitcode) == (1, 0)
     manifest = Manifest.from_json((out / manifests.NAME).read_text(), str(out))
-    assert verify(str(out), manifest) == []
+    assert damaged_shards(str(out), manifest) == []
 
 
 @pytest.mark.parametrize("flags", [[], ["--num-threads", "2"]])
@@ -165,5 +165,5 @@ def test_an_interrupt_ends_the_command_with_one_line(make_data: Any, tmp_path: P
     wait_for(lambda: list(tmp_path.glob("out/*.tfrecord.tmp-*")) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
-    assert (process.returncode, errors) == (1, "interrupted; the same command again does it all\n")
+    assert (process.returncode, errors) == (1, "interrupted; rerun the same command to start over\n")
     assert not (tmp_path / "out" / manifests.NAME).exists()

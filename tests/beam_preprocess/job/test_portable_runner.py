@@ -82,7 +82,7 @@ def process(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str
 
 @pytest.fixture
 def endpoints(other_environment: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """Of the job service and of the worker pool."""
+    """Addresses of the job service and of the worker pool."""
     executables = other_environment / "bin"
     environment = {
         "PATH": f"{executables}{os.pathsep}{os.environ['PATH']}",  # the pool starts its workers as "python"
@@ -137,6 +137,6 @@ def test_workers_of_another_environment_write_the_same_bytes(
     (module,) = other_environment.glob("lib/python3*/site-packages/beam_preprocess/job/views.py")
     with module.open("a") as file:
         file.write("# older\n")
-    with pytest.raises(RuntimeError, match="this worker has other code of beam_preprocess"):
+    with pytest.raises(RuntimeError, match="this worker's code of beam_preprocess"):
         main([*data, "--output", str(tmp_path / "refused"), *flags])
     assert list((tmp_path / "refused").iterdir()) == []

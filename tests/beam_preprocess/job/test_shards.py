@@ -12,11 +12,10 @@ from beam_preprocess.format.annotations import class_map, load_annotations
 from beam_preprocess.format.manifest import Shard
 from beam_preprocess.format.reasons import Reason, Reject
 from beam_preprocess.job.shards import (
-    OURS,
     ImageEntry,
     ShardResult,
-    area_range,
     id_hash,
+    is_ours,
     number_of_shards,
     plan_shards,
     read_plan,
@@ -112,14 +111,7 @@ def test_results_come_back(shard: int, size: int) -> None:
         sizes={"small": 2},
         rejects={"not_finite": 1},
     )
-    assert ShardResult.from_json(result.to_json()) == result
-
-
-@pytest.mark.parametrize(
-    ("box", "name"), [([0, 0, 31, 32], "small"), ([0, 0, 32, 32], "medium"), ([0, 0, 96, 96], "large")]
-)
-def test_area_ranges(box: list[float], name: str) -> None:
-    assert area_range(box) == name
+    assert ShardResult.from_json(result.to_json(), "result") == result
 
 
 @pytest.mark.parametrize(
@@ -128,10 +120,16 @@ def test_area_ranges(box: list[float], name: str) -> None:
         ("train-v00-00000-of-00008.tfrecord", True),
         ("val-v00-00000-of-00008.tfrecord.tmp-0a1b", True),
         ("rejects-00003-of-00008.jsonl", True),
+        (".val-v00-00000-of-00008.tfrecord.tmp-0a1b", True),
+        (".manifest.json.tmp-0a1b", True),
+        ("manifest.json", True),
+        ("preview.jpg", True),
+        (".preview.jpg", False),
+        ("notes.txt.tmp-0a1b", False),
         ("train.tfrecord", False),
         ("photo.jpg", False),
         ("my-train-v00-00000-of-00008.tfrecord", False),
     ],
 )
 def test_only_our_own_files_are_ever_swept(name: str, ours: bool) -> None:
-    assert bool(OURS.fullmatch(name)) == ours
+    assert is_ours(name) == ours

@@ -23,7 +23,7 @@ from beam_preprocess.format.reasons import Reason, Reject
 from beam_preprocess.format.tfrecord import read_records
 from beam_preprocess.job.code_version import code_version
 from beam_preprocess.job.shards import ImageEntry, ShardJob, ShardResult
-from beam_preprocess.job.transforms import NAMESPACE, WriteRecords, _load, _read, atomic_file, write_shard
+from beam_preprocess.job.transforms import METRICS_NAMESPACE, WriteRecords, _load, _read, atomic_stream, write_shard
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 60, 3), np.uint8)
 CONFIG = PreprocessConfig(image_size=(64, 64), train_views=2)
@@ -79,7 +79,7 @@ def test_records_rejects_results_and_counters(job: ShardJob, tmp_path: Path) -> 
     pipeline = Pipeline(runner="FnApiRunner")
     assert_that(pipeline | beam.Create(plans) | WriteRecords(job), check)
     result = pipeline.run()
-    counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))["counters"]
+    counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(METRICS_NAMESPACE))["counters"]
     counts = {c.key.metric.name: c.result for c in counters}
     assert counts["images"] == 2
     assert counts["rejects/missing_image"] == 1
@@ -96,7 +96,7 @@ def test_records_rejects_results_and_counters(job: ShardJob, tmp_path: Path) -> 
         (2, "truncated_image", "dropped"),
         (3, "missing_image", "dropped"),
     ]
-    assert lines[2]["detail"].endswith("1 box goes with it")
+    assert lines[2]["detail"].endswith("drops its 1 box")
 
 
 def test_image_bytes_pass_no_group_by_key(job: ShardJob) -> None:
@@ -119,16 +119,18 @@ def test_image_bytes_pass_no_group_by_key(job: ShardJob) -> None:
 
 
 def test_a_worker_with_other_code_than_the_driver_writes_nothing(job: ShardJob, tmp_path: Path) -> None:
-    """Such as a worker's image of before a change: its records would get the digest of after it."""
+    """For example a worker image built before a change: its records would get the digest of the new code."""
     path = plan(tmp_path, "p0", [entry(1, "good.jpg")])
-    with pytest.raises(RuntimeError, match=r"other code .* build the worker's image from the same commit"):
+    with pytest.raises(
+        RuntimeError, match=r"differs from the command .* build the worker's image from the same commit"
+    ):
         write_shard(0, path, dataclasses.replace(job, code="0" * 64))
     assert list(Path(job.output).iterdir()) == []
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
-        with atomic_file(str(tmp_path / "file")) as file:
+        with atomic_stream(str(tmp_path / "file")) as file:
             file.write(b"half")
             raise RuntimeError("disk full")
 
@@ -139,7 +141,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_write_that_can_not_even_be_closed_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
-        with atomic_file(str(tmp_path / "file")) as file:
+        with atomic_stream(str(tmp_path / "file")) as file:
             file.write(b"half")
             os.close(file.fileno())  # what is in the buffer can't be written any more, as on a full disk
             raise RuntimeError("disk full")
@@ -162,7 +164,7 @@ def test_a_file_that_can_not_be_read_is_a_reject(job: ShardJob, error: OSError, 
     data.set_exception(error)
     rejects: list[Reject] = []
     assert _load(entry(1, "good.jpg"), data, job, rejects) is None
-    assert [(reject.reason, reject.detail.split("; ")[-1]) for reject in rejects] == [(reason, "1 box goes with it")]
+    assert [(reject.reason, reject.detail.split("; ")[-1]) for reject in rejects] == [(reason, "drops its 1 box")]
 
 
 class _NothingThere(BaseHTTPRequestHandler):

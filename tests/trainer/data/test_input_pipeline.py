@@ -146,7 +146,7 @@ def test_crowds_are_ignored_or_objects(tmp_path: Path) -> None:
     [
         (None, "no manifest.json"),  # the ready marker is missing
         ("{", "not JSON"),  # torn
-        ('{"schema_version": 99}', "schema_version 99"),  # another schema
+        ('{"schema_version": 99}', "schema_version is 99"),  # another schema
     ],
 )
 def test_a_folder_that_is_not_ready(tmp_path: Path, content: str | None, message: str) -> None:

@@ -1,4 +1,4 @@
-"""A contact sheet: the stored views of a few images, with their heatmaps and boxes drawn. OpenCV; no Beam."""
+"""A contact sheet: the stored views of a few images, drawn with their heatmaps and boxes. OpenCV; no Beam."""
 
 import io
 import itertools
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from beam_preprocess.base.storage import file_system
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import write_bytes
+from beam_preprocess.base.storage import file_system, reason, refusals
 from beam_preprocess.format.images import decode as decode_image
 from beam_preprocess.format.manifest import Manifest
 from beam_preprocess.format.records import Record, decode
@@ -16,52 +18,70 @@ from beam_preprocess.format.tfrecord import read_records
 
 NAME = "preview.jpg"
 TILE = 256
-"""Longer side of a drawn view in pixels."""
-MOST_VIEWS = 64
-"""Columns, from view 0 on: a JPEG has at most 65,535."""
+"""Longer side of a drawn view, in pixels."""
+MAX_VIEWS = 64
+"""Maximum number of columns, from view 0 on: a JPEG has at most 65,535."""
 GAP = 4
 _CAPTION = 18
 
 
-def write_preview(folder: str, manifest: Manifest, images: int) -> str:
-    """Draws the first images of the records into `preview.jpg`; a row an image, a column a view.
+def write_contact_sheet(folder: str, manifest: Manifest, images: int) -> str:
+    """Draws the first images of the records into `preview.jpg`, with one row per image and one column per view.
 
     Args:
-      folder: of the records, a path or URI.
-      manifest: of that folder.
-      images: how many rows, at most.
+      folder: the folder of records, a path or URI.
+      manifest: the folder's manifest.
+      images: maximum number of rows.
 
     Returns:
       The file's path or URI.
+
+    Raises:
+      InputError: a shard is damaged or cannot be read, or the file cannot be written.
     """
     names = {category.index: category.name for category in manifest.categories}
     rows = [
-        np.hstack([_tile(record, manifest, names) for record in views[:MOST_VIEWS]])
-        for views in itertools.islice(_images(folder, manifest), images)
+        np.hstack([_tile(record, manifest, names) for record in views[:MAX_VIEWS]])
+        for views in itertools.islice(_views_by_image(folder, manifest), images)
     ]
     sheet = np.vstack(rows) if rows else np.zeros((TILE, TILE, 3), np.uint8)
     path = f"{folder.rstrip('/')}/{NAME}"
-    fs, place = file_system(path)
-    with fs.open(place, "wb") as file:
-        file.write(cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
+    try:
+        write_bytes(path, cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
+    except refusals() as error:
+        raise InputError(f"{path}: cannot be written ({reason(error)}); make the folder writable") from error
     return path
 
 
-def _images(folder: str, manifest: Manifest) -> Iterator[list[Record]]:
-    """All views of one image after the other: the files of a shard hold the same images in the same order."""
-    fs, root = file_system(folder)
+def _views_by_image(folder: str, manifest: Manifest) -> Iterator[list[Record]]:
+    """All views of one image after the other. The files of a shard hold the same images in the same order.
+
+    Raises:
+      InputError: a shard is damaged or cannot be read.
+    """
     height, width = manifest.parameters["image_size"]
     stride = manifest.parameters["stride"]
     codes = len(manifest_code_table(manifest.parameters).values)
     by_shard = sorted(manifest.shards, key=lambda shard: (shard.shard, shard.view))
-    for _, files in itertools.groupby(by_shard, key=lambda shard: shard.shard):
-        streams = [read_records(io.BytesIO(fs.cat_file(f"{root.rstrip('/')}/{file.name}"))) for file in files]
-        for views in zip(*streams, strict=True):
-            yield [decode(data, (height // stride, width // stride), codes) for data in views]
+    for number, files in itertools.groupby(by_shard, key=lambda shard: shard.shard):
+        streams = [read_records(io.BytesIO(_content(folder, file.name))) for file in files]
+        try:
+            for views in zip(*streams, strict=True):
+                yield [decode(data, (height // stride, width // stride), codes) for data in views]
+        except ValueError as error:
+            raise InputError(f"{folder}: shard {number} is damaged ({reason(error)}); see --verify") from error
+
+
+def _content(folder: str, name: str) -> bytes:
+    fs, root = file_system(folder)
+    try:
+        return bytes(fs.cat_file(f"{root.rstrip('/')}/{name}"))
+    except refusals() as error:
+        raise InputError(f"{folder}/{name}: cannot be read ({reason(error)}); see --verify") from error
 
 
 def _tile(record: Record, manifest: Manifest, names: dict[int, str]) -> np.ndarray:
-    """uint8 [TILE + caption, TILE, 3] at most, RGB."""
+    """The view with its caption: RGB, uint8 [height, width, 3], at most [TILE + caption, TILE, 3] without the gap."""
     pixels = decode_image(record.image, tuple(manifest.parameters["image_size"])).pixels
     zoom = TILE / max(pixels.shape[:2])
     size = max(1, round(pixels.shape[1] * zoom)), max(1, round(pixels.shape[0] * zoom))
@@ -77,7 +97,7 @@ def _tile(record: Record, manifest: Manifest, names: dict[int, str]) -> np.ndarr
 
 
 def _glow(shown: np.ndarray, targets: SparseTargets, manifest: Manifest) -> np.ndarray:
-    """The heatmap over the picture, each class in its colour; crowd regions in gray."""
+    """The heatmap blended over the picture: each class in its colour, crowd regions in gray."""
     height, width = manifest.parameters["image_size"]
     stride = manifest.parameters["stride"]
     values = manifest_code_table(manifest.parameters).values[targets.cell_code]
@@ -110,7 +130,7 @@ def _draw_boxes(tile: np.ndarray, targets: SparseTargets, manifest: Manifest, na
 
 
 def _colour(index: int) -> tuple[int, int, int]:
-    """Neighbouring classes get hues far apart (the golden angle)."""
+    """A class's RGB colour. Neighbouring classes get distant hues (the golden angle)."""
     hue = np.uint8(round(index * 0.618034 * 180) % 180)
     red, green, blue = cv2.cvtColor(np.array([[[hue, 220, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
     return red, green, blue
