@@ -1,8 +1,8 @@
-"""Google's Vertex AI clients, and what to tell a user when a call fails. The SDK is imported on first use.
+"""Google's Vertex AI clients, and error messages that say what to do when a call fails. The SDK is imported lazily.
 
-The clients speak REST, also in production: what the tests exercise on loopback is what runs. The address is the
-region's own, or the one in `CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM`, which gcloud reads as well (private endpoints,
-tests); an `http://127.0.0.1` address is used without credentials.
+The clients use REST, in production too, so the tests on loopback exercise the code that runs. The address is the
+region's, or the one in `CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM`, which gcloud reads as well (private endpoints,
+tests). An `http://127.0.0.1` address is used without credentials.
 """
 
 import os
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.errors import Failure, InputError
 
 ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 1.0
-"""Doubles with every attempt, with up to half of it added at random: 6 attempts wait 31 to 47 s in all."""
+"""Doubles with every attempt, plus up to half of it at random: 6 attempts wait 31 to 47 s in all."""
 CALL_SECONDS = 60.0
-"""Longest wait for one answer."""
+"""Maximum wait for one answer."""
 
 _REGION = re.compile(r"[a-z]+(-[a-z]+)+[0-9]+")
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]{4,61}[a-z0-9]")
@@ -34,21 +34,21 @@ _ROLES = {
 T = TypeVar("T")
 
 
-class CloudError(RuntimeError):
-    """A call to the cloud that failed for good, in words for the user."""
+class CloudError(Failure):
+    """A call to the cloud failed for good. The message tells the user what to do."""
 
     def __init__(self, message: str, *, status: int = 0):
         """
         Args:
           message: what failed, why, and what to do.
-          status: HTTP status of the answer; 0 when there was none.
+          status: HTTP status of the answer; 0 if there was no answer.
         """
         super().__init__(message)
         self.status = status
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same call may succeed a little later: the service is busy, broken, or did not answer."""
+        """Whether the same call may succeed a little later: the service is busy or broken, or it did not answer."""
         return self.status in (0, 429, 500, 502, 503, 504)
 
 
@@ -61,9 +61,9 @@ class Place:
 
     def __post_init__(self) -> None:
         if not _PROJECT.fullmatch(self.project):
-            raise InputError(f"--project {self.project!r}: is no project id; see gcloud projects list")
+            raise InputError(f"--project {self.project!r}: not a project id; see gcloud projects list")
         if not _REGION.fullmatch(self.region):
-            raise InputError(f"--region {self.region!r}: is no region; give one such as us-central1 or europe-west4")
+            raise InputError(f"--region {self.region!r}: not a region; give one such as us-central1 or europe-west4")
 
     @property
     def parent(self) -> str:
@@ -77,7 +77,7 @@ class Place:
 
 
 def make_client(kind: type[T], place: Place) -> T:
-    """A client of one service, for example `PipelineServiceClient`.
+    """A client of one service, such as `PipelineServiceClient`.
 
     Raises:
       CloudError: there are no credentials.
@@ -92,10 +92,10 @@ def make_client(kind: type[T], place: Place) -> T:
 
 
 def credentials(endpoint: str) -> Any:
-    """The application default credentials; none for an address on this machine.
+    """The application default credentials; anonymous ones for an address on this machine.
 
     Raises:
-      CloudError: there are none.
+      CloudError: there are no credentials.
     """
     import google.auth
     from google.auth.credentials import AnonymousCredentials
@@ -118,18 +118,18 @@ def call(
     place: Place,
     after_doubt: Callable[[], T | None] | None = None,
 ) -> T:
-    """Makes one call, again with back-off while the service is busy or cannot be reached.
+    """Makes one call, and repeats it with back-off while the service is busy or cannot be reached.
 
     Args:
-      action: what is done, for messages: "create the pipeline job centernet-training-…".
-      request: makes the call; must be harmless to repeat, or have a name that the service takes only once.
-      permission: what the call needs, named when it is denied and the answer does not say.
+      action: what the call does, for messages: "create the pipeline job centernet-training-…".
+      request: makes the call. It must be harmless to repeat, or carry a name that the service accepts only once.
+      permission: what the call needs; the message names it if the call is denied and the answer names none.
       place: for messages.
-      after_doubt: looks whether an attempt without an answer (a cut connection, a time-out, a server error) was
-        carried out after all; what it finds is the result, None repeats the request.
+      after_doubt: checks whether an attempt without an answer (a cut connection, a time-out, a server error) took
+        effect after all. What it finds is the result; after None the request is repeated.
 
     Raises:
-      InputError: the service rejects the request as wrong.
+      InputError: the service rejects the request as invalid.
       CloudError: every other failure.
     """
     from google.api_core.exceptions import GoogleAPICallError
@@ -152,14 +152,14 @@ def finish(operation: Any, action: str, *, seconds: float) -> Any:
     """The result of a long-running operation that a call started.
 
     Raises:
-      CloudError: it has not ended after so long.
+      CloudError: it has not ended after `seconds`.
       GoogleAPICallError: it failed; for `call`.
     """
     try:
         return operation.result(timeout=seconds)
     except TimeoutError as error:
         raise CloudError(
-            f"could not {action}: it was started, and has not ended after {seconds:g} s; it may still do: look in the "
+            f"could not {action}: it was started and has not ended after {seconds:g} s, but may still end; look in the "
             "console before you try again"
         ) from error
 
@@ -176,30 +176,30 @@ def with_back_off(
 
     Args:
       action: as in `call`, like `request` and `after_doubt`.
-      request: see there.
+      request: see `call`.
       errors: what the client raises for a failed call.
-      explain: the error to raise, from the action, the client's error and the number of attempts.
-      after_doubt: see there.
+      explain: makes the error to raise from the action, the client's error and the number of attempts.
+      after_doubt: see `call`.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return request()
         except errors as error:
-            told = explain(action, error, attempt)
-            if not isinstance(told, CloudError) or not told.may_pass:
-                raise told from error
+            translated = explain(action, error, attempt)
+            if not isinstance(translated, CloudError) or not translated.may_pass:
+                raise translated from error
             if attempt < ATTEMPTS:
                 wait = FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * (1 + random.random() / 2)
-                print(f"  {action}: {brief(error)}; again in {wait:.0f} s", flush=True)
+                print(f"  {action}: {brief(error)}; trying again in {wait:.0f} s", flush=True)
                 time.sleep(wait)
-            # After the last attempt too: what was carried out is no failure.
-            if after_doubt is not None and told.status != 429:
-                looking = f"look whether it was carried out ({action})"
+            # After the last attempt too: an attempt that took effect is not a failure.
+            if after_doubt is not None and translated.status != 429:
+                looking = f"check whether it took effect ({action})"
                 done = with_back_off(looking, after_doubt, errors=errors, explain=explain)
                 if done is not None:
                     return done
             if attempt == ATTEMPTS:
-                raise told from error
+                raise translated from error
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -209,34 +209,34 @@ def explain(
     """The error to raise for a failed call: one line that says what to do."""
     from google.protobuf.json_format import ParseError
 
-    status, said = _status(error), brief(error)
+    status, message = _status(error), brief(error)
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     failed = f"could not {action}{tries}"
     if status == 400:
-        return InputError(f"could not {action}: Vertex AI rejects it: {said}")
+        return InputError(f"could not {action}: Vertex AI rejects it: {message}")
     if status == 401 or (not status and _is_auth(error)):
         return _not_signed_in(action, error)
     if status == 403:
-        return CloudError(f"{failed}: {_denied(error, said, permission, place.project)}", status=status)
+        return CloudError(f"{failed}: {_denied(error, message, permission, place.project)}", status=status)
     if status == 404:
         return CloudError(
-            f"{failed}: not found ({said}); is project {place.project} right, is region {place.region} one of Vertex "
-            "AI's, and is the name right?",
+            f"{failed}: not found ({message}); are project {place.project}, region {place.region} and the name "
+            "right, and is Vertex AI in that region?",
             status=status,
         )
     if status == 429:
         return CloudError(
-            f"{failed}: quota exceeded ({said}); try again later, or ask for more at "
+            f"{failed}: quota exceeded ({message}); try again later, or ask for more at "
             f"https://console.cloud.google.com/iam-admin/quotas?project={place.project}",
             status=status,
         )
     if status:
-        return CloudError(f"{failed}: {status} {said}", status=status)
+        return CloudError(f"{failed}: {status} {message}", status=status)
     if isinstance(error, ParseError):
-        return CloudError(f"{failed}: the answer of {place.endpoint} is no JSON ({said}); is a proxy in between?")
-    if "NameResolution" in said or "Name or service not known" in said:
-        return CloudError(f"{failed}: there is no {place.endpoint}; is --region {place.region} right, and is DNS?")
-    return CloudError(f"{failed}: no answer from {place.endpoint} ({said}); is the network up?")
+        return CloudError(f"{failed}: the answer of {place.endpoint} is not JSON ({message}); is a proxy in between?")
+    if "NameResolution" in message or "Name or service not known" in message:
+        return CloudError(f"{failed}: {place.endpoint} does not exist; are --region {place.region} and DNS right?")
+    return CloudError(f"{failed}: no answer from {place.endpoint} ({message}); is the network up?")
 
 
 def _status(error: Exception) -> int:
@@ -257,18 +257,18 @@ def _not_signed_in(action: str, error: Exception) -> CloudError:
     )
 
 
-def _denied(error: Exception, said: str, permission: str, project: str) -> str:
-    """What to grant or to enable; the answer names the permission more exactly than we can."""
-    if getattr(error, "reason", None) == "SERVICE_DISABLED" or "has not been used in project" in said:
+def _denied(error: Exception, message: str, permission: str, project: str) -> str:
+    """What to grant or enable. The answer names the permission more precisely than we can."""
+    if getattr(error, "reason", None) == "SERVICE_DISABLED" or "has not been used in project" in message:
         return f"the API is not enabled; run: gcloud services enable aiplatform.googleapis.com --project {project}"
-    named = re.search(r"[Pp]ermission '?([a-zA-Z]+\.[a-zA-Z.]+\w)'?", said)
+    named = re.search(r"[Pp]ermission '?([a-zA-Z]+\.[a-zA-Z.]+\w)'?", message)
     needed = named[1] if named else permission
-    role = next((role for prefix, role in _ROLES.items() if needed.startswith(prefix)), "a role that holds it")
-    return f"permission {needed} is missing; grant {role} ({said})"
+    role = next((role for prefix, role in _ROLES.items() if needed.startswith(prefix)), "a role with it")
+    return f"permission {needed} is missing; grant {role} ({message})"
 
 
 def brief(error: Exception) -> str:
-    """What an error says, on one line of at most 300 characters."""
+    """The message of an error, on one line of at most 300 characters."""
     text = getattr(error, "message", None) or str(error) or type(error).__name__
     line = " ".join(str(text).split())
     return line if len(line) <= 300 else f"{line[:297]}..."

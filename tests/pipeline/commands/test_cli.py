@@ -1,122 +1,143 @@
-"""Bad input: exit code 2 and one line that names the thing, the value and the fix, before a run starts."""
+"""Help of every verb, and every `python -m pipeline …` that the help and the docs show: the command line takes it."""
 
-import json
-import shutil
-from dataclasses import replace
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.commands.cli import main
-from pipeline.local.demo_data import DemoData, generate
-from pipeline.local.run import _with_reject_limit
-from trainer.config.sections import parse_config
+from pipeline.commands.cli import main, make_parser
+from tests.loopback.invocations import Run
+
+REPOSITORY = Path(__file__).parents[2]
+COSTS_MONEY = {
+    "submit",
+    "schedule create",
+    "schedule update",
+    "schedule resume",
+}
+PAGES = [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "README.md"]
+ENVIRONMENT = {
+    "PROJECT": "my-project",
+    "REGION": "us-central1",
+    "BUCKET": "my-bucket",
+    "RUNNER": "centernet-runner@my-project.iam.gserviceaccount.com",
+    "IMAGES": "us-central1-docker.pkg.dev/my-project/centernet",
+    "RUN": "centernet-training-1a2b3c4d-20261124-030000",
+}
+"""What docs/vertex.md exports."""
 
 
-@pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    parameters = DemoData(train_images=2, val_images=2, height=(64, 64), width=(64, 64), side=(20.0, 40.0))
-    return generate(tmp_path_factory.mktemp("data") / "coco", parameters)
+def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every verb with its parser; verbs of `schedule` by their full name."""
+    waiting = [("", make_parser())]
+    while waiting:
+        name, parser = waiting.pop()
+        below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        for action in below:
+            waiting += [(f"{name} {verb}".strip(), child) for verb, child in action.choices.items()]
+        if not below:
+            yield name, parser
 
 
-ANNOTATIONS = "coco/annotations/instances_val2017.json"
+def commands(text: str) -> list[list[str]]:
+    """The arguments of every `python -m pipeline …` in a text: continued lines joined, remarks left out."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    found = re.findall(r"python -m pipeline (.*)", joined)
+    # A remark follows after wide space or "#"; a command within a sentence ends with its backtick, and may leave out
+    # flags as "…".
+    plain = [re.split(r"`|\s#|\s{3,}(?=[a-z])", line)[0] for line in found]
+    filled = [re.sub(r"\$\{?(\w+)\}?", lambda name: ENVIRONMENT[name[1]], line) for line in plain]
+    return [[word for word in shlex.split(line) if word != "…"] for line in filled]
 
 
-def spoil(kind: str) -> None:
-    """Makes one thing wrong in the current folder, which holds a copy of the data set."""
-    path = Path(ANNOTATIONS)
-    if kind == "missing file":
-        path.unlink()
-    elif kind == "not JSON":
-        path.write_text("{images")
-    elif kind == "not COCO":
-        path.write_text(json.dumps({"pictures": []}))
-    elif kind == "no image in common":
-        content = json.loads(path.read_text())
-        for image in content["images"]:
-            image["file_name"] = f"other-{image['file_name']}"
-        path.write_text(json.dumps(content))
-    elif kind == "no image folder":
-        shutil.rmtree("coco/val2017")
-    elif kind == "file in the way":
-        Path("taken").write_text("")
+def check(words: list[str]) -> None:
+    """Exits when the command line doesn't take these arguments."""
+    if "--help" not in words:
+        make_parser().parse_args(words)
 
 
-RUN = ["run", "--runs-dir", "runs", "--registry", "registry"]
+VERBS = dict(parsers())
 
 
-@pytest.mark.parametrize(
-    ("kind", "flags", "says"),
-    [
-        ("missing file", ["--coco-dir", "coco"], ["instances_val2017.json", "no such annotation file"]),
-        ("not JSON", ["--coco-dir", "coco"], ["instances_val2017.json", "JSON"]),
-        ("not COCO", ["--coco-dir", "coco"], ["instances_val2017.json", "COCO"]),
-        ("no image in common", ["--coco-dir", "coco"], ["--val-images", "none of the 2 images", "other-"]),
-        ("no image folder", ["--coco-dir", "coco"], ["--val-images", "no such folder"]),
-        ("nothing", ["--coco-dir", "coco", "--train-images", "d"], ["--coco-dir", "--train-images"]),
-        ("nothing", ["--train-images", "coco/train2017"], ["--train-annotations", "all four"]),
-        ("nothing", ["--coco-dir", "coco", "--config", "nowhere.yaml"], ["nowhere.yaml", "custom-small"]),
-        ("file in the way", ["--coco-dir", "coco", "--runs-dir", "taken/runs"], ["--runs-dir", "taken/runs"]),
-        ("file in the way", ["--coco-dir", "coco", "--registry", "taken"], ["--registry", "taken"]),
-        ("file in the way", ["--resume", "taken"], ["--resume", "run.json"]),
-        ("file in the way", ["--demo-data-dir", "coco/annotations", "--config", "custom-small"], ["--demo-data-dir"]),
-        ("nothing", ["--coco-dir", "coco", "--runs-dir", "python3/runs"], ["--runs-dir", "python3"]),
-        ("nothing", ["--coco-dir", "coco", "--max-reject-fraction", "7"], ["max_reject_fraction", "7"]),
-    ],
-)
-def test_bad_input(
-    kind: str,
-    flags: list[str],
-    says: list[str],
-    coco: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(coco, "coco")
-    spoil(kind)
-    assert main([*RUN, *flags]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    for part in says:
-        assert part in lines[0]
-    assert not list(Path().glob("runs/2*")), "no run was started"
+def test_these_are_the_verbs() -> None:
+    schedule = {f"schedule {verb}" for verb in ("create", "list", "show", "update", "pause", "resume", "delete")}
+    assert set(VERBS) == {"run", "compile", "submit", "status", "list", "cancel", "logs"} | schedule
 
 
-@pytest.mark.parametrize(
-    ("config", "says"),
-    [
-        ("preprocess: {image_siez: [64, 64]}", "preprocess.image_siez"),
-        ("gait: {}", "gait"),
-        ("task: {model: {backbon: {}}}", "backbon"),  # known to Model Garden's classes only
-        ("gate: [", "not YAML"),
-    ],
-)
-def test_unknown_config_key(
-    config: str, says: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "mine.yaml").write_text(config)
-    flags = ["--runs-dir", str(tmp_path / "runs"), "--registry", str(tmp_path / "registry")]
-    assert main(["run", "--coco-dir", str(coco), "--config", str(tmp_path / "mine.yaml"), *flags]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert says in lines[0]
-    assert not list(tmp_path.glob("runs/2*")), "no run was started"
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["compile", "--help"]])
-def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("verb", VERBS)
+def test_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(arguments)
+        main([*verb.split(), "--help"])
     assert stopped.value.code == 0
-    assert "examples:" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "exit codes:" in text
+    examples = commands(text[text.index("examples") :])
+    assert [words for words in examples if words[: len(verb.split())] == verb.split()], "one of its own"
+    for words in examples:
+        check(words)
 
 
-def test_a_reject_limit_changes_nothing_else_of_the_configuration() -> None:
-    text = "preprocess: {heatmap_cutoff: 1e-3}\ntask: {augmentation: {hue: 5e-2}}\n"
-    limited = _with_reject_limit(text, 0.5)
-    assert parse_config(limited).preprocess == replace(parse_config(text).preprocess, max_reject_fraction=0.5)
-    assert parse_config(limited).experiment == parse_config(text).experiment
-    assert _with_reject_limit(text, None) == text
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_default_project_and_a_dry_run_where_it_costs_money(verb: str) -> None:
+    flags = {action.dest: action for action in VERBS[verb]._actions}
+    for place in ("project", "region", "endpoint"):
+        assert place not in flags or flags[place].default == ""
+    assert ("project" in flags) == (verb not in ("run", "compile"))
+    assert verb not in COSTS_MONEY or "dry_run" in flags
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("run", "compile")])
+def test_without_a_place_nothing_happens(verb: str, run: Run) -> None:
+    needed = [action for action in VERBS[verb]._actions if action.required]
+    values = {"cron": "0 3 * * 1"}
+    words = [word for action in needed for word in (*action.option_strings[:1], values.get(action.dest, "x"))]
+    code, _, err = run(*verb.split(), *words)
+    assert code == 2
+    assert "--project and --region: not given" in err
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [
+        ("list", ["--limit", "0"]),
+        ("logs x", ["--limit", "-1"]),
+        ("status x", ["--poll", "0"]),
+        ("status x", ["--poll", "nan"]),
+        ("schedule update weekly", ["--max-concurrent-runs", "0"]),
+        ("schedule create", ["--max-concurrent-runs", "many"]),
+    ],
+)
+def test_numbers_out_of_range(verb: str, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*verb.split(), *flags])
+    assert stopped.value.code == 2
+    assert f"argument {flags[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_the_docs_parse(page: Path) -> None:
+    for words in commands(page.read_text()):
+        check(words)
+
+
+def test_commands_of_the_docs_do_what_they_say(run: Run) -> None:
+    """What submits or schedules, as a dry run: the compiler, the configuration and the flags agree."""
+    tried = 0
+    for page in (REPOSITORY / "docs" / "vertex.md", REPOSITORY / "README.md"):
+        for words in commands(page.read_text()):
+            starts_something = words[0] == "submit" or words[:2] == ["schedule", "create"]
+            if starts_something and "--help" not in words:
+                code, out, err = run(*words, "--no-config-check", "--dry-run")
+                assert (code, err) == (0, ""), words
+                assert "cost ceiling" in out
+                tried += 1
+    assert tried >= 6
+
+
+def test_the_docs_show_every_verb() -> None:
+    shown = [" ".join(words) for words in commands((REPOSITORY / "docs" / "vertex.md").read_text())]
+    missing = {verb for verb in VERBS if not any(line.startswith(verb) for line in shown)}
+    assert missing == {"run"}, "which works on this machine"

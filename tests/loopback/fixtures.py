@@ -11,10 +11,10 @@ import yaml
 from pipeline.commands.cli import main
 from pipeline.graph import compile as compile_module
 from pipeline.graph import training_pipeline
-from tests.cloud.invocations import Run
-from tests.cloud.kfp_server import KubeflowServer
-from tests.cloud.vertex_server import VertexServer
 from tests.gcs_emulator import GcsEmulator, gcs_emulator
+from tests.loopback.invocations import Run
+from tests.loopback.kubeflow_server import KubeflowServer
+from tests.loopback.vertex_server import VertexServer
 from trainer.shared import google_cloud
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run, task
-from tests.cloud.kfp_server import KubeflowServer
-from tests.cloud.loopback import Fault
-from tests.cloud.vertex_server import VertexServer
+from tests.loopback.invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run, task
+from tests.loopback.kubeflow_server import KubeflowServer
+from tests.loopback.server import Fault
+from tests.loopback.vertex_server import VertexServer
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1"]
 

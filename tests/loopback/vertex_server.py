@@ -15,8 +15,8 @@ from typing import Any
 
 from google.cloud import aiplatform_v1 as v1
 
-from tests.cloud.loopback import Json, LoopbackServer, Rejected, Request
-from tests.cloud.vertex_checks import check_cron, check_job, check_labels, matches, message, needs, query
+from tests.loopback.server import Json, LoopbackServer, Rejected, Request
+from tests.loopback.vertex_checks import check_cron, check_job, check_labels, matches, message, needs, query
 
 PROJECT, REGION = "my-project", "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"

@@ -13,10 +13,10 @@ from google.auth.credentials import AnonymousCredentials
 from pipeline.graph.targets import find_target
 from pipeline.preflight import checks as preflight
 from pipeline.service.submission import compiled
-from tests.cloud.invocations import ACCOUNT, IMAGES, WHAT, WHERE, Run, spec_of
-from tests.cloud.loopback import LoopbackServer, Rejected, Request
-from tests.cloud.vertex_server import PARENT, VertexServer
 from tests.gcs_emulator import TOKEN, GcsEmulator
+from tests.loopback.invocations import ACCOUNT, IMAGES, WHAT, WHERE, Run, spec_of
+from tests.loopback.server import LoopbackServer, Rejected, Request
+from tests.loopback.vertex_server import PARENT, VertexServer
 
 TEMPLATE = "gs://my-bucket/templates/pipeline.yaml"
 

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.graph.custom_job import REDUCTION_SERVER
 from pipeline.graph.targets import TARGETS
-from tests.cloud.invocations import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
-from tests.cloud.vertex_server import VertexServer
+from tests.loopback.invocations import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
+from tests.loopback.vertex_server import VertexServer
 
 NETWORK = "projects/123/global/networks/mine"
 CLOUD_TARGETS = [name for name in TARGETS if name != "local"]

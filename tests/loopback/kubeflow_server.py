@@ -7,8 +7,8 @@ from typing import Any
 
 import kfp_server_api
 
-from tests.cloud.loopback import Json, LoopbackServer, Rejected, Request
-from tests.cloud.vertex_checks import FITS, check_spec
+from tests.loopback.server import Json, LoopbackServer, Rejected, Request
+from tests.loopback.vertex_checks import FITS, check_spec
 
 BASE = "/apis/v2beta1"
 

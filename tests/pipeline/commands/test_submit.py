@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.invocations import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
-from tests.cloud.loopback import Fault
-from tests.cloud.vertex_server import PARENT, VertexServer
+from tests.loopback.invocations import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
+from tests.loopback.server import Fault
+from tests.loopback.vertex_server import PARENT, VertexServer
 
 SUBMIT = ["submit", *WHERE, *WHAT]
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "demo-detections.jpg"

@@ -7,9 +7,9 @@ import fsspec
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from tests.cloud.loopback import Fault
-from tests.cloud.vertex_server import PARENT, VertexServer
 from tests.gcs_emulator import GcsEmulator
+from tests.loopback.server import Fault
+from tests.loopback.vertex_server import PARENT, VertexServer
 from trainer.registry.base import ChampionMoved, Registry, RegistryError
 from trainer.registry.uri import open_registry
 from trainer.registry.vertex import SERVING_IMAGE

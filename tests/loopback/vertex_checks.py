@@ -8,7 +8,7 @@ from google.cloud import aiplatform_v1 as v1
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from tests.cloud.loopback import Json, Rejected, Request
+from tests.loopback.server import Json, Rejected, Request
 
 
 def check_job(job: Json) -> None:

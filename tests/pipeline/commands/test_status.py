@@ -5,9 +5,9 @@ import json
 import pytest
 
 from pipeline.commands.cli import main
-from tests.cloud.invocations import PLACE, WHAT, WHERE, Run, output, task
-from tests.cloud.loopback import Fault
-from tests.cloud.vertex_server import PARENT, VertexServer
+from tests.loopback.invocations import PLACE, WHAT, WHERE, Run, output, task
+from tests.loopback.server import Fault
+from tests.loopback.vertex_server import PARENT, VertexServer
 
 JOB = "projects/123/locations/us-central1/customJobs/77"
 FAILED = {

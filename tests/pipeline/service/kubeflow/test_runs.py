@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.invocations import ENDPOINT_WHAT, Run, spec_of
-from tests.cloud.kfp_server import KubeflowServer
+from tests.loopback.invocations import ENDPOINT_WHAT, Run, spec_of
+from tests.loopback.kubeflow_server import KubeflowServer
 
 
 def flags(server: KubeflowServer) -> list[str]:

@@ -11,8 +11,8 @@ from components.support.dataflow import Dataflow
 from pipeline.graph.targets import TARGETS, Resources
 from pipeline.service import cost
 from pipeline.service.cost import PRICES, VERTEX_HOURS, Machine, Step, ceiling, read_prices, steps
-from tests.cloud.invocations import WHAT, WHERE, Run, spec_of
-from tests.cloud.vertex_server import VertexServer
+from tests.loopback.invocations import WHAT, WHERE, Run, spec_of
+from tests.loopback.vertex_server import VertexServer
 
 PRICE = yaml.safe_load(PRICES.read_text())
 A100, A2 = PRICE["accelerators"]["NVIDIA_TESLA_A100"], PRICE["machines"]["a2-highgpu-8g"]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.cloud.invocations import ACCOUNT, spec_of
-from tests.cloud.kfp_server import KubeflowServer
-from tests.cloud.vertex_server import PARENT, VertexServer
+from tests.loopback.invocations import ACCOUNT, spec_of
+from tests.loopback.kubeflow_server import KubeflowServer
+from tests.loopback.vertex_server import PARENT, VertexServer
 
 JOB: dict[str, Any] = {
     "displayName": "x",

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from pipeline.commands.cli import main
-from tests.cloud.invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run
-from tests.cloud.kfp_server import KubeflowServer
-from tests.cloud.loopback import Fault
-from tests.cloud.vertex_server import VertexServer
+from tests.loopback.invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run
+from tests.loopback.kubeflow_server import KubeflowServer
+from tests.loopback.server import Fault
+from tests.loopback.vertex_server import VertexServer
 
 NAMED = ["--name", "weekly", "--cron", "0 3 * * 1"]
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.cloud.invocations import ACCOUNT, PLACE, WHAT, WHERE, Run, spec_of
-from tests.cloud.vertex_server import PARENT, VertexServer
+from tests.loopback.invocations import ACCOUNT, PLACE, WHAT, WHERE, Run, spec_of
+from tests.loopback.vertex_server import PARENT, VertexServer
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", "--time-zone", "Europe/Berlin"]
 FULL = [*CREATE, *WHERE, *WHAT]
