@@ -1,43 +1,45 @@
-"""Loopback servers for the real clients."""
+"""Fixtures of tests that use real clients against servers on loopback; a plugin of the root conftest.
 
-from collections.abc import Iterator
+Imports of clients and servers are in the functions: they take seconds, and most tests need none.
+"""
+
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from pipeline.commands.cli import main
-from pipeline.graph import compile as compile_module
-from pipeline.graph import training_pipeline
-from tests.gcs_emulator import GcsEmulator, gcs_emulator
-from tests.loopback.invocations import Run
-from tests.loopback.kubeflow_server import KubeflowServer
-from tests.loopback.vertex_server import VertexServer
-from trainer.shared import google_cloud
+if TYPE_CHECKING:
+    from tests.gcs_emulator import GcsEmulator
+    from tests.loopback.kubeflow_server import KubeflowServer
+    from tests.loopback.vertex_server import VertexServer
 
 
 @pytest.fixture(scope="session")
-def made() -> dict[str, Any]:
+def compiled_pipelines() -> dict[str, Any]:
     """Compiled pipelines by target."""
     return {}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_compilation_a_target(made: dict[str, Any]) -> Iterator[None]:
-    """Keeps what `make_pipeline` returned, which is read only, and lets kfp's client read YAML by libyaml.
+@pytest.fixture(scope="module")
+def one_compilation_per_target(compiled_pipelines: dict[str, Any]) -> Iterator[None]:
+    """Keeps what `make_pipeline` returned, which is read only, and lets kfp's client read YAML with libyaml.
 
-    Each compilation is in a thread of its own: kfp looks through the whole stack at each setting of a task, and
-    pytest's is deep.
+    Each compilation has its own thread: kfp walks the whole stack at each setting of a task, and pytest's is deep.
     """
+    import yaml
+
+    from pipeline.graph import compile as compile_module
+    from pipeline.graph import training_pipeline
+
     make = training_pipeline.make_pipeline
 
     def kept(target: Any) -> Any:
-        if repr(target) not in made:
+        if repr(target) not in compiled_pipelines:
             with ThreadPoolExecutor(1) as thread:
-                made[repr(target)] = thread.submit(make, target).result()
-        return made[repr(target)]
+                compiled_pipelines[repr(target)] = thread.submit(make, target).result()
+        return compiled_pipelines[repr(target)]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_pipeline, "make_pipeline", kept)
@@ -46,15 +48,19 @@ def one_compilation_a_target(made: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waiting of seconds between attempts."""
+    """Retries wait milliseconds instead of seconds."""
+    from trainer.shared import google_cloud
+
     monkeypatch.setattr(google_cloud, "FIRST_WAIT_SECONDS", 0.001)
 
 
 @pytest.fixture(scope="session")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsEmulator]:
-    """A storage emulator that holds the data of `DATA`."""
+def storage(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[GcsEmulator]":
+    """A storage emulator with the data that `tests.loopback.invocations.DATA` names."""
+    from tests.gcs_emulator import gcs_emulator
+
     with gcs_emulator(tmp_path_factory.mktemp("gcs")) as emulator:
         with emulator.in_this_process() as bucket:
             for name in ("my-data", "my-bucket"):
@@ -65,17 +71,27 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsEmulator]:
         yield emulator
 
 
-@pytest.fixture(scope="module", autouse=True)
-def gcs(storage: GcsEmulator) -> Iterator[GcsEmulator]:
-    """gs:// of fsspec and of Google's clients goes to the emulator, with the credentials of an account that only it
-    knows."""
+@pytest.fixture(scope="module")
+def gcs(storage: "GcsEmulator") -> "Iterator[GcsEmulator]":
+    """Sends gs:// of fsspec and of Google's clients to the emulator.
+
+    They use the credentials of an account that only the emulator knows.
+    """
     with storage.in_this_process():
         yield storage
 
 
 @pytest.fixture
-def vertex(monkeypatch: pytest.MonkeyPatch) -> Iterator[VertexServer]:
-    """Vertex AI of project my-project in us-central1; a request that it would not take fails the test."""
+def loopback_cloud(no_long_waits: None, one_compilation_per_target: None, gcs: "GcsEmulator") -> None:
+    """What tests of submissions need besides a server. A module takes it with `usefixtures`."""
+
+
+@pytest.fixture
+def vertex(monkeypatch: pytest.MonkeyPatch) -> "Iterator[VertexServer]":
+    """Vertex AI of project my-project in us-central1. A request that the service would refuse fails the test."""
+    from tests.loopback.vertex_server import VertexServer
+    from trainer.shared import google_cloud
+
     server = VertexServer()
     monkeypatch.setenv(google_cloud.ENDPOINT_VARIABLE, server.url)
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", server.url)
@@ -85,8 +101,10 @@ def vertex(monkeypatch: pytest.MonkeyPatch) -> Iterator[VertexServer]:
 
 
 @pytest.fixture
-def kubeflow() -> Iterator[KubeflowServer]:
-    """A Kubeflow Pipelines API; a request that it would not take fails the test."""
+def kubeflow() -> "Iterator[KubeflowServer]":
+    """A Kubeflow Pipelines API. A request that the service would refuse fails the test."""
+    from tests.loopback.kubeflow_server import KubeflowServer
+
     server = KubeflowServer()
     yield server
     server.stop()
@@ -94,8 +112,9 @@ def kubeflow() -> Iterator[KubeflowServer]:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls `python -m pipeline`'s main: exit code, standard output, standard error."""
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Calls `centernet`'s main: exit code, standard output, standard error."""
+    from pipeline.commands.cli import main
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         code = main([str(argument) for argument in arguments])

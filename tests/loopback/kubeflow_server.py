@@ -14,7 +14,7 @@ BASE = "/apis/v2beta1"
 
 
 class KubeflowServer(LoopbackServer):
-    """Keeps state; a field that the API's own models don't have is an error."""
+    """Keeps state. A field that the API's own models lack is an error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class KubeflowServer(LoopbackServer):
         _check_run(request.body)
         cron = request.body["trigger"]["cron_schedule"]["cron"]
         if len(cron.split()) != 6:
-            raise Rejected(400, f"cron {cron!r} has not 6 fields")
+            raise Rejected(400, f"cron {cron!r} does not have 6 fields")
         status = "ENABLED" if request.body["mode"] == "ENABLE" else "DISABLED"
         made = {**request.body, "recurring_run_id": str(uuid.uuid4()), "status": status}
         self.recurring[made["recurring_run_id"]] = made
@@ -108,10 +108,10 @@ def _fields(body: Json, model: Any) -> None:
 def _check_run(body: Json) -> None:
     spec = body["pipeline_spec"].get("pipeline_spec", body["pipeline_spec"])
     check_spec(spec)
-    # The backend fills in the run's id and name, and tasks'; nothing else.
+    # The backend fills in only the ids and names of the run and its tasks.
     unfilled = set(re.findall(r'"\{\{\$\.(\w+)\}\}"', json.dumps(spec))) - {"pipeline_job_uuid", "pipeline_job_name"}
     if unfilled:
-        raise Rejected(400, f"placeholders that stay as they are: {sorted(unfilled)}")
+        raise Rejected(400, f"placeholders that the backend does not fill in: {sorted(unfilled)}")
     declared = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in body["runtime_config"]["parameters"].items():
         if name not in declared or not FITS[declared[name]["parameterType"]](value):

@@ -1,4 +1,4 @@
-"""What the loopback servers share: a JSON REST server in a thread, a record of what arrived, and faults on demand."""
+"""Base of the loopback servers: a JSON REST server in a thread, a record of its requests, and faults on demand."""
 
 import json
 import socket
@@ -28,19 +28,19 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What goes wrong with one request."""
+    """A fault of one request."""
 
     status: int = 0
-    """Answered instead of the real answer, with `message`; nothing is done."""
+    """Sent instead of the real answer, with `message`; the request has no effect."""
     message: str = "injected"
     details: tuple[dict[str, Any], ...] = ()
     cut: str = ""
-    """Where the connection ends. "request": in the middle of the request; "before": after it, and nothing is done;
-    "after": it is done, and there is no answer; "answer": it is done, and half of the answer comes."""
+    """Where the connection ends. "request": in the middle of the request; "before": after the request, without effect;
+    "after": after its effect, without an answer; "answer": after its effect and half of the answer."""
     text: str = ""
-    """Answered with status 200 instead of the real answer, as a proxy does; nothing is done."""
+    """Sent with status 200 instead of the real answer, as by a proxy; the request has no effect."""
     seconds: float = 0.0
-    """Waits before the real answer; what was asked for is done at once."""
+    """Delay of the real answer; the request has its effect at once."""
 
 
 class Rejected(Exception):
@@ -70,7 +70,7 @@ class LoopbackServer(ABC):
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.violations: list[str] = []
-        """Requests that a strict service would not have taken; a test's fixture asserts that there are none."""
+        """Requests that a strict service would have refused; the fixtures assert that there are none."""
         self._faults: deque[tuple[str, str, Fault]] = deque()
         self._lock = threading.RLock()
         self._server = _server(self)
@@ -87,11 +87,11 @@ class LoopbackServer(ABC):
         """
 
     def next_fault(self, method: str, path: str, fault: Fault, times: int = 1) -> None:
-        """The next requests of this method whose path holds `path` go wrong."""
+        """Gives the fault to the next requests of this method whose path contains `path`."""
         self._faults.extend([(method, path, fault)] * times)
 
     def sent(self, method: str, path: str = "") -> list[Request]:
-        """The requests of a method whose path holds `path`."""
+        """The requests of a method whose path contains `path`."""
         return [r for r in self.requests if r.method == method and path in r.path]
 
     def stop(self) -> None:
@@ -113,7 +113,7 @@ class LoopbackServer(ABC):
                 return error.status, _error(error.status, error.message, ()), fault
 
     def cuts_next(self, method: str, path: str, query: dict[str, str]) -> bool:
-        """Whether this request is to be cut while it comes; it is noted without its body then."""
+        """Whether to cut this request while it arrives; then it is recorded without its body."""
         with self._lock:
             request = Request(method=method, path=path, query=query, body=None, headers={})
             due = next((fault for verb, part, fault in self._faults if verb == method and part in path), None)
@@ -140,7 +140,7 @@ def _error(status: int, message: str, details: tuple[dict[str, Any], ...]) -> di
 def _server(owner: LoopbackServer) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # else each answer waits 40 ms between its headers and its body
+        disable_nagle_algorithm = True  # otherwise each answer waits 40 ms between headers and body
 
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
@@ -180,10 +180,10 @@ def _server(owner: LoopbackServer) -> ThreadingHTTPServer:
                     return
                 self.wfile.write(payload)
             except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True  # the client gave up waiting: that is what some tests are about
+                self.close_connection = True  # the client gave up waiting, which some tests provoke
 
         def _reset(self) -> None:
-            """Ends the connection at once, unread data or not."""
+            """Ends the connection at once, even with unread data."""
             self.close_connection = True
             self.wfile.flush()
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

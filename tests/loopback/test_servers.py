@@ -1,4 +1,4 @@
-"""The loopback servers refuse what the services would not take: otherwise the tests against them would show nothing."""
+"""The loopback servers refuse what the services would refuse. Otherwise the tests against them would prove nothing."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ def job() -> dict[str, Any]:
 
 
 def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy with one value set, or taken away if it is None."""
+    """A copy with one value set, or removed if it is None."""
     copied = copy.deepcopy(content)
     *folders, name = path.split(".")
     place = copied
@@ -47,7 +47,7 @@ def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def strict() -> Any:
-    """A server of its own, whose violations are what is tested."""
+    """Its own server: the violations are the subject of the test."""
     server = VertexServer()
     yield server
     server.stop()
@@ -72,7 +72,7 @@ def strict() -> Any:
         ("pipelineSpec.deploymentSpec.executors.exec-train.container.gpus", 8, "gpus"),
     ],
 )
-def test_a_job_that_vertex_ai_would_not_take(
+def test_a_job_that_vertex_ai_would_refuse(
     path: str, value: Any, says: str, job: dict[str, Any], strict: VertexServer
 ) -> None:
     url = f"{strict.url}/v1/{PARENT}/pipelineJobs"
@@ -80,11 +80,11 @@ def test_a_job_that_vertex_ai_would_not_take(
     answer = requests.post(url, json=changed(job, path, value), timeout=10)
     assert answer.status_code == 400
     assert says in answer.json()["error"]["message"]
-    assert len(strict.violations) == 1, "the fixture of the other tests fails on these"
+    assert len(strict.violations) == 1, "the fixture of the other tests fails on violations"
     assert len(strict.jobs) == 1
 
 
-def test_a_worker_pool_that_vertex_ai_would_not_take(job: dict[str, Any], strict: VertexServer) -> None:
+def test_a_worker_pool_that_vertex_ai_would_refuse(job: dict[str, Any], strict: VertexServer) -> None:
     url = f"{strict.url}/v1/{PARENT}/pipelineJobs"
     spec = spec_of("vertex-multinode-gpu")
     assert requests.post(url, json={**job, "pipelineSpec": spec}, timeout=10).status_code == 200
@@ -103,7 +103,7 @@ def test_a_jobs_query(query: str, status: int, job: dict[str, Any], strict: Vert
     url = f"{strict.url}/v1/{PARENT}/pipelineJobs?{query}"
     assert requests.post(url, json=job, timeout=10).status_code == status
     if status == 200:
-        assert requests.post(url, json=job, timeout=10).status_code == 409, "an id is taken once"
+        assert requests.post(url, json=job, timeout=10).status_code == 409, "an id can be used once"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_jobs_query(query: str, status: int, job: dict[str, Any], strict: Vert
         ("paused", True),
     ],
 )
-def test_a_schedule_that_vertex_ai_would_not_take(
+def test_a_schedule_that_vertex_ai_would_refuse(
     path: str, value: Any, job: dict[str, Any], strict: VertexServer
 ) -> None:
     schedule = {
@@ -130,7 +130,7 @@ def test_a_schedule_that_vertex_ai_would_not_take(
     made = requests.post(url, json=schedule, timeout=10)
     assert made.status_code == 200
     assert requests.post(url, json=changed(schedule, path, value), timeout=10).status_code == 400
-    # What a schedule runs can't be changed.
+    # A schedule can't run something else.
     patch = f"{strict.url}/v1/{made.json()['name']}?updateMask=createPipelineJobRequest"
     assert requests.patch(patch, json=schedule, timeout=10).status_code == 400
     assert len(strict.schedules) == 1
@@ -145,7 +145,7 @@ def test_a_schedule_that_vertex_ai_would_not_take(
         ("runtime_config.parameters.seed", "one"),
     ],
 )
-def test_a_run_that_kubeflow_would_not_take(path: str, value: Any, job: dict[str, Any]) -> None:
+def test_a_run_that_kubeflow_would_refuse(path: str, value: Any, job: dict[str, Any]) -> None:
     server = KubeflowServer()
     spec = json.loads(json.dumps(job["pipelineSpec"]).replace("{{$.pipeline_root}}", "gs://my-bucket/runs"))
     run = {
@@ -157,6 +157,6 @@ def test_a_run_that_kubeflow_would_not_take(path: str, value: Any, job: dict[str
     assert requests.post(url, json=run, timeout=10).status_code == 200
     assert requests.post(url, json=changed(run, path, value), timeout=10).status_code == 400
     assert len(server.violations) == 1
-    # The graph as Vertex AI takes it names what that service alone fills in.
+    # Vertex AI's form of the graph has placeholders that only that service fills in.
     assert requests.post(url, json={**run, "pipeline_spec": job["pipelineSpec"]}, timeout=10).status_code == 400
     server.stop()

@@ -1,4 +1,4 @@
-"""What Vertex AI refuses: requests that its own messages can't hold, and what it documents beyond types."""
+"""Requests that Vertex AI refuses: those that don't fit its own messages, and those against its documented rules."""
 
 import json
 import re
@@ -12,10 +12,10 @@ from tests.loopback.server import Json, Rejected, Request
 
 
 def check_job(job: Json) -> None:
-    """A PipelineJob that the service would take.
+    """Checks a PipelineJob.
 
     Raises:
-      Rejected: it would not.
+      Rejected: the service would refuse it.
     """
     needs(job, "displayName", "pipelineSpec", "runtimeConfig")
     check_spec(job["pipelineSpec"])
@@ -28,7 +28,7 @@ def check_job(job: Json) -> None:
         if name not in declared:
             raise Rejected(400, f"parameter {name} is not in the pipeline")
         if not FITS[declared[name]["parameterType"]](value):
-            raise Rejected(400, f"parameter {name}: {value!r} is no {declared[name]['parameterType']}")
+            raise Rejected(400, f"parameter {name}: {value!r} is not a {declared[name]['parameterType']}")
     missing = [n for n, p in declared.items() if n not in given and "defaultValue" not in p and not p.get("isOptional")]
     if missing:
         raise Rejected(400, f"parameters without value: {', '.join(missing)}")
@@ -40,10 +40,10 @@ def check_job(job: Json) -> None:
 
 
 def check_spec(spec: Json) -> None:
-    """A compiled pipeline of known fields only, its executors and the worker pools of its custom jobs included.
+    """Checks a compiled pipeline, with its executors and the worker pools of its custom jobs, for unknown fields.
 
     Raises:
-      Rejected: it is none.
+      Rejected: there is one.
     """
     parse("pipelineSpec", spec, pipeline_spec_pb2.PipelineSpec())
     parse("deploymentSpec", spec["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig())
@@ -79,7 +79,7 @@ def check_labels(labels: dict[str, str]) -> None:
 def check_cron(cron: str) -> None:
     plain = re.sub(r"^(CRON_)?TZ=\S+ ", "", cron)
     if len(plain.split()) != 5:
-        raise Rejected(400, f"cron {cron!r} has not 5 fields")
+        raise Rejected(400, f"cron {cron!r} does not have 5 fields")
 
 
 def message(kind: Any, body: Any) -> Json:
@@ -89,7 +89,7 @@ def message(kind: Any, body: Any) -> Json:
       Rejected: a field is unknown, misplaced or of another type.
     """
     if not isinstance(body, dict):
-        raise Rejected(400, f"{kind.__name__}: no JSON object")
+        raise Rejected(400, f"{kind.__name__}: not a JSON object")
     parsed = kind.pb(kind())
     try:
         json_format.ParseDict(body, parsed)

@@ -1,10 +1,10 @@
-"""A Vertex AI endpoint on loopback: keeps state, and takes only requests that the service's own messages can hold.
+"""A Vertex AI endpoint on loopback: keeps state, and accepts only requests that fit the service's own messages.
 
 Every body is parsed into its `aiplatform_v1` message, so an unknown or misplaced field is an error 400 and a violation;
 so is an unknown query parameter. A pipeline spec is parsed into kfp's `PipelineSpec`, its executors into kfp's
-`PipelineDeploymentConfig`, worker pools into `aiplatform_v1.WorkerPoolSpec`. What the service documents beyond
-types (name patterns, required fields, pipeline parameters against the spec) is checked as well. What only Google's own
-servers know (quotas, machine availability, permissions) is not here.
+`PipelineDeploymentConfig`, worker pools into `aiplatform_v1.WorkerPoolSpec`. Documented rules
+beyond types (name patterns, required fields, pipeline parameters against the spec) are checked as well. Quotas, machine
+availability and permissions, which only Google's servers know, are not.
 """
 
 import re
@@ -32,7 +32,7 @@ class VertexServer(LoopbackServer):
         self.models: dict[str, list[Json]] = {}
         """Model id to its versions, oldest first."""
         self.timeline: list[Json] = []
-        """What each further look at a job finds: state, jobDetail, error. The last one stays."""
+        """What each further read of a job returns: state, jobDetail, error. The last one stays."""
         self.log_entries: list[Json] = []
         """Newest first."""
         self.operations: dict[str, Json] = {}
@@ -40,7 +40,7 @@ class VertexServer(LoopbackServer):
     def answer(self, request: Request) -> Any:
         if request.path == "/v2/entries:list":
             return self._logs(request)
-        # Google's client asks for operations at the first of the paths that the service's definition gives, /ui/….
+        # Google's client reads operations at the first of the paths in the service's definition, /ui/….
         path = re.sub(r"^/ui/(?=.*/operations/)", "/v1/", request.path)
         found = re.fullmatch(r"/v1/(projects/([^/]+)/locations/([^/]+))/(.+)", path)
         if not found:
@@ -224,10 +224,10 @@ class VertexServer(LoopbackServer):
                 return entry
         raise Rejected(404, f"Model {PARENT}/models/{name} was not found")
 
-    # What takes longer than a call
+    # Long-running operations
 
     def _operation(self, kind: str, answer: Json) -> Json:
-        """An operation that was begun, as the service answers; it is done when it is asked for."""
+        """A started operation, as the service returns it; it is done when it is read."""
         name = f"{PARENT}/operations/{uuid.uuid4().int % 10**15}"
         done = {"name": name, "done": True, "response": {"@type": f"type.googleapis.com/{kind}", **answer}}
         self.operations[name] = done
@@ -236,7 +236,7 @@ class VertexServer(LoopbackServer):
     def _operations_get(self, name: str, _request: Request) -> Json:
         return self._existing(self.operations, "operations", name)
 
-    # Cloud Logging, which lives at another address
+    # Cloud Logging, which has another address
 
     def _logs(self, request: Request) -> Json:
         body = request.body
@@ -246,7 +246,7 @@ class VertexServer(LoopbackServer):
         if not 0 < body["pageSize"] <= 1000:
             raise Rejected(400, f"entries.list: pageSize {body['pageSize']}")
         if "pageToken" not in body:
-            return {"nextPageToken": "0"}  # as after a long search without a find: no entries, and no end
+            return {"nextPageToken": "0"}  # as after a long search without results: no entries, but not the end
         start = int(body["pageToken"])
         end = start + body["pageSize"]
         more = {"nextPageToken": str(end)} if end < len(self.log_entries) else {}
@@ -260,7 +260,7 @@ class VertexServer(LoopbackServer):
 
 
 def _page(kind: str, resources: list[Json], request: Request) -> Json:
-    """Pages of the size that was asked for; filters of the form `field="value"`, in which "*" stands for any text."""
+    """One page of the requested size; filters have the form `field="value"`, in which "*" matches any text."""
     for field, value in re.findall(r'([\w.-]+)\s*=\s*"((?:[^"\\]|\\.)*)"', request.query.get("filter", "")):
         text = re.sub(r"\\(.)", r"\1", value)
         resources = [resource for resource in resources if fnmatchcase(str(_field(resource, field)), text)]

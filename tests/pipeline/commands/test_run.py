@@ -106,7 +106,7 @@ def test_unknown_config_key(
     assert not list(tmp_path.glob("runs/2*")), "no run was started"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["compile", "--help"]])
+@pytest.mark.parametrize("arguments", [["run", "--help"], ["compile", "--help"]])
 def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

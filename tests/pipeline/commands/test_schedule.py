@@ -1,4 +1,4 @@
-"""`python -m pipeline schedule …` against a Vertex AI on loopback: one schedule a name, whatever happens."""
+"""`centernet schedule …` against a Vertex AI on loopback: one schedule per name, whatever happens."""
 
 import json
 
@@ -6,6 +6,8 @@ import pytest
 
 from tests.loopback.invocations import ACCOUNT, PLACE, WHAT, WHERE, Run, spec_of
 from tests.loopback.vertex_server import PARENT, VertexServer
+
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", "--time-zone", "Europe/Berlin"]
 FULL = [*CREATE, *WHERE, *WHAT]
@@ -25,7 +27,7 @@ def test_what_arrives(vertex: VertexServer, run: Run) -> None:
     assert job["pipelineSpec"] == spec_of("vertex-gpu")
     assert job["serviceAccount"] == ACCOUNT
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://my-bucket/runs"
-    assert not job["runtimeConfig"]["parameterValues"].get("run_id"), "every run needs a name of its own"
+    assert not job["runtimeConfig"]["parameterValues"].get("run_id"), "every run needs its own name"
     assert out.count("will run") == 3
     assert "created: weekly" in out
 

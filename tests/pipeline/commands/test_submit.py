@@ -1,5 +1,5 @@
-"""`python -m pipeline submit` against a Vertex AI on loopback, through Google's own client: what arrives on the wire,
-and what happens when it doesn't arrive."""
+"""`centernet submit` against a Vertex AI on loopback, through Google's own client: what arrives, and what happens if
+nothing does."""
 
 import re
 from pathlib import Path
@@ -11,8 +11,10 @@ from tests.loopback.invocations import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, o
 from tests.loopback.server import Fault
 from tests.loopback.vertex_server import PARENT, VertexServer
 
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
+
 SUBMIT = ["submit", *WHERE, *WHAT]
-PICTURE = Path(__file__).parents[2] / "docs" / "images" / "demo-detections.jpg"
+PICTURE = Path(__file__).parents[3] / "docs" / "images" / "demo-detections.jpg"
 
 
 def tasks_of(spec: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def test_what_arrives(vertex: VertexServer, run: Run) -> None:
     assert runtime["gcsOutputDirectory"] == "gs://my-bucket/runs"
     assert runtime["failurePolicy"] == 2  # PIPELINE_FAILURE_POLICY_FAIL_FAST
     values = runtime["parameterValues"]
-    assert "preprocess:" in values.pop("config"), "the config's text travels, not its name"
+    assert "preprocess:" in values.pop("config"), "the configuration's contents are sent, not its name"
     assert values == {
         "train_images": "gs://my-data/train",
         "train_annotations": "gs://my-data/train.json",
@@ -82,22 +84,22 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--param", "work_dir=gs://a/b", "--param", "work_dir=gs://a/c"], ["work_dir", "twice"]),
         (["--param", "train_images=gs://a/b"], ["train_images", "flag as well"]),
         (["--target", "vertex-abacus"], ["vertex-abacus", "vertex-gpu"]),
-        (["--target", "local"], ["--target local", "pipeline run"]),
+        (["--target", "local"], ["--target local", "centernet run"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
         (["--config", str(PICTURE)], [str(PICTURE), "give a YAML file"]),
         (["--pipeline-root", "runs"], ["--pipeline-root", "gs://"]),
         (["--pipeline-root", "gs://My Bucket/runs"], ["--pipeline-root gs://My Bucket/runs"]),
         (["--pipeline-root", ""], ["--pipeline-root", "gs://"]),
         (["--train-images", "/data/train"], ["--train-images /data/train", "gs://"]),
-        (["--train-images", "file:///data/train"], ["--train-images file:///data/train", "path of this machine"]),
+        (["--train-images", "file:///data/train"], ["--train-images file:///data/train", "path on this machine"]),
         (["--train-images", "s3://my-data/train"], ["--train-images s3://my-data/train", "gs://BUCKET/FOLDER"]),
         (["--train-images", "gs:///train"], ["--train-images gs:///train", "gs://BUCKET/FOLDER"]),
         (["--train-images", "gs://my-data/tarin"], ["--train-images gs://my-data/tarin", "no such folder"]),
         (["--val-annotations", "gs://my-data/no.json"], ["--val-annotations", "no such file"]),
-        (["--val-annotations", ""], ["--val-annotations", "needs it"]),
+        (["--val-annotations", ""], ["--val-annotations: not given", "all four"]),
         (["--coco-dir", "gs://my-data"], ["--coco-dir", "give one"]),
         (["--service-account", "me@example.com"], ["--service-account", "gserviceaccount"]),
-        (["--service-account", "trainer.gserviceaccount.com"], ["--service-account", "no service account"]),
+        (["--service-account", "trainer.gserviceaccount.com"], ["--service-account", "not a service account"]),
         (["--network", "default"], ["--network", "projects/"]),
         (["--network", "projects/1/networks/default"], ["--network", "projects/PROJECT_NUMBER/global/networks/NAME"]),
         (["--labels", "Team=vision"], ["--labels Team=vision", "a-z"]),
@@ -142,7 +144,7 @@ def test_bad_input_sends_nothing(flags: list[str], says: list[str], vertex: Vert
     assert vertex.requests == []
 
 
-@pytest.mark.slow  # imports TensorFlow; tests/pipeline/test_cli.py has the same check of `run`
+@pytest.mark.slow  # imports TensorFlow; tests/pipeline/commands/test_run.py has the same check of `run`
 def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, vertex: VertexServer, run: Run) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("task: {model: {backbon: {}}}")
@@ -155,7 +157,7 @@ def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, verte
 def test_a_cpu_has_a_default_config(vertex: VertexServer, run: Run) -> None:
     code, out, _ = run(*SUBMIT, "--target", "vertex-cpu", "--config", "")
     assert code == 0
-    assert "of custom-small" in out
+    assert "custom-small.yaml (" in out
 
 
 def test_dry_run_contacts_nothing(vertex: VertexServer, run: Run) -> None:
@@ -179,7 +181,7 @@ FAILED = [task("train", "FAILED", error={"code": 3, "message": "out of memory"})
         ("SUCCEEDED", PROMOTED, 0, "promoted: v0002 (was v0001)"),
         ("SUCCEEDED", HELD, 3, "held: min_ap 0.4100 < 0.5000"),
         ("SUCCEEDED", [task("data-check", "SUCCEEDED"), task("unchanged", "SUCCEEDED")], 0, "nothing new"),
-        ("SUCCEEDED", DONE, 1, "neither promoted nor held"),  # no gate: no decision, which is no success
+        ("SUCCEEDED", DONE, 1, "neither promoted nor held"),  # no gate, so no decision: not a success
         ("SUCCEEDED", [*DONE, task("promote", "SKIPPED")], 1, "neither promoted nor held"),  # an old decision
         ("FAILED", FAILED, 1, "failed in train: out of memory"),
         ("FAILED", [*DONE, task("gate", "FAILED", error={"message": "lost"})], 1, "failed in gate: lost"),
@@ -193,7 +195,7 @@ def test_wait_ends_with_the_gates_decision(
         {"state": STATES + "RUNNING", "jobDetail": {"taskDetails": [task("data-check", "RUNNING")]}},
         {"state": STATES + state, "jobDetail": {"taskDetails": tasks}},
     ]
-    # A service that is away for a moment ends no waiting.
+    # A service that can't be reached for a moment does not end the waiting.
     vertex.next_fault("GET", "pipelineJobs", Fault(status=503), times=7)
     got, out, err = run(*SUBMIT, "--wait", "--poll", "0.01")
     assert got == code
@@ -201,8 +203,8 @@ def test_wait_ends_with_the_gates_decision(
     assert re.search(r"check the data +RUNNING", out), "task states are streamed"
 
 
-def test_the_answer_is_lost_and_so_is_the_look(vertex: VertexServer, run: Run) -> None:
-    """Created, connection cut, the look cut too: the second attempt meets its own job (409) and takes it."""
+def test_the_answer_is_lost_and_so_is_the_check(vertex: VertexServer, run: Run) -> None:
+    """Created, connection cut, the check cut too: the second attempt finds its own job (409) and uses it."""
     vertex.next_fault("POST", "pipelineJobs", Fault(cut="after"))
     vertex.next_fault("GET", "pipelineJobs", Fault(status=404))
     code, _, _ = run(*SUBMIT)
@@ -212,7 +214,7 @@ def test_the_answer_is_lost_and_so_is_the_look(vertex: VertexServer, run: Run) -
 
 
 def test_another_region_is_another_place(vertex: VertexServer, run: Run) -> None:
-    """The loopback service knows one region only, as a real address does."""
+    """The loopback service knows only one region, like a real address."""
     code, _, err = run(*SUBMIT, *PLACE, "--region", "europe-west4")
     assert code == 1
     assert "europe-west4" in err

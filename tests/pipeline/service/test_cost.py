@@ -14,6 +14,8 @@ from pipeline.service.cost import PRICES, VERTEX_HOURS, Machine, Step, ceiling, 
 from tests.loopback.invocations import WHAT, WHERE, Run, spec_of
 from tests.loopback.vertex_server import VertexServer
 
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
+
 PRICE = yaml.safe_load(PRICES.read_text())
 A100, A2 = PRICE["accelerators"]["NVIDIA_TESLA_A100"], PRICE["machines"]["a2-highgpu-8g"]
 ACCELERATED = {"accelerator": "NVIDIA_TESLA_A100", "accelerators": 8}
@@ -28,7 +30,7 @@ ACCELERATED = {"accelerator": "NVIDIA_TESLA_A100", "accelerators": 8}
         (Machine(cpu=12, memory_gb=85), 12 * PRICE["vcpu"] + 85 * PRICE["memory_gb"]),
         (Machine(cpu=96, memory_gb=680, **ACCELERATED), 96 * PRICE["vcpu"] + 680 * PRICE["memory_gb"] + 8 * A100),
         (Machine(type="n1-standard-96", **ACCELERATED), PRICE["machines"]["n1-standard-96"] + 8 * A100),
-        (Machine(type="a2-highgpu-8g", **ACCELERATED), A2),  # its price holds the GPUs
+        (Machine(type="a2-highgpu-8g", **ACCELERATED), A2),  # its price includes the GPUs
         (Machine(type="cloud-tpu", accelerator="TPU_V3", accelerators=8), 8 * PRICE["accelerators"]["TPU_V3"]),
         (Machine(type="ct5lp-hightpu-8t", topology="2x4"), PRICE["machines"]["ct5lp-hightpu-8t"]),
         (
@@ -54,7 +56,7 @@ def test_an_hour(machine: Machine, dollars: float) -> None:
         (Machine(type="z9-mega-1", dataflow=True), "dataflow.machine_type: z9-mega-1"),
     ],
 )
-def test_what_has_no_price_is_said(machine: Machine, says: str) -> None:
+def test_a_missing_price(machine: Machine, says: str) -> None:
     with pytest.raises(InputError, match=says):
         read_prices().hourly(machine)
 
@@ -84,13 +86,13 @@ def test_a_stage_counts_until_its_time_limit() -> None:
     assert found["train"].machines == (Machine(cpu=8, memory_gb=32),)
     assert found["preprocess val"].hours == TARGETS["vertex-gpu"].resources["preprocess"].timeout_hours
     mail = planned("vertex-gpu", notify=("owner@example.org",))["mail the outcome"]
-    assert mail.hours == VERTEX_HOURS, "what sets no limit ends when the service ends it"
-    assert mail.machines == (Machine(type="e2-standard-4"),), "what asks for nothing gets the service's default"
+    assert mail.hours == VERTEX_HOURS, "a step without a limit ends when the service ends it"
+    assert mail.machines == (Machine(type="e2-standard-4"),), "a step that requests nothing gets the service's default"
     assert found["gate"].machines == (Machine(cpu=4, memory_gb=16),)
     assert {"promote", "hold", "evaluate champion", "nothing new"} <= set(found), "both branches of a condition"
 
 
-def test_dataflow_workers_count_beside_the_step_that_waits_for_them() -> None:
+def test_dataflow_workers_count_and_so_does_the_step_that_waits_for_them() -> None:
     place = {"project": "my-project", "region": "us-central1", "sdk_container_image": "r/i"}
     dataflow = Dataflow(**place, machine_type="n2-standard-16", max_workers=20)
     found = planned("vertex-gpu", dataflow)
@@ -160,8 +162,8 @@ def test_an_own_price_list(tmp_path: Path, vertex: VertexServer, run: Run) -> No
     (line,) = [line for line in out.splitlines() if line.startswith("train ")]
     assert line.split()[-1] == "288.00"
     assert "EUR" in out
-    assert "europe-west4 prices of 2027-01-31 (our contract; --prices takes others)" in out
-    assert "from memory, not looked up" in run(*dry_run)[1], "what nobody checked says so"
+    assert "europe-west4 prices of 2027-01-31 (our contract; replace them with --prices)" in out
+    assert "from memory, not looked up" in run(*dry_run)[1], "unverified prices are labelled"
     del own["machines"]["a2-highgpu-8g"]
     path.write_text(yaml.safe_dump(own))
     code, _, err = run("submit", *WHERE, *WHAT, "--target", "vertex-multinode-gpu", "--prices", path)

@@ -1,4 +1,4 @@
-"""Cron expressions: what is taken, how each service reads it, and when it fires."""
+"""Cron expressions: which are accepted, how each service reads them, and when they start runs."""
 
 from datetime import UTC, datetime
 
@@ -17,10 +17,10 @@ MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         ("0 3 * * mon", "Europe/Berlin", "0 0 3 * * 1", "2026-11-30T03:00:00+01:00"),
         ("*/15 * * * *", "Etc/UTC", "0 */15 * * * *", "2026-11-23T12:15:00+00:00"),
         ("5/20 13 * * *", "Etc/UTC", "0 5-59/20 13 * * *", "2026-11-23T13:05:00+00:00"),
-        ("0 0 * * 7", "Etc/UTC", "0 0 0 * * 0", "2026-11-29T00:00:00+00:00"),  # Sunday by its other number
+        ("0 0 * * 7", "Etc/UTC", "0 0 0 * * 0", "2026-11-29T00:00:00+00:00"),  # Sunday's other number
         ("0 0 * * 5-7", "Etc/UTC", "0 0 0 * * 0,5,6", "2026-11-27T00:00:00+00:00"),
         ("0 0 29 feb *", "Etc/UTC", "0 0 0 29 2 *", "2028-02-29T00:00:00+00:00"),
-        ("0 0 1 * 5", "Etc/UTC", "0 0 0 1 * 5", "2026-11-27T00:00:00+00:00"),  # one of the two days is enough
+        ("0 0 1 * 5", "Etc/UTC", "0 0 0 1 * 5", "2026-11-27T00:00:00+00:00"),  # either day is enough
         ("30 2 29 3 *", "Europe/Berlin", "0 30 2 29 3 *", "2028-03-29T02:30:00+02:00"),  # 2027-03-28 is the change
     ],
 )
@@ -32,7 +32,7 @@ def test_expressions(expression: str, zone: str, kubeflow: str, first: str) -> N
         assert cron.next_times(MONDAY, 1)[0].isoformat() == first
 
 
-def test_a_time_that_summer_time_leaves_out() -> None:
+def test_a_time_that_summer_time_skips() -> None:
     times = parse("30 2 28 3 *", "Europe/Berlin").next_times(datetime(2027, 1, 1, tzinfo=UTC), 1)
     assert times[0].isoformat() == "2028-03-28T02:30:00+02:00"
 

@@ -1,5 +1,5 @@
-"""What `submit` and `schedule create` do when the service is busy, refuses, or cannot be heard: exit code, message, and
-never two of what was asked for once."""
+"""`submit` and `schedule create` when the service is busy, refuses, or can't be reached: exit code, message, and never
+two runs for one command."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ from tests.loopback.kubeflow_server import KubeflowServer
 from tests.loopback.server import Fault
 from tests.loopback.vertex_server import VertexServer
 
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
+
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1"]
 
 
@@ -21,7 +23,7 @@ class Way:
     server: VertexServer | KubeflowServer
     arguments: list[str]
     path: str
-    """Of the request that makes something."""
+    """Path of the request that creates something."""
     made: dict[str, Any]
     permission: str
 
@@ -64,7 +66,7 @@ def way(request: pytest.FixtureRequest, vertex: VertexServer, kubeflow: Kubeflow
         Fault(text="<html>Please sign in to this network</html>"),
         Fault(seconds=1.2),  # a time-out on our side; the service did it
     ],
-    ids=["429", "503", "500", "cut within", "cut before", "cut after", "half an answer", "no JSON", "time-out"],
+    ids=["429", "503", "500", "cut within", "cut before", "cut after", "half an answer", "not JSON", "time-out"],
 )
 def test_one_whatever_happens(fault: Fault, way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     if fault.seconds:
@@ -74,7 +76,7 @@ def test_one_whatever_happens(fault: Fault, way: Way, run: Run, monkeypatch: pyt
     assert (code, err) == (0, "")
     assert len(way.made) == 1
     assert next(iter(way.made)).rpartition("/")[2] in out
-    assert "again in" in out, "who waits is told why"
+    assert "again in" in out, "the user sees why it waits"
     ids = {request.query.get("pipelineJobId") for request in way.server.sent("POST", way.path)}
     assert len(ids) == 1, "every retry has the same id"
 
@@ -85,9 +87,9 @@ def test_one_whatever_happens(fault: Fault, way: Way, run: Run, monkeypatch: pyt
         (Fault(status=429, message="Quota exceeded for custom_model_training_nvidia_a100_gpus"), "a100_gpus"),
         (Fault(status=503), "503"),
         (Fault(cut="before"), "no answer"),
-        (Fault(text="<html>Please sign in</html>"), "no JSON"),
+        (Fault(text="<html>Please sign in</html>"), "not JSON"),
     ],
-    ids=["429", "503", "cut", "no JSON"],
+    ids=["429", "503", "cut", "not JSON"],
 )
 def test_gives_up(fault: Fault, says: str, way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.shared.google_cloud.ATTEMPTS", 2)
@@ -101,7 +103,7 @@ def test_gives_up(fault: Fault, says: str, way: Way, run: Run, monkeypatch: pyte
 
 
 def test_what_the_last_attempt_did_is_found(way: Way, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is told that something failed which was carried out."""
+    """What was carried out is never reported as failed."""
     monkeypatch.setattr("trainer.shared.google_cloud.ATTEMPTS", 1)
     way.server.next_fault("POST", way.path, Fault(cut="after"))
     code, out, err = run(*way.arguments)
@@ -124,14 +126,14 @@ def test_gives_up_after_six_attempts(vertex: VertexServer, run: Run) -> None:
     [(401, 1, "not signed in"), (403, 1, ""), (404, 1, "not found"), (400, 2, "rejected")],
 )
 def test_errors_that_no_retry_helps(status: int, code: int, says: str, way: Way, run: Run) -> None:
-    way.server.next_fault("POST", way.path, Fault(status=status, message="said by the service: rejected"))
+    way.server.next_fault("POST", way.path, Fault(status=status, message="words of the service: rejected"))
     got, _, err = run(*way.arguments)
     assert got == code
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert (says or way.permission) in err
-    if status != 401:  # then Google's client tries to sign in again, and that is what fails
-        assert "said by the service" in err
+    if status != 401:  # then Google's client tries to sign in again, and that fails
+        assert "words of the service" in err
     assert len(way.server.sent("POST", way.path)) == 1
     assert way.made == {}
 
@@ -164,7 +166,7 @@ DENIED = (
         (Fault(status=404), ["us-central1", "my-project"]),
     ],
 )
-def test_what_vertex_ai_wants_is_named(fault: Fault, says: list[str], vertex: VertexServer, run: Run) -> None:
+def test_the_message_names_the_fix(fault: Fault, says: list[str], vertex: VertexServer, run: Run) -> None:
     vertex.next_fault("POST", "pipelineJobs", fault)
     code, _, err = run("submit", *WHERE, *WHAT)
     assert code == 1
@@ -190,7 +192,7 @@ SCHEDULE = ["schedule", "update", "weekly", "--cron", "0 4 * * 1"]
     ],
     ids=lambda value: "",
 )
-def test_a_verb_that_is_denied_says_what_it_lacks(
+def test_a_denied_verb_names_the_missing_permission(
     words: list[str], method: str, path: str, permission: str, role: str, vertex: VertexServer, run: Run
 ) -> None:
     run("submit", *WHERE, *WHAT)
@@ -215,8 +217,8 @@ def test_no_server_at_all(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         assert nowhere in err
 
 
-def test_an_endpoint_that_refuses_the_first_look(kubeflow: KubeflowServer, run: Run) -> None:
-    """kfp's own client would log five tracebacks in 25 seconds and end with another error."""
+def test_an_endpoint_that_refuses_the_first_call(kubeflow: KubeflowServer, run: Run) -> None:
+    """kfp's own client would log five tracebacks in 25 seconds and raise another error."""
     kubeflow.next_fault("GET", "healthz", Fault(status=401))
     code, _, err = run("list", "--endpoint", kubeflow.url)
     assert code == 1

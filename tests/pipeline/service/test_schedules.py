@@ -1,4 +1,4 @@
-"""A changed pipeline is a new schedule: what is left when that fails, is interrupted, or meets others of the name."""
+"""A changed pipeline needs a new schedule: what remains if that fails, is interrupted, or finds others of the name."""
 
 import shlex
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from tests.loopback.invocations import ENDPOINT_WHAT, PLACE, WHAT, WHERE, Run
 from tests.loopback.kubeflow_server import KubeflowServer
 from tests.loopback.server import Fault
 from tests.loopback.vertex_server import VertexServer
+
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
 NAMED = ["--name", "weekly", "--cron", "0 3 * * 1"]
 
@@ -25,8 +27,8 @@ class Service:
     path: str
     kept: dict[str, Any]
 
-    def at_work(self) -> list[str]:
-        """The schedules that fire."""
+    def active(self) -> list[str]:
+        """The schedules that start runs."""
         return [name for name, one in self.kept.items() if one.get("state", one.get("status")) in ("ACTIVE", "ENABLED")]
 
 
@@ -40,7 +42,7 @@ def service(request: pytest.FixtureRequest, vertex: VertexServer, kubeflow: Kube
     return Service(kubeflow, place, create, "recurringruns", kubeflow.recurring)
 
 
-def test_one_that_fails_leaves_the_old_one_at_work(service: Service, run: Run) -> None:
+def test_one_that_fails_leaves_the_old_one_active(service: Service, run: Run) -> None:
     run(*service.create)
     (old,) = service.kept
     service.server.next_fault("POST", service.path, Fault(), times=1)  # the pause goes through
@@ -48,18 +50,18 @@ def test_one_that_fails_leaves_the_old_one_at_work(service: Service, run: Run) -
     code, _, err = run(*service.create, "--seed", "5")
     assert code == 1
     assert "create" in err
-    assert service.at_work() == list(service.kept) == [old]
+    assert service.active() == list(service.kept) == [old]
 
 
-def test_a_pause_whose_answer_is_lost_is_no_failure(service: Service, run: Run) -> None:
+def test_a_pause_whose_answer_is_lost_is_not_a_failure(service: Service, run: Run) -> None:
     run(*service.create)
     (old,) = service.kept
     service.server.next_fault("POST", old.rpartition("/")[2], Fault(cut="after"))
     assert run(*service.create, "--seed", "5")[0] == 0
-    assert service.at_work() == list(service.kept) != [old]
+    assert service.active() == list(service.kept) != [old]
 
 
-def test_ctrl_c_leaves_the_old_one_at_work(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_leaves_the_old_one_active(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*service.create)
     (old,) = service.kept
     service.server.next_fault("POST", service.path, Fault(), times=1)  # the pause goes through
@@ -70,12 +72,12 @@ def test_ctrl_c_leaves_the_old_one_at_work(service: Service, run: Run, monkeypat
 
     monkeypatch.setattr("trainer.shared.google_cloud.time.sleep", ctrl_c)
     code, _, err = run(*service.create, "--seed", "5")
-    assert (code, err) == (1, "interrupted\n")
-    assert service.at_work() == list(service.kept) == [old]
+    assert (code, err) == (130, "interrupted\n")
+    assert service.active() == list(service.kept) == [old]
 
 
 def test_one_that_was_interrupted_is_finished(service: Service, run: Run) -> None:
-    """The new schedule was made, the old one could not be deleted: the same command again brings it to an end."""
+    """The new schedule was created, the old one could not be deleted: the same command finishes the replacement."""
     run(*service.create)
     (old,) = service.kept
     service.server.next_fault("DELETE", "", Fault(status=403))
@@ -93,11 +95,11 @@ def test_one_that_was_interrupted_gives_way_to_the_next(service: Service, run: R
     service.server.next_fault("DELETE", "", Fault(status=403))
     assert run(*service.create, "--seed", "5")[0] == 1
     assert "replaced" in run(*service.create, "--seed", "6")[1]
-    assert service.at_work() == list(service.kept)
+    assert service.active() == list(service.kept)
     assert len(service.kept) == 1
 
 
-def test_a_lost_look_after_creating_is_no_reason_to_have_two_at_work(vertex: VertexServer, run: Run) -> None:
+def test_a_failed_read_after_creating_leaves_one_active(vertex: VertexServer, run: Run) -> None:
     create = ["schedule", "create", *NAMED, *WHERE, *WHAT]
     run(*create)
     (old,) = vertex.schedules
@@ -107,8 +109,8 @@ def test_a_lost_look_after_creating_is_no_reason_to_have_two_at_work(vertex: Ver
     assert new != old
 
 
-def test_a_paused_one_is_never_replaced_by_one_at_work(vertex: VertexServer, run: Run) -> None:
-    """Vertex AI makes active ones only; if that one can't be paused, it goes."""
+def test_a_paused_one_is_never_replaced_by_an_active_one(vertex: VertexServer, run: Run) -> None:
+    """Vertex AI creates only active schedules; one that can't be paused is deleted."""
     create = ["schedule", "create", *NAMED, *WHERE, *WHAT]
     run(*create)
     run("schedule", "pause", "weekly", *PLACE)
@@ -120,7 +122,7 @@ def test_a_paused_one_is_never_replaced_by_one_at_work(vertex: VertexServer, run
 
 
 def twin(service: Service) -> tuple[str, str]:
-    """Makes a second schedule that is the same, as two commands at one moment would; (first, second)."""
+    """Makes a copy of the schedule, as two commands at the same time would; (first, second)."""
     ((first, content),) = service.kept.items()
     if isinstance(service.server, VertexServer):
         second = f"{first}9"
@@ -137,7 +139,7 @@ def test_of_two_that_are_the_same_one_stays(service: Service, run: Run) -> None:
     code, out, _ = run(*service.create)
     assert code == 0
     assert "unchanged" in out
-    assert len(service.at_work()) == len(service.kept) == 1
+    assert len(service.active()) == len(service.kept) == 1
 
 
 def test_of_two_with_a_name_each_goes_by_its_id(service: Service, run: Run) -> None:
@@ -145,14 +147,14 @@ def test_of_two_with_a_name_each_goes_by_its_id(service: Service, run: Run) -> N
     first, second = twin(service)
     code, _, err = run("schedule", "delete", "weekly", *service.place)
     assert code == 2
-    assert "2 schedules have it" in err
+    assert "2 schedules have this name" in err
     assert "give the id of one" in err
     assert run("schedule", "delete", second.rpartition("/")[2], *service.place)[0] == 0
     assert list(service.kept) == [first]
 
 
 def test_what_others_made_is_not_replaced(service: Service, run: Run) -> None:
-    """Somebody else's schedule may have the same name: this command would delete it."""
+    """Another user's schedule may have the same name: this command would delete it."""
     run(*service.create)
     ((name, content),) = service.kept.items()
     if isinstance(service.server, VertexServer):
@@ -163,13 +165,13 @@ def test_what_others_made_is_not_replaced(service: Service, run: Run) -> None:
     assert code == 2
     assert err.count("\n") == 1
     assert "was not made by this command" in err
-    assert service.at_work() == list(service.kept) == [name]
+    assert service.active() == list(service.kept) == [name]
     assert "not made by schedule create" in run("schedule", "list", *service.place)[1]
 
 
 @pytest.mark.parametrize("verb", ["create --cron '0 3 * * 1' --name", "delete", "pause", "resume", "update", "show"])
-def test_no_name_is_no_schedule(verb: str, vertex: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty name would be any schedule's: "$NAME" of a script that never set it."""
+def test_an_empty_name_is_refused(verb: str, vertex: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty name, such as an unset "$NAME" in a script, would match any schedule."""
     with pytest.raises(SystemExit) as stopped:
         main(["schedule", *shlex.split(verb), "", *PLACE])
     assert stopped.value.code == 2
@@ -177,7 +179,7 @@ def test_no_name_is_no_schedule(verb: str, vertex: VertexServer, capsys: pytest.
     assert vertex.requests == []
 
 
-def test_a_name_is_only_itself(vertex: VertexServer, run: Run) -> None:
+def test_a_name_matches_only_itself(vertex: VertexServer, run: Run) -> None:
     def create(name: str) -> list[str]:
         return ["schedule", "create", "--name", name, "--cron", "0 3 * * 1", *WHERE, *WHAT]
 
@@ -188,13 +190,13 @@ def test_a_name_is_only_itself(vertex: VertexServer, run: Run) -> None:
 
 
 def test_an_update_that_was_interrupted_is_finished(kubeflow: KubeflowServer, run: Run) -> None:
-    """An endpoint's updates are replacements by the same content."""
+    """An update on an endpoint is a replacement with the same content."""
     create = ["schedule", "create", "--name", "weekly", "--endpoint", kubeflow.url, *ENDPOINT_WHAT]
     run(*create, "--cron", "0 3 * * 1")
     (old,) = kubeflow.recurring
     kubeflow.next_fault("DELETE", "", Fault(status=403))
     assert run("schedule", "update", "weekly", "--cron", "0 4 * * 1", "--endpoint", kubeflow.url)[0] == 1
-    assert kubeflow.recurring[old]["status"] == "DISABLED", "only the new one fires"
+    assert kubeflow.recurring[old]["status"] == "DISABLED", "only the new one starts runs"
     assert "unchanged" in run(*create, "--cron", "0 4 * * 1")[1]
     (left,) = kubeflow.recurring.values()
     assert left["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * 1"

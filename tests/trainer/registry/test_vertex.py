@@ -14,6 +14,8 @@ from trainer.registry.base import ChampionMoved, Registry, RegistryError
 from trainer.registry.uri import open_registry
 from trainer.registry.vertex import SERVING_IMAGE
 
+pytestmark = pytest.mark.usefixtures("no_long_waits", "gcs")
+
 URI = "vertex://my-project/us-central1/centernet"
 FACTS = {"ap": 0.54681, "data_digest": "ab" * 32, "model_digest": "cd" * 32, "run_id": "Run 1"}
 
@@ -69,15 +71,15 @@ def test_promotion_and_rollback(registry: Registry, model: str) -> None:
     assert registry.aliases() == {"champion": one, "previous": two, "best": one}
 
 
-def test_one_version_a_key(vertex: VertexServer, registry: Registry, model: str) -> None:
+def test_one_version_per_key(vertex: VertexServer, registry: Registry, model: str) -> None:
     vertex.next_fault("POST", "models:upload", Fault(cut="after"))
     assert registry.publish(model, FACTS, key="run-1") == "1"
     assert registry.publish(model, FACTS, key="run-1") == "1"
     assert len(vertex.models["centernet"]) == 1
 
 
-def test_an_upload_goes_on_while_it_is_asked_for(vertex: VertexServer, registry: Registry, model: str) -> None:
-    """The service answers with an operation, which is done later."""
+def test_an_upload_is_awaited(vertex: VertexServer, registry: Registry, model: str) -> None:
+    """The service answers with an operation that finishes later."""
     registry.publish(model, FACTS, key="run-1")
     (asked,) = vertex.sent("GET", "/operations/")
     assert asked.path.removeprefix("/ui/") in vertex.operations
@@ -86,7 +88,7 @@ def test_an_upload_goes_on_while_it_is_asked_for(vertex: VertexServer, registry:
 def test_an_upload_that_does_not_end(
     vertex: VertexServer, registry: Registry, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not begun a second time, and who waits is told."""
+    """It is not started a second time, and the error says what happened."""
     monkeypatch.setattr("trainer.registry.vertex.UPLOAD_SECONDS", 0.05)
     monkeypatch.setattr(vertex, "_operations_get", lambda name, _request: {"name": f"{PARENT}/operations/{name}"})
     with pytest.raises(RegistryError, match="has not ended after"):
@@ -95,7 +97,7 @@ def test_an_upload_that_does_not_end(
 
 
 def test_another_promotion_in_the_gap(vertex: VertexServer, registry: Registry, model: str) -> None:
-    """Between look and merge the service offers no condition: who finds another one afterwards is told."""
+    """Between reading and merging the service offers no condition: the loser of the race gets an error."""
     one, two = (registry.publish(model, FACTS, key=key) for key in ("a", "b"))
     answer = vertex._models_mergeVersionAliases
 

@@ -1,21 +1,19 @@
-"""submit, schedule, status, list, cancel, logs on an open-source endpoint: kfp's own client against a loopback API."""
+"""Runs on an open-source endpoint: kfp's own client against an API on loopback."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.loopback.invocations import ENDPOINT_WHAT, Run, spec_of
+from tests.loopback.invocations import Run, endpoint_flags, spec_of
 from tests.loopback.kubeflow_server import KubeflowServer
 
-
-def flags(server: KubeflowServer) -> list[str]:
-    return ["--endpoint", server.url, *ENDPOINT_WHAT]
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
 
 def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
     extra = ["--service-account", "trainer", "--seed", "3"]
-    code, out, _ = run("submit", *flags(kubeflow), *extra)
+    code, out, _ = run("submit", *endpoint_flags(kubeflow.url), *extra)
     assert code == 0
     (request,) = kubeflow.sent("POST", "/runs")
     body = request.body
@@ -38,7 +36,7 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
 
 
 def test_a_namespace_of_an_installation_with_several_users(kubeflow: KubeflowServer, run: Run) -> None:
-    assert run("submit", *flags(kubeflow), "--namespace", "team")[0] == 0
+    assert run("submit", *endpoint_flags(kubeflow.url), "--namespace", "team")[0] == 0
     assert [experiment["namespace"] for experiment in kubeflow.experiments.values()] == ["team"]
     assert run("list", "--endpoint", kubeflow.url, "--namespace", "team")[0] == 0
     assert kubeflow.sent("GET", "/runs")[-1].query["namespace"] == "team"
@@ -61,16 +59,16 @@ def detail(name: str, state: str) -> dict[str, Any]:
 )
 def test_wait(state: str, tasks: list[dict[str, Any]], code: int, kubeflow: KubeflowServer, run: Run) -> None:
     kubeflow.timeline = [{"state": "RUNNING"}, {"state": state, "run_details": {"task_details": tasks}}]
-    assert run("submit", *flags(kubeflow), "--wait", "--poll", "0.01")[0] == code
+    assert run("submit", *endpoint_flags(kubeflow.url), "--wait", "--poll", "0.01")[0] == code
 
 
 def test_operating(kubeflow: KubeflowServer, run: Run) -> None:
-    run("submit", *flags(kubeflow))
+    run("submit", *endpoint_flags(kubeflow.url))
     (run_id,) = kubeflow.runs
     at = ["--endpoint", kubeflow.url]
     name = kubeflow.runs[run_id]["display_name"]
     assert run_id in run("list", *at)[1]
-    assert run("list", *at)[1].rstrip().endswith(name), "the id says nothing to a person"
+    assert run("list", *at)[1].rstrip().endswith(name), "the id alone means nothing to a reader"
     assert "PENDING" in run("status", run_id, *at)[1]
     assert f"/#/runs/details/{run_id}" in run("logs", run_id, *at)[1]
     code, _, err = run("logs", run_id, "--task", "tarin", *at)
@@ -93,56 +91,9 @@ def test_more_runs_than_a_page(kubeflow: KubeflowServer, run: Run, monkeypatch: 
 
 
 def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
-    run("submit", *flags(kubeflow), "--no-cache")
+    run("submit", *endpoint_flags(kubeflow.url), "--no-cache")
     (request,) = kubeflow.sent("POST", "/runs")
     assert '"enableCache": true' not in json.dumps(request.body["pipeline_spec"])
-
-
-def test_schedule(kubeflow: KubeflowServer, run: Run) -> None:
-    create = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 7", *flags(kubeflow), "--only-if-changed"]
-    at = ["--endpoint", kubeflow.url]
-    assert run(*create)[0] == 0
-    (request,) = kubeflow.sent("POST", "/recurringruns")
-    assert request.body["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * 0"
-    assert request.body["max_concurrency"] == 1
-    assert request.body["no_catchup"] is True
-    assert request.body["runtime_config"]["parameters"]["only_if_changed"] is True
-    assert "run_id" not in request.body["runtime_config"]["parameters"]
-    assert "unchanged" in run(*create)[1]
-    (first,) = kubeflow.recurring
-    assert "replaced" in run(*create, "--seed", "4")[1]
-    (second,) = kubeflow.recurring
-    assert second != first
-    assert run("schedule", "pause", "weekly", *at)[0] == 0
-    assert kubeflow.recurring[second]["status"] == "DISABLED"
-    assert run("schedule", "resume", "weekly", *at)[0] == 0
-    assert kubeflow.recurring[second]["status"] == "ENABLED"
-    assert "weekly  ACTIVE  0 0 3 * * 0" in run("schedule", "list", *at)[1]
-    assert json.loads(run("schedule", "show", "weekly", *at)[1])["schedule_id"] == second
-    assert run("schedule", "delete", "weekly", *at)[0] == 0
-    assert kubeflow.recurring == {}
-
-
-@pytest.mark.parametrize("paused", [False, True])
-def test_an_update_is_a_new_recurring_run_of_the_same(paused: bool, kubeflow: KubeflowServer, run: Run) -> None:
-    run("schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", *flags(kubeflow), "--seed", "4")
-    at = ["--endpoint", kubeflow.url]
-    if paused:
-        run("schedule", "pause", "weekly", *at)
-    ((first, before),) = kubeflow.recurring.items()
-    assert "would update" in run("schedule", "update", "weekly", "--cron", "0 4 * * 1", *at, "--dry-run")[1]
-    assert set(kubeflow.recurring) == {first}
-    assert run("schedule", "update", "weekly", "--cron", "0 4 * * 1", "--max-concurrent-runs", "2", *at)[0] == 0
-    ((second, after),) = kubeflow.recurring.items()
-    assert second != first
-    assert after["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * 1"
-    assert after["max_concurrency"] == 2
-    assert after["mode"] == ("DISABLE" if paused else "ENABLE")
-    for same in ("pipeline_spec", "runtime_config", "description", "experiment_id", "display_name"):
-        assert after[same] == before[same]
-    # And `create` with the new cron finds that there is nothing left to do.
-    create = ["schedule", "create", "--name", "weekly", "--cron", "0 4 * * 1", *flags(kubeflow), "--seed", "4"]
-    assert "unchanged" in run(*create, "--max-concurrent-runs", "2")[1]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +113,7 @@ def test_an_update_is_a_new_recurring_run_of_the_same(paused: bool, kubeflow: Ku
     ],
 )
 def test_bad_input(extra: list[str], says: str, kubeflow: KubeflowServer, run: Run) -> None:
-    code, _, err = run("submit", *flags(kubeflow), *extra)
+    code, _, err = run("submit", *endpoint_flags(kubeflow.url), *extra)
     assert code == 2
     assert says in err
     assert kubeflow.runs == {}

@@ -1,4 +1,4 @@
-"""What arrives at Vertex AI for every target, by `submit` and by `schedule create`: read in the request."""
+"""The requests that arrive at Vertex AI for every target, from `submit` and from `schedule create`."""
 
 import json
 from typing import Any
@@ -9,6 +9,9 @@ from pipeline.graph.custom_job import REDUCTION_SERVER
 from pipeline.graph.targets import TARGETS
 from tests.loopback.invocations import ACCOUNT, CONFIG, DATA, IMAGES, WHERE, Run, spec_of
 from tests.loopback.vertex_server import VertexServer
+from trainer.shared.versions import VERSION
+
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
 NETWORK = "projects/123/global/networks/mine"
 CLOUD_TARGETS = [name for name in TARGETS if name != "local"]
@@ -16,24 +19,24 @@ HOW = {
     "submit": ["submit"],
     "schedule": ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1"],
 }
-# By target: the image of all steps, and the machines of training. What a plain task asks for is in its resources.
+# By target: the image of all steps, and the machines of training. Those of a plain task are in its resources.
 A100S = {"machine_type": "a2-highgpu-8g", "accelerator_type": "NVIDIA_TESLA_A100", "accelerator_count": 8.0}
 TRAINS: dict[str, tuple[str, Any]] = {
-    "vertex-cpu": ("python-cpu:0.1.0", {"cpu": 32.0, "accelerator": {}}),
-    "vertex-gpu": ("python-gpu:0.1.0", {"cpu": 96.0, "accelerator": {"type": "NVIDIA_TESLA_A100", "count": "8"}}),
-    "vertex-gpu-h100": ("python-gpu:0.1.0", {"cpu": 208.0, "accelerator": {"type": "NVIDIA_H100_80GB", "count": "8"}}),
-    "vertex-multinode-gpu": ("python-gpu:0.1.0", [(1.0, A100S), (1.0, A100S)]),
+    "vertex-cpu": ("python-cpu", {"cpu": 32.0, "accelerator": {}}),
+    "vertex-gpu": ("python-gpu", {"cpu": 96.0, "accelerator": {"type": "NVIDIA_TESLA_A100", "count": "8"}}),
+    "vertex-gpu-h100": ("python-gpu", {"cpu": 208.0, "accelerator": {"type": "NVIDIA_H100_80GB", "count": "8"}}),
+    "vertex-multinode-gpu": ("python-gpu", [(1.0, A100S), (1.0, A100S)]),
     "vertex-tpu-v3": (
-        "python-tpu:0.1.0",
+        "python-tpu",
         [(1.0, {"machine_type": "cloud-tpu", "accelerator_type": "TPU_V3", "accelerator_count": 8.0})],
     ),
-    "vertex-tpu-v5e": ("python-tpu:0.1.0", [(1.0, {"machine_type": "ct5lp-hightpu-8t", "tpu_topology": "2x4"})]),
+    "vertex-tpu-v5e": ("python-tpu", [(1.0, {"machine_type": "ct5lp-hightpu-8t", "tpu_topology": "2x4"})]),
 }
 Json = dict[str, Any]
 
 
 def received(vertex: VertexServer, run: Run, how: str, *flags: str) -> Json:
-    """The one PipelineJob that came, as canonical JSON of its message."""
+    """The one PipelineJob that arrived, as canonical JSON of its message."""
     code, _, err = run(*HOW[how], *WHERE, *CONFIG, *DATA, *flags)
     assert (code, err) == (0, "")
     (request,) = vertex.sent("POST")
@@ -42,7 +45,7 @@ def received(vertex: VertexServer, run: Run, how: str, *flags: str) -> Json:
 
 
 def training(job: Json) -> tuple[Json, Json, Json]:
-    """Task, component and container of the step that trains."""
+    """Task, component and container of training."""
     spec = job["pipelineSpec"]
     (task,) = [
         task
@@ -55,7 +58,7 @@ def training(job: Json) -> tuple[Json, Json, Json]:
 
 
 def value_of(job: Json, task: Json, name: str) -> Any:
-    """What a task's input will be: its constant, its component's default, or the run's parameter behind it."""
+    """The value of a task's input: its constant, its component's default, or the run's parameter."""
     given = task["inputs"]["parameters"].get(name)
     if given is None:
         component = job["pipelineSpec"]["components"][task["componentRef"]["name"]]
@@ -90,19 +93,19 @@ def test_every_target(target: str, how: str, vertex: VertexServer, run: Run) -> 
     task, _, container = training(job)
     assert task["cachingOptions"] == {"enableCache": True}
     if isinstance(machines, dict):
-        assert container["image"] == f"{IMAGES}/{image}"
+        assert container["image"] == f"{IMAGES}/{image}:{VERSION}"
         assert container["resources"]["cpuLimit"] == machines["cpu"]
         accelerator = container["resources"].get("accelerator", {})
         assert {key: accelerator[key] for key in machines["accelerator"]} == machines["accelerator"]
         return
     pools = value_of(job, task, "worker_pool_specs")
-    assert [pool["container_spec"]["image_uri"] for pool in pools] == [f"{IMAGES}/{image}"] * len(machines)
+    assert [pool["container_spec"]["image_uri"] for pool in pools] == [f"{IMAGES}/{image}:{VERSION}"] * len(machines)
     assert [
         (pool["replica_count"], {key: pool["machine_spec"][key] for key in wanted})
         for pool, (_, wanted) in zip(pools, machines, strict=True)
     ] == machines
     assert value_of(job, task, "strategy") == "STANDARD"
-    assert value_of(job, task, "service_account") == ACCOUNT, "the custom job acts as the run does"
+    assert value_of(job, task, "service_account") == ACCOUNT, "the custom job has the run's account"
     assert value_of(job, task, "network") == NETWORK
     assert value_of(job, task, "timeout") == f"{48 * 3600}s"
 
@@ -117,7 +120,7 @@ def test_spot(target: str, how: str, vertex: VertexServer, run: Run) -> None:
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_as_many_machines_as_asked_for(how: str, vertex: VertexServer, run: Run) -> None:
+def test_replicas_and_reduction_servers(how: str, vertex: VertexServer, run: Run) -> None:
     flags = ["--target", "vertex-multinode-gpu", "--replicas", "4", "--reduction-servers", "3"]
     job = received(vertex, run, how, *flags)
     pools = value_of(job, training(job)[0], "worker_pool_specs")
@@ -131,14 +134,14 @@ def test_no_cache(how: str, vertex: VertexServer, run: Run) -> None:
     assert '"enableCache": true' not in json.dumps(job["pipelineSpec"])
 
 
-def test_nothing_given_is_nothing_sent(vertex: VertexServer, run: Run) -> None:
-    """Without account and network Vertex AI takes the project's; an empty text would be another wish."""
+def test_flags_that_are_not_given_are_not_sent(vertex: VertexServer, run: Run) -> None:
+    """Without account and network Vertex AI uses the project's; an empty text would mean something else."""
     job = received(vertex, run, "submit", "--target", "vertex-multinode-gpu", "--service-account", "")
     assert not {"serviceAccount", "network"} & set(job)
     assert not {"service_account", "network"} & set(job["runtimeConfig"]["parameterValues"])
 
 
-def test_an_own_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
+def test_image_replaces_the_image_of_every_step(vertex: VertexServer, run: Run) -> None:
     image = "europe-docker.pkg.dev/other/own/python-own@sha256:" + "0" * 64
     job = received(vertex, run, "submit", "--target", "vertex-multinode-gpu", "--image", image)
     task, _, _ = training(job)
@@ -159,7 +162,7 @@ def test_dataflow_takes_over_place_account_and_network(vertex: VertexServer, run
         "region": "us-central1",
         "service_account": ACCOUNT,
         "network": NETWORK,
-        "sdk_container_image": f"{IMAGES}/python-beam:0.1.0",
+        "sdk_container_image": f"{IMAGES}/python-beam:{VERSION}",
         "max_workers": 20,
     }
 
