@@ -27,7 +27,7 @@ JOB: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def job() -> dict[str, Any]:
+def job(one_compilation_per_target: None) -> dict[str, Any]:
     return {**JOB, "pipelineSpec": spec_of("vertex-gpu")}
 
 

@@ -6,6 +6,8 @@ from beam_preprocess.base.errors import InputError
 from pipeline.service.run_view import FAILED, HELD, PROMOTED, RunView, TaskView, table
 from tests.loopback.invocations import spec_of
 
+pytestmark = pytest.mark.usefixtures("one_compilation_per_target")
+
 
 def view(state: str, *tasks: TaskView, error: str = "") -> RunView:
     return RunView(run_id="run-1", state=state, created="2026-11-24", link="https://x/run-1", tasks=tasks, error=error)
