@@ -47,7 +47,7 @@ def _call(flags: argparse.Namespace) -> int:
         target = replace(target, image=flags.image)
     if flags.check:
         if "://" in output:
-            raise InputError(f"--output {output}: --check compares a local file; give its path")
+            raise InputError(f"--output {output}: --check compares a file of this machine; give its path")
         difference = staleness(target, Path(output))
         if difference:
             print(difference)
