@@ -82,7 +82,7 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--param", "seed=one"], ["--param seed=one", "integer"]),
         (["--param", "seed"], ["--param seed", "name=value"]),
         (["--param", "work_dir=gs://a/b", "--param", "work_dir=gs://a/c"], ["work_dir", "twice"]),
-        (["--param", "train_images=gs://a/b"], ["train_images", "flag as well"]),
+        (["--param", "train_images=gs://a/b"], ["train_images", "by a flag"]),
         (["--target", "vertex-abacus"], ["vertex-abacus", "vertex-gpu"]),
         (["--target", "local"], ["--target local", "centernet run"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),

@@ -37,7 +37,7 @@ def test_a_param_may_replace_a_default_of_a_flag() -> None:
     options = replace(OPTIONS, param=("registry=vertex://other-project/us-central1/mine", "seed=4"))
     assert submission(options=options).parameters["registry"] == "vertex://other-project/us-central1/mine"
     assert submission(options=options).parameters["seed"] == 4
-    with pytest.raises(InputError, match="flag as well"):
+    with pytest.raises(InputError, match="by a flag"):
         submission(replace(REQUEST, seed=3), options)
 
 
