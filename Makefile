@@ -1,4 +1,5 @@
-# Every target does the set-up that it needs: `make demo` works on a fresh clone with Python 3.11, make, gcc and git.
+# Every target runs the set-up that it needs: `make demo` works on a fresh clone with Python 3.11, make, gcc and git.
+# All paths are relative, so that a clone may be in a folder whose name has spaces.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash -o pipefail
 
@@ -8,28 +9,39 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: golden images help setup demo test test-all check format lock clean
+.PHONY: golden images help setup platform demo test test-all check format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## make .venv from the lock files (about 2 minutes; a second call does nothing)
+setup: $(STAMP)  ## make .venv from the lock files, with centernet in .venv/bin (2 minutes; a second call does nothing)
 
-$(UV):
-	$(PYTHON) -m venv .uv
-	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+# The platforms for which every locked package has a wheel.
+platform:
+	@case "$$(uname -s) $$(uname -m)" in \
+		"Linux x86_64" | "Linux aarch64" | "Darwin arm64") ;; \
+		"Darwin x86_64") echo "error: macOS on Intel is not supported: TensorFlow has no package for it; use Linux" >&2; exit 2 ;; \
+		MINGW* | MSYS* | CYGWIN*) echo "error: Windows is not supported; run make inside WSL 2" >&2; exit 2 ;; \
+		*) echo "error: $$(uname -s) $$(uname -m) is not supported; use Linux (x86-64, arm64) or macOS (arm64)" >&2; exit 2 ;; \
+	esac
 
-# The environment is made anew when a lock changes. Bytecode is compiled because TensorFlow and Model Garden import in
-# 13 s without it and in 5 s with it, and every stage of a run is a process of its own.
-$(STAMP): requirements.lock requirements-dev.lock | $(UV)
-	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+$(UV): | platform
+	"$(PYTHON)" -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# A change of a lock file or of pyproject.toml updates the environment. The sync removes every package that is not in the
+# lock, the editable project too, so the project is installed after it. Bytecode is compiled because TensorFlow and Model
+# Garden import in 13 s without it and in 5 s with it, and every stage of a run is its own process.
+$(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV)
+	$(UV) venv --quiet --allow-existing --python "$(PYTHON)" .venv
 	UV_COMPILE_BYTECODE=1 $(UV) pip sync --quiet --python $(BIN)/python requirements-dev.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: $(STAMP)  ## generate a small data set, train, gate and report on it (about 3 minutes on 2 cores)
-	$(BIN)/python -m pipeline run
+	$(BIN)/centernet run
 
-test: $(STAMP)  ## run the tests, slow ones left out
+test: $(STAMP)  ## run the tests except the slow ones
 	$(BIN)/python -m pytest -n 2 -q
 
 test-all: $(STAMP)  ## run all tests
@@ -41,7 +53,7 @@ check: $(STAMP)  ## lint (code and Dockerfile), format, types, import boundaries
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
-	$(BIN)/python -m pipeline compile --check
+	$(BIN)/centernet compile --check
 
 format: $(STAMP)  ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
@@ -49,25 +61,26 @@ format: $(STAMP)  ## format the code and fix what can be fixed
 
 .PHONY: pipeline.yaml
 pipeline.yaml: $(STAMP)  ## compile the graph
-	$(BIN)/python -m pipeline compile
+	$(BIN)/centernet compile
 
 .PHONY: aot
-aot: $(STAMP)  ## compile the reference training step for a TPU v5e that isn't here (20 minutes); AOT=FLAGS adds to it
-	$(BIN)/python -m trainer.aot compile $(AOT)
+aot: $(STAMP)  ## compile the reference training step for a TPU v5e you don't have at hand (20 minutes); AOT=FLAGS adds flags
+	$(BIN)/centernet aot compile $(AOT)
 
-golden: $(STAMP)  ## write tests/golden's compiled specs and the table of docs/targets.md anew
+golden: $(STAMP)  ## rewrite tests/golden's compiled specs and the table of docs/targets.md
 	PYTHONPATH=. $(BIN)/python tests/pipeline/golden.py
 
 IMAGE_REPOSITORY ?=
-IMAGE_VERSION ?= 0.1.0
+IMAGE_VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"$$/\1/p' trainer/shared/versions.py)
 images:  ## build and push all images: IMAGE_REPOSITORY=REGION-docker.pkg.dev/PROJECT/centernet
 	@test -n "$(IMAGE_REPOSITORY)" || { echo "error: IMAGE_REPOSITORY: not given; there is no default"; exit 2; }
 	for kind in cpu gpu tpu beam; do \
-		docker build --file trainer/Dockerfile --target $$kind --tag $(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION) . && \
-		docker push $(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION) || exit 1; \
+		docker build --file trainer/Dockerfile --target $$kind \
+			--tag "$(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION)" . && \
+		docker push "$(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION)" || exit 1; \
 	done
 
-lock: | $(UV)  ## resolve the dependencies of pyproject.toml anew
+lock: | $(UV)  ## resolve the dependencies of pyproject.toml again
 	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml \
 		-o requirements-dev.lock
@@ -76,6 +89,6 @@ lock: | $(UV)  ## resolve the dependencies of pyproject.toml anew
 		echo "tensorflow[and-cuda]" | $(UV) pip compile --quiet --no-header --no-annotate --python-version 3.11 \
 		--python-platform x86_64-manylinux_2_28 -c requirements.lock - | grep "^nvidia-"; } > trainer/requirements-gpu.lock
 
-clean:  ## remove caches and the environment; runs, registry and demo data stay
-	rm -rf .venv .venv-aot .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove caches and the environment; keep runs, registry and demo data
+	rm -rf .venv .venv-aot .uv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,10 @@
-"""Settings of all tests; the fixtures of a package's tests are beside them."""
+"""Settings of all tests. The fixtures of a package's tests are next to them; those with servers are in a plugin."""
 
 import os
 
 from hypothesis import settings
+
+pytest_plugins = ["tests.loopback.fixtures"]
 
 # Before any test imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

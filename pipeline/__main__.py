@@ -1,4 +1,4 @@
-"""`python -m pipeline`."""
+"""`python -m pipeline VERB …`: the same as `centernet VERB …`."""
 
 import sys
 

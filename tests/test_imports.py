@@ -83,10 +83,9 @@ LOADS_IN_MODULE = {
 }
 
 LAZILY = {
-    "pipeline.commands": {"kfp"},
     "pipeline.local": {"kfp"},
-    "pipeline.service": {"kfp"},
-    "pipeline.service.vertex": {"kfp", "google.cloud.aiplatform"},
+    "pipeline.service.kubeflow": {"kfp"},
+    "pipeline.service.vertex": {"google.cloud.aiplatform"},
     "trainer.config": {"tensorflow"},
     "trainer.registry.vertex": {"google.cloud.aiplatform"},
     "trainer.shared.google_cloud": {"google.cloud.aiplatform"},

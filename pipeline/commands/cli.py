@@ -1,164 +1,111 @@
-"""`python -m pipeline`: run the graph on this machine, compile it, or run it on a pipeline service."""
+"""`centernet VERB …`: one command for all that the project does. `python -m pipeline VERB …` is the same.
 
-import argparse
-import sys
-from dataclasses import fields, replace
-from pathlib import Path
-
-from beam_preprocess.base.errors import InputError
-from pipeline.commands import flags
-from pipeline.graph.targets import TARGETS
-from pipeline.local.run import RunOptions, run
-
-EXAMPLES = """examples:
-  python -m pipeline run                                  the demo, on generated data (3 minutes on 2 cores)
-  python -m pipeline run --coco-dir /data/coco --config custom-small
-  python -m pipeline run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1
-  python -m pipeline run --only-if-changed                ends in seconds when nothing is new
-  python -m pipeline run --resume runs/latest             go on where a run stopped
-  python -m pipeline compile                              write pipeline.yaml
-  python -m pipeline compile --check                      is pipeline.yaml current?
-  python -m pipeline compile --target vertex-tpu-v5e --output gs://my-bucket/templates/pipeline.yaml
-  python -m pipeline submit --help                        run it on Vertex AI or on a Kubeflow Pipelines endpoint
-  python -m pipeline schedule --help                      again and again
-  python -m pipeline list --project P --region R          status, cancel, logs: look at what was submitted
-
-exit codes: 0 done (promoted or held), 1 a stage failed (or pipeline.yaml is stale), 2 bad input or usage
+A verb is a module with `parser()` and `main(argv)`. Only the module of the verb that was asked for is imported, so that
+help does not wait for TensorFlow.
 """
 
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
-def main(argv: list[str] | None = None) -> int:
-    """Parses, runs, and turns bad input into one line and exit code 2."""
-    arguments = make_parser().parse_args(argv)
-    try:
-        if arguments.verb == "compile":
-            return _compile(arguments)
-        if arguments.verb in flags.VERBS:
-            from pipeline.commands.verbs import run_verb
-
-            return run_verb(arguments)
-        given = vars(arguments)
-        return run(RunOptions(**{f.name: given[f.name] for f in fields(RunOptions)}))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 1
+from beam_preprocess.base.command import PROGRAM
+from trainer.shared.versions import VERSION
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """All verbs and their flags."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline", description=__doc__, epilog=EXAMPLES, formatter_class=raw
-    )
-    verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="{run,compile,submit,schedule,status,list,cancel,logs}"
-    )
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb of the command line."""
 
-    runner = verbs.add_parser(
-        "run",
-        help="run the whole pipeline on this machine",
-        description="Run the whole pipeline on this machine, through kfp's local runner.\n"
-        "Without data flags it generates the demo data set and runs on that.",
-        epilog=EXAMPLES,
-        formatter_class=raw,
-    )
-    defaults = RunOptions()
-    data = runner.add_argument_group("data (COCO format)")
-    for split in ("train", "val"):
-        data.add_argument(f"--{split}-images", default="", metavar="DIR", help=f"folder of the {split} images")
-        data.add_argument(f"--{split}-annotations", default="", metavar="FILE", help=f"COCO JSON of the {split} images")
-    data.add_argument(
-        "--coco-dir",
-        default="",
-        metavar="DIR",
-        help="instead of the four: annotations/instances_{train,val}2017.json, train2017/, val2017/",
-    )
-    data.add_argument(
-        "--demo-data-dir", default=defaults.demo_data_dir, metavar="DIR", help="of the demo; default: %(default)s"
-    )
-    runner.add_argument(
-        "--config",
-        default="",
-        metavar="YAML",
-        help="a file, or the name of one in trainer/configs; default: demo for the demo, custom-small for own data",
-    )
-    runner.add_argument(
-        "--max-reject-fraction",
-        type=float,
-        metavar="F",
-        help="share of training images that may be rejected; default: the config's (0.01)",
-    )
-    runner.add_argument("--seed", type=int, default=0, help="of views, weights and order; default: %(default)s")
-    runner.add_argument(
-        "--registry", default=defaults.registry, metavar="DIR", help="versions and champion; default: %(default)s"
-    )
-    runner.add_argument(
-        "--runs-dir", default=defaults.runs_dir, metavar="DIR", help="parent of the run's folder; default: %(default)s"
-    )
-    runner.add_argument(
-        "--resume", default="", metavar="RUN", help="folder of an earlier run; all other flags but -v are that run's"
-    )
-    runner.add_argument(
-        "--only-if-changed",
-        action="store_true",
-        help="end after the data check if data, config, seed and image are the last completed run's (of this registry)",
-    )
-    runner.add_argument(
-        "--no-cache",
-        action="store_true",
-        help="do all work again; without it preprocess, train, export and evaluate take the result of an earlier run "
-        "below --runs-dir with the same data, config, seed and code",
-    )
-    runner.add_argument(
-        "--notify", default="", metavar="ADDRESS", help="print the outcome for this address; mail needs Vertex AI"
-    )
-    runner.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line a stage")
+    name: str
+    group: str
+    help: str
+    """One line in the list of verbs."""
+    module: str
 
-    compiler = verbs.add_parser(
-        "compile",
-        help="write pipeline.yaml",
-        description="Compile the graph for one target: a Kubeflow Pipelines spec that Vertex AI takes, too. Targets\n"
-        "that train as a custom job (multinode, TPU) need Vertex AI. docs/targets.md has the table.",
-        epilog=EXAMPLES,
-        formatter_class=raw,
-    )
-    compiler.add_argument(
-        "--target", default="vertex-gpu", metavar="NAME", help=f"one of {', '.join(TARGETS)}; default: %(default)s"
-    )
-    compiler.add_argument("--output", default="pipeline.yaml", metavar="FILE", help="or gs://…; default: %(default)s")
-    compiler.add_argument(
-        "--image", default="", metavar="URI", help="of every step; default: the target's, a placeholder"
-    )
-    compiler.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
-    flags.add_verbs(verbs)
-    return parser
+    def load(self) -> Any:
+        """Its module."""
+        return importlib.import_module(self.module)
 
 
-def _compile(arguments: argparse.Namespace) -> int:
-    from pipeline.graph.compile import compile_pipeline, staleness
-    from pipeline.graph.targets import find_target
+_PROJECT, _DATA, _MODEL, _PROMOTION, _SERVICE = "project", "data", "model", "promotion", "pipeline service"
+_TABLE = (
+    Verb("run", _PROJECT, "run the whole pipeline on this machine", "pipeline.commands.run"),
+    Verb("compile", _PROJECT, "compile the pipeline to a YAML file for one target", "pipeline.commands.compile"),
+    Verb("config", _PROJECT, "show, compare and check configurations", "trainer.config.__main__"),
+    Verb("check", _DATA, "report what is wrong with a data set", "beam_preprocess.check"),
+    Verb("preprocess", _DATA, "write training records from a data set", "beam_preprocess.preprocess"),
+    Verb("inspect", _DATA, "print and draw records", "beam_preprocess.inspect_records"),
+    Verb("preview-augmentation", _DATA, "draw augmented training images", "trainer.preview_augmentation"),
+    Verb("init-weights", _MODEL, "make an initial checkpoint from pretrained weights", "trainer.init_weights"),
+    Verb("train", _MODEL, "train a model", "trainer.train"),
+    Verb("export", _MODEL, "export a checkpoint as a SavedModel", "trainer.export"),
+    Verb("convert", _MODEL, "convert a SavedModel to another format", "trainer.convert"),
+    Verb("predict", _MODEL, "detect objects in images with a SavedModel", "trainer.predict"),
+    Verb("evaluate", _MODEL, "score a SavedModel on validation data", "trainer.evaluate"),
+    Verb("aot", _MODEL, "check that training fits a TPU, without a TPU", "trainer.aot.__main__"),
+    Verb("gate", _PROMOTION, "decide whether a candidate may replace the champion", "trainer.gate"),
+    Verb("promote", _PROMOTION, "publish a candidate that passed the gate", "trainer.promote"),
+    Verb("registry", _PROMOTION, "list, show, roll back and alias published versions", "trainer.registry.__main__"),
+    Verb("report", _PROMOTION, "write the report page of a run", "trainer.report.__main__"),
+    Verb("submit", _SERVICE, "run the pipeline on Vertex AI or a Kubeflow endpoint", "pipeline.commands.submit"),
+    Verb("schedule", _SERVICE, "run the pipeline on a schedule", "pipeline.commands.schedule"),
+    Verb("status", _SERVICE, "show a run and its tasks", "pipeline.commands.status"),
+    Verb("list", _SERVICE, "list the newest runs", "pipeline.commands.list"),
+    Verb("logs", _SERVICE, "print the logs of a run's tasks", "pipeline.commands.logs"),
+    Verb("cancel", _SERVICE, "cancel a run", "pipeline.commands.cancel"),
+)
+VERBS = {verb.name: verb for verb in _TABLE}
+"""All verbs by name, in the order in which help lists them."""
 
-    target, output = find_target(arguments.target), arguments.output
-    if arguments.image:
-        target = replace(target, image=arguments.image)
-    if arguments.check:
-        if "://" in output:
-            raise InputError(f"--output {output}: --check compares a file of this machine; give its path")
-        difference = staleness(target, Path(output))
-        if difference:
-            print(difference)
-            write = "make pipeline.yaml" if output == "pipeline.yaml" else "the same command without --check"
-            print(f"{output} is stale: run {write}", file=sys.stderr)
-            return 1
-        print(f"{output} is current")
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; see its own help for its exit codes.
+
+    Returns:
+      The verb's exit code, or 2 for an unknown verb.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    first = words[0] if words else ""
+    if first in ("-h", "--help", "help"):
+        print(overview())
         return 0
-    try:
-        compile_pipeline(target, output)
-    except OSError as error:
-        why = error.strerror or " ".join(str(error).split())[:200]
-        raise InputError(f"--output {output}: cannot be written ({why}); choose another file") from error
-    print(f"{output}: compiled for {target.name}")
-    return 0
+    if first in ("-V", "--version"):
+        print(f"{PROGRAM} {VERSION}")
+        return 0
+    if first not in VERBS:
+        print(f"error: {_unknown(first)}", file=sys.stderr)
+        return 2
+    return int(VERBS[first].load().main(words[1:]) or 0)
+
+
+def overview() -> str:
+    """The text of `centernet --help`."""
+    width = max(map(len, VERBS))
+    lines = [
+        f"usage: {PROGRAM} VERB [arguments]",
+        "",
+        "CenterNet, from a COCO data set to a promoted model.",
+    ]
+    group = ""
+    for verb in VERBS.values():
+        if verb.group != group:
+            group = verb.group
+            lines += ["", f"{group}:"]
+        lines.append(f"  {verb.name:<{width}}  {verb.help}")
+    lines += [
+        "",
+        f"{PROGRAM} VERB --help   the flags of one verb, with examples",
+        f"{PROGRAM} --version     the version",
+    ]
+    return "\n".join(lines)
+
+
+def _unknown(name: str) -> str:
+    if not name:
+        return f"no verb given; {PROGRAM} --help lists them"
+    near = get_close_matches(name, VERBS, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{name}: unknown verb; {meant}{PROGRAM} --help lists all"

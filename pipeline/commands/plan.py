@@ -3,33 +3,50 @@
 import argparse
 import sys
 
-from pipeline.preflight import checks as preflight
+from pipeline.graph.request import DATA
+from pipeline.preflight.data import check_buckets
 from pipeline.service import cost
-from pipeline.service.submission import DEFAULT_CONFIG, Submission
+from pipeline.service.submission import Submission
+
+DRY_RUN = "dry run: nothing was sent, and the data was not checked"
 
 
-def print_plan(submission: Submission, arguments: argparse.Namespace) -> None:
-    """What will run, where, with which values, for how much at most."""
-    prices = cost.read_prices(arguments.prices)
-    where = arguments.endpoint or f"{arguments.project}, {arguments.region}"
+def prices_of(flags: argparse.Namespace) -> cost.Prices:
+    """The price list of --prices, or the one that ships.
+
+    Raises:
+      InputError: it can't be read.
+    """
+    return cost.read_prices(flags.prices or cost.PRICES)
+
+
+def print_plan(submission: Submission, flags: argparse.Namespace) -> None:
+    """Prints what will run, where, with which values, and its cost ceiling."""
+    prices = prices_of(flags)
+    where = flags.endpoint or f"{flags.project}, {flags.region}"
     print(f"pipeline       {submission.pipeline} for {submission.target.name} on {where}")
     print(f"image          {submission.target.image}")
     for name in ("pipeline_root", "service_account", "network"):
-        if getattr(arguments, name):
-            print(f"{name.replace('_', ' '):<15}{getattr(arguments, name)}")
+        if getattr(flags, name):
+            print(f"{name.replace('_', ' '):<15}{getattr(flags, name)}")
     for name, value in sorted(submission.parameters.items()):
         if name == "run_id" and not value:
-            continue  # the name of the job, which is printed when there is one
-        shown = f"{len(value)} characters of {arguments.config or DEFAULT_CONFIG}" if name == "config" else value
+            continue  # set later, to the name of the job
+        shown = f"{submission.config_where} ({len(value)} characters)" if name == "config" else value
         print(f"  {name:<20} {shown}")
     print(f"\n{cost.table(submission.steps(prices), prices)}")
-    if arguments.region != prices.region:
-        there = f"machines of {arguments.region} have others" if arguments.region else "your cluster has its own"
-        print(f"note: prices are those of {prices.region}; {there}")
+    if flags.region != prices.region:
+        others = f"prices in {flags.region} differ" if flags.region else "your cluster has its own costs"
+        print(f"note: these are prices of {prices.region}; {others}")
     print(flush=True)
 
 
-def look_at_data(submission: Submission, pipeline_root: str) -> None:
-    """Refuses data and a pipeline root that aren't there; says what could not be looked at."""
-    for note in preflight.check_buckets(submission.parameters, pipeline_root):
+def check_storage(submission: Submission, pipeline_root: str) -> None:
+    """Refuses data and a pipeline root that do not exist; prints what could not be checked.
+
+    Raises:
+      InputError: one does not exist.
+    """
+    data = {name: submission.parameters.get(name, "") for name in DATA}
+    for note in check_buckets(data, pipeline_root):
         print(f"note: {note}", file=sys.stderr)

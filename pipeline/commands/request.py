@@ -1,69 +1,57 @@
-"""From parsed flags to what a pipeline service is asked: what to run, where, and on whose behalf."""
+"""From parsed flags to a request: what to run, how, in which project, under which account."""
 
 import argparse
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
-from pipeline.service.submission import RunRequest
+from pipeline.graph.request import DATA, RunRequest
+from pipeline.service.options import SubmitOptions
 from trainer.shared.google_cloud import Place
 
 
-def request_of(arguments: argparse.Namespace) -> RunRequest:
+def request_of(flags: argparse.Namespace) -> RunRequest:
     """What the flags of `submit` and `schedule create` ask to run."""
-    names = (
-        "target",
-        "train_images",
-        "train_annotations",
-        "val_images",
-        "val_annotations",
-        "coco_dir",
-        "config",
-        "seed",
-        "registry",
-        "image",
-        "spot",
-        "replicas",
-        "reduction_servers",
-        "only_if_changed",
-        "notify",
-    )
-    given = {name: getattr(arguments, name) for name in names}
-    return RunRequest(
-        **given,
-        param=tuple(arguments.param),
-        labels=tuple(arguments.labels),
-        cached=not arguments.no_cache,
-        config_check=not arguments.no_config_check,
+    names = (*DATA, "coco_dir", "config", "seed", "registry", "only_if_changed", "notify")
+    given = {name: getattr(flags, name) for name in names}
+    return RunRequest(**given, changes=tuple(flags.changes), cached=not flags.no_cache)
+
+
+def options_of(flags: argparse.Namespace) -> SubmitOptions:
+    """How to run it."""
+    names = ("target", "image", "spot", "replicas", "reduction_servers")
+    given = {name: getattr(flags, name) for name in names}
+    return SubmitOptions(
+        **given, labels=tuple(flags.labels), param=tuple(flags.param), config_check=not flags.no_config_check
     )
 
 
-def place_of(arguments: argparse.Namespace) -> Place | None:
+def place_of(flags: argparse.Namespace) -> Place | None:
     """The project and region; None for an endpoint.
 
     Raises:
       InputError: neither or both are given.
     """
-    if arguments.endpoint:
-        if arguments.project or arguments.region:
-            raise InputError(f"--endpoint {arguments.endpoint}: given together with --project or --region; give one")
+    if flags.endpoint:
+        if flags.project or flags.region:
+            raise InputError(f"--endpoint {flags.endpoint}: given together with --project or --region; give one")
         return None
-    missing = [f"--{name}" for name in ("project", "region") if not getattr(arguments, name)]
+    missing = [f"--{name}" for name in ("project", "region") if not getattr(flags, name)]
     if missing:
         raise InputError(f"{' and '.join(missing)}: not given; give --project and --region, or --endpoint")
-    return Place(project=arguments.project, region=arguments.region)
+    return Place(project=flags.project, region=flags.region)
 
 
-def runs_as_of(arguments: argparse.Namespace, place: Place | None) -> Any:
-    """Where runs keep their files and as whom they act: a `RunsAs`, or a `KubeflowRunsAs` for an endpoint.
+def runs_as_of(flags: argparse.Namespace, place: Place | None) -> Any:
+    """Pipeline root, service account and network: a `RunsAs`, or a `KubeflowRunsAs` for an endpoint.
 
     Raises:
-      InputError: a flag that the place can't take.
+      InputError: a flag is wrong, or an endpoint doesn't support it.
     """
-    given = {name: getattr(arguments, name) for name in ("pipeline_root", "service_account", "network")}
+    given = {name: getattr(flags, name) for name in ("pipeline_root", "service_account", "network")}
     if place is None:
         from pipeline.service.kubeflow.runs import KubeflowRunsAs
 
-        return KubeflowRunsAs(**given, labels=tuple(arguments.labels))
+        return KubeflowRunsAs(**given, labels=tuple(flags.labels))
     from pipeline.service.vertex.runs import RunsAs
 
     return RunsAs(**given)

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Literal
 
 from beam_preprocess.base.errors import InputError
+from trainer.shared.versions import VERSION
 
 REPOSITORY = "us-docker.pkg.dev/example-project/centernet"
 """Of the images, replaced at submission. "python" is in their names because kfp's runners look for it."""
-VERSION = "0.1.0"
 CPU_IMAGE, GPU_IMAGE, TPU_IMAGE = (f"{REPOSITORY}/python-{kind}:{VERSION}" for kind in ("cpu", "gpu", "tpu"))
 IMAGE = GPU_IMAGE
 """The image of the target that is committed as pipeline.yaml."""

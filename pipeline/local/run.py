@@ -13,13 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from beam_preprocess.base.config_text import ConfigText
 from beam_preprocess.base.errors import InputError
 from components.support.stage import WORK_DIR
+from pipeline.graph.request import SPLITS
 from pipeline.local import cache as local_cache
 from pipeline.local import demo_data, result_table, run_folder
 from pipeline.local.run_folder import RunFolder
 from pipeline.local.stage_log import Failure, StageLog
-from pipeline.preflight import checks as preflight
+from pipeline.preflight.configuration import ConfigCheck
+from pipeline.preflight.data import check_data
+from pipeline.preflight.folders import check_writable
+from pipeline.preflight.processes import child_environment
+from pipeline.preflight.texts import check_texts
 from trainer.config.sections import find_config, parse_config
 
 DEMO_CONFIG = "demo"
@@ -76,9 +82,9 @@ def run(options: RunOptions) -> int:
 def _resumed(options: RunOptions) -> RunFolder:
     folder = run_folder.resume(Path(options.resume))
     arguments = folder.arguments()
-    preflight.check_texts(arguments)
-    preflight.check_data(arguments)
-    preflight.check_writable(Path(arguments["registry"]), "--registry")
+    check_texts(arguments)
+    check_data(arguments)
+    check_writable(Path(arguments["registry"]), "--registry")
     return folder
 
 
@@ -91,15 +97,15 @@ def _prepared(options: RunOptions) -> RunFolder:
     runs, registry = Path(options.runs_dir).absolute(), Path(options.registry).absolute()
     demo_folder = Path(options.demo_data_dir).absolute()
     texts = {"config": config, "registry": registry, "runs-dir": runs, **arguments}
-    preflight.check_texts({**texts, "demo-data-dir": demo_folder} if demo else texts)
-    preflight.check_writable(runs, "--runs-dir")
-    preflight.check_writable(registry, "--registry")
-    config_check = preflight.ConfigCheck(config_path)
+    check_texts({**texts, "demo-data-dir": demo_folder} if demo else texts)
+    check_writable(runs, "--runs-dir")
+    check_writable(registry, "--registry")
+    config_check = ConfigCheck(ConfigText(text=config, where=str(config_path)))
     try:
         if demo:
             arguments = _coco_layout(demo_data.generate(demo_folder))
             print(f"demo data            {_shown(demo_folder)}", flush=True)
-        preflight.check_data(arguments)
+        check_data(arguments)
         config_check.wait()
     finally:
         config_check.stop()
@@ -112,9 +118,7 @@ def _prepared(options: RunOptions) -> RunFolder:
 def _data_arguments(options: RunOptions) -> dict[str, str]:
     """The four data arguments as absolute paths; empty for the demo."""
     given = {
-        f"{split}_{kind}": getattr(options, f"{split}_{kind}")
-        for split in preflight.SPLITS
-        for kind in ("images", "annotations")
+        f"{split}_{kind}": getattr(options, f"{split}_{kind}") for split in SPLITS for kind in ("images", "annotations")
     }
     named = [name for name, value in given.items() if value]
     if options.coco_dir:
@@ -135,7 +139,7 @@ def _data_arguments(options: RunOptions) -> dict[str, str]:
 
 def _coco_layout(folder: Path) -> dict[str, str]:
     arguments = {}
-    for split in preflight.SPLITS:
+    for split in SPLITS:
         arguments[f"{split}_images"] = str(folder / f"{split}2017")
         arguments[f"{split}_annotations"] = str(folder / "annotations" / f"instances_{split}2017.json")
     return arguments
@@ -168,7 +172,7 @@ def _execute(folder: RunFolder, options: RunOptions, started: float) -> tuple[in
     pipeline = make_pipeline(replace(target, image=f"{target.image}-{local_cache.code_digest()}"))
     # By the environment: as an argument it would make every run's cache keys its own.
     arguments = {**folder.arguments(), "work_dir": ""}
-    os.environ.update(preflight.child_environment())
+    os.environ.update(child_environment())
     os.environ[WORK_DIR] = str(folder.stages)
     cache = local_cache.open_cache(folder.path.parent)
     local.init(

@@ -1,1 +1,5 @@
-"""What can be refused before anything starts."""
+"""Checks that refuse a run before anything long or costly starts.
+
+Doors: `data.check_data`, `data.check_buckets`, `folders.check_writable`, `texts.check_texts`,
+`configuration.ConfigCheck`. `processes.child_environment` is what our own processes run with.
+"""

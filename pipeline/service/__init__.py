@@ -1,1 +1,5 @@
-"""Running the graph on a service: request, cost, repetition."""
+"""Runs the graph on a pipeline service: request, cost, schedules.
+
+Doors: `submission.prepare`, `options.SubmitOptions`, `cost.read_prices`, `waiting.wait`, and the rooms `vertex` and
+`kubeflow`.
+"""

@@ -1,6 +1,6 @@
-"""What a compiled pipeline would run where, and what that costs at most: machines x list price x time limit.
+"""The machines of a compiled pipeline and its cost ceiling: machines x list price x time limit.
 
-It reads the compiled spec, so it shows what is sent and not what was meant. A ceiling is no estimate: a run that
+It reads the compiled spec, so it shows what is sent, not what was meant. A ceiling is not an estimate: a run that
 succeeds ends long before its time limits.
 """
 
@@ -19,17 +19,17 @@ from components.support.stage import TIMEOUT
 
 PRICES = Path(__file__).with_name("prices.yaml")
 VERTEX_HOURS = 168.0
-"""Vertex AI ends every job after seven days, also one without a limit of its own."""
+"""Vertex AI ends every job after seven days."""
 
 _IMPLIES_ACCELERATOR = re.compile(r"(a2|a3|a4|g2|ct\w+)-")
 _PREDEFINED = re.compile(r"([a-z]+[0-9][a-z]?)-(standard|highmem|highcpu)-([0-9]+)")
-_GB_A_VCPU = {"standard": (3.75, 4.0), "highmem": (6.5, 8.0), "highcpu": (0.9, 1.0)}
-"""Memory by kind of machine: of n1, and of later families."""
+_GB_PER_VCPU = {"standard": (3.75, 4.0), "highmem": (6.5, 8.0), "highcpu": (0.9, 1.0)}
+"""Memory by kind of machine: n1, and later families."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """Equal machines of one step; a step without `type` asks for cpu, memory and accelerators."""
+    """Equal machines of one step; without `type` the step requests cpu, memory and accelerators."""
 
     count: int = 1
     type: str = ""
@@ -40,7 +40,7 @@ class Machine:
     topology: str = ""
     spot: bool = False
     dataflow: bool = False
-    """A Dataflow worker, which has prices of its own."""
+    """A Dataflow worker, which has its own prices."""
 
     def __str__(self) -> str:
         words = [f"{self.count} x"] if self.count > 1 else []
@@ -52,18 +52,16 @@ class Machine:
         return " ".join(words) + (" (spot)" if self.spot else "") + (" (Dataflow)" if self.dataflow else "")
 
     def size(self) -> tuple[float, float]:
-        """vCPUs and GB of memory, which the names of predefined machine types tell.
+        """Number of vCPUs and GB of memory, read from the name of a predefined machine type.
 
         Raises:
-          InputError: it is another type.
+          InputError: the type is not predefined.
         """
         found = _PREDEFINED.fullmatch(self.type)
         if not found:
-            raise InputError(
-                f"dataflow.machine_type: {self.type}: its size isn't known; give one such as n2-standard-8"
-            )
+            raise InputError(f"dataflow.machine_type: {self.type}: unknown size; give a type such as n2-standard-8")
         vcpu = float(found[3])
-        return vcpu, vcpu * _GB_A_VCPU[found[2]][found[1] != "n1"]
+        return vcpu, vcpu * _GB_PER_VCPU[found[2]][found[1] != "n1"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +69,7 @@ class Step:
     """One task of the graph."""
 
     name: str
-    """What the graph shows."""
+    """Display name in the graph."""
     machines: tuple[Machine, ...]
     hours: float
     """Time limit of one attempt."""
@@ -80,11 +78,11 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prices:
-    """A price list, an hour."""
+    """A price list, per hour."""
 
     date: str
     source: str
-    """Where the numbers come from; printed with every ceiling."""
+    """Origin of the numbers; printed with every ceiling."""
     currency: str
     region: str
     machines: Mapping[str, float]
@@ -94,15 +92,15 @@ class Prices:
     dataflow_vcpu: float
     dataflow_memory_gb: float
     default_machine: str
-    """Of a step that asks for nothing."""
+    """Machine of a step that requests nothing."""
     spot: float
-    """Share of the list price that spot capacity costs."""
+    """Spot price as a fraction of the list price."""
 
     def hourly(self, machine: Machine) -> float:
-        """Price of an hour of all these machines.
+        """Price per hour of all these machines.
 
         Raises:
-          InputError: the list lacks one of the names.
+          InputError: one of the names is missing from the list.
         """
         if machine.dataflow:
             vcpu, memory_gb = machine.size()
@@ -118,7 +116,9 @@ class Prices:
     def _find(self, kind: str, name: str) -> float:
         table: Mapping[str, float] = getattr(self, kind)
         if name not in table:
-            raise InputError(f"prices: {kind} has no {name}; copy {PRICES.name}, add it, and pass the file by --prices")
+            raise InputError(
+                f"prices: {kind} has no {name}; copy {PRICES.name}, add it, and pass the file with --prices"
+            )
         return table[name]
 
 
@@ -126,21 +126,21 @@ def read_prices(path: str | Path = PRICES) -> Prices:
     """Reads a price list.
 
     Raises:
-      InputError: no such file, unknown or missing keys, or a value of another type.
+      InputError: no such file, unknown or missing keys, or a value of the wrong type.
     """
     try:
         values = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"--prices {path}: cannot be read ({said}); copy pipeline/service/prices.yaml") from error
+        why = " ".join(str(error).split())
+        raise InputError(f"--prices {path}: cannot be read ({why}); copy {PRICES}") from error
     if not isinstance(values, dict):
-        raise InputError(f"--prices {path}: is no mapping; copy pipeline/service/prices.yaml")
+        raise InputError(f"--prices {path}: not a mapping; copy {PRICES}")
     wanted = {field.name: str(field.type) for field in fields(Prices)}
     for problem, names in (("missing", set(wanted) - set(values)), ("unknown", set(values) - set(wanted))):
         if names:
             shown = ", ".join(sorted(map(str, names)))
-            raise InputError(f"--prices {path}: {problem} keys: {shown}; copy pipeline/service/prices.yaml")
-    values["date"] = str(values["date"])  # YAML reads a date of its own
+            raise InputError(f"--prices {path}: {problem} keys: {shown}; copy {PRICES}")
+    values["date"] = str(values["date"])  # YAML parses it to a date object
     for name, kind in wanted.items():
         value = values[name]
         if "Mapping" in kind:
@@ -151,7 +151,7 @@ def read_prices(path: str | Path = PRICES) -> Prices:
         elif "float" in kind:
             _check_price(path, name, value)
         elif not isinstance(value, str) or not value:
-            raise InputError(f"--prices {path}: {name}: {value!r}; give a text")
+            raise InputError(f"--prices {path}: {name}: {value!r}; give text")
     prices = Prices(**values)
     if prices.default_machine not in prices.machines:
         raise InputError(f"--prices {path}: default_machine: {prices.default_machine} is not in machines; add it there")
@@ -165,19 +165,19 @@ def _check_price(path: str | Path, name: str, value: Any) -> None:
 
 
 def steps(spec: Mapping[str, Any], default_machine: str, dataflow: Dataflow | None = None) -> list[Step]:
-    """Every task that takes a machine, both branches of a condition included.
+    """Every task that needs a machine, in both branches of a condition.
 
     Args:
       spec: the compiled pipeline.
-      default_machine: what a step without resources gets.
-      dataflow: where preprocessing runs, if not in its own step, which then waits for that job.
+      default_machine: machine type of a step without resources.
+      dataflow: the Dataflow job that preprocesses while its step waits; None: the step preprocesses itself.
     """
     executors = spec["deploymentSpec"]["executors"]
     found = []
     for task, component in _tasks(spec, spec["root"]["dag"]):
         container = executors[component["executorLabel"]].get("container")
         if container is None:
-            continue  # an importer: takes no machine
+            continue  # an importer needs no machine
         pools = _parameter(task, component, "worker_pool_specs")
         spot = _parameter(task, component, "strategy") == "SPOT"
         machines = _pools(pools, spot) if pools else (_resources(container.get("resources", {}), default_machine),)
@@ -195,7 +195,7 @@ def steps(spec: Mapping[str, Any], default_machine: str, dataflow: Dataflow | No
 
 
 def _hours(task: Mapping[str, Any], component: Mapping[str, Any], container: Mapping[str, Any]) -> float:
-    """Time limit of one attempt: the custom job's, the stage's own (`components.support.stage`), or the service's."""
+    """Time limit of one attempt: that of the custom job, the stage (`components.support.stage`), or the service."""
     limit = re.fullmatch(r"([0-9.]+)s", str(_parameter(task, component, "timeout") or ""))
     if limit:
         return float(limit[1]) / 3600
@@ -204,37 +204,38 @@ def _hours(task: Mapping[str, Any], component: Mapping[str, Any], container: Map
 
 
 def ceiling(planned: list[Step], prices: Prices) -> float:
-    """US dollars, if every attempt of every step runs into its time limit."""
-    return sum(_most(step, prices) for step in planned)
+    """Cost in US dollars if every attempt of every step reaches its time limit."""
+    return sum(_maximum(step, prices) for step in planned)
 
 
 def table(planned: list[Step], prices: Prices) -> str:
-    """The plan for a person, step by step, with the ceiling."""
+    """A table of steps, machines, limits and costs, with the ceiling below it."""
     width = max(len(step.name) for step in planned)
     machines = {step.name: " and ".join(map(str, step.machines)) for step in planned}
     wide = max(map(len, machines.values()))
     lines = [f"{'step':<{width}}  {'machine':<{wide}}  {'limit':>7}  {'at most':>12}"]
     for step in planned:
-        again = f" x {step.attempts}" if step.attempts > 1 else ""
-        limit = f"{step.hours:g} h{again}"
-        lines.append(
-            f"{step.name:<{width}}  {machines[step.name]:<{wide}}  {limit:>7}  {_most(step, prices):>12,.2f}".rstrip()
-        )
+        attempts = f" x {step.attempts}" if step.attempts > 1 else ""
+        limit = f"{step.hours:g} h{attempts}"
+        most = _maximum(step, prices)
+        lines.append(f"{step.name:<{width}}  {machines[step.name]:<{wide}}  {limit:>7}  {most:>12,.2f}")
     lines.append(
-        f"cost ceiling {ceiling(planned, prices):,.2f} {prices.currency}: every attempt of every step running into its "
-        f"time limit, at {prices.region} prices of {prices.date} ({prices.source}; --prices takes others), without "
-        "storage, disks, network and the service's fee of a run"
+        f"cost ceiling {ceiling(planned, prices):,.2f} {prices.currency}: if every attempt of every step reaches its "
+        f"time limit, at {prices.region} prices of {prices.date} ({prices.source}; replace them with --prices), "
+        "without storage, disks, network and the service's fee per run"
     )
     return "\n".join(lines)
 
 
-def _most(step: Step, prices: Prices) -> float:
+def _maximum(step: Step, prices: Prices) -> float:
     return sum(prices.hourly(machine) for machine in step.machines) * step.hours * step.attempts
 
 
 def _tasks(spec: Mapping[str, Any], graph: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Tasks that run something, with their components, in an order in which they can run; those of a condition in its
-    place."""
+    """Tasks that run something, with their components, in a possible order of execution.
+
+    The tasks of a condition are in its place.
+    """
     waiting: dict[str, dict[str, Any]] = dict(sorted(graph["tasks"].items()))
     while waiting:
         name = next(name for name, task in waiting.items() if not set(task.get("dependentTasks", ())) & set(waiting))
@@ -247,7 +248,7 @@ def _tasks(spec: Mapping[str, Any], graph: Mapping[str, Any]) -> Iterator[tuple[
 
 
 def _parameter(task: Mapping[str, Any], component: Mapping[str, Any], name: str) -> Any:
-    """A constant input of a task, or its component's default."""
+    """A task's constant input, or the default of its component."""
     given = task.get("inputs", {}).get("parameters", {}).get(name, {}).get("runtimeValue", {}).get("constant")
     declared = component.get("inputDefinitions", {}).get("parameters", {}).get(name, {})
     return declared.get("defaultValue") if given is None else given

@@ -1,4 +1,4 @@
-"""Cron expressions of five fields: checked, written for Vertex AI and for Kubeflow Pipelines, and their next times.
+"""Cron expressions with five fields: checks them, writes them for Vertex AI and Kubeflow, computes the next times.
 
 minute hour day-of-month month day-of-week      0 3 * * 1      Mondays at 3
 """
@@ -24,15 +24,15 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("day of week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
 )
 _HORIZON_DAYS = 366 * 8
-"""29 February comes every eight years at the worst; what doesn't come by then never does."""
+"""29 February is at most eight years away; a day that doesn't occur until then never occurs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cron:
-    """When a schedule fires."""
+    """The times at which a schedule starts runs."""
 
     fields: tuple[str, ...]
-    """Normalized: numbers only, Sunday is 0."""
+    """Normalized: only numbers, Sunday is 0."""
     time_zone: str
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -46,18 +46,21 @@ class Cron:
         return " ".join(self.fields)
 
     def for_vertex(self) -> str:
-        """Five fields with the time zone before them."""
+        """The time zone, then five fields."""
         return f"TZ={self.time_zone} {self.expression}"
 
     def for_kubeflow(self) -> str:
-        """Six fields, seconds first. The time zone is the installation's (CRON_SCHEDULE_TIMEZONE of its scheduled
-        workflow controller, UTC unless set): the API has no field for it."""
+        """Six fields, seconds first.
+
+        The API has no field for a time zone. The installation's applies: CRON_SCHEDULE_TIMEZONE of its scheduled
+        workflow controller, by default UTC.
+        """
         return f"0 {self.expression}"
 
     def next_times(self, after: datetime, count: int) -> list[datetime]:
         """The next times after a moment, in the schedule's time zone.
 
-        A local time that a change to summer time leaves out doesn't fire.
+        A local time that the change to summer time skips does not occur.
         """
         return list(islice(self._times(after), count))
 
@@ -75,7 +78,7 @@ class Cron:
             day += timedelta(days=1)
 
     def _on(self, day: int, month: int, weekday: int) -> bool:
-        """Cron's rule: if both day fields are restricted, one of them is enough."""
+        """Cron's rule: if both day fields are restricted, either is enough."""
         if month not in self.months:
             return False
         by_day, by_weekday = day in self.days, weekday in self.weekdays
@@ -88,7 +91,7 @@ def parse(expression: str, time_zone: str) -> Cron:
     """Reads a cron expression.
 
     Raises:
-      InputError: not five fields, a value out of range, an unknown time zone, or a day that never comes.
+      InputError: not five fields, a value out of range, an unknown time zone, or a day that never occurs.
     """
     if time_zone not in available_timezones():
         raise InputError(f"--time-zone {time_zone}: unknown; give an IANA name such as Europe/Berlin, or Etc/UTC")
@@ -113,12 +116,12 @@ def parse(expression: str, time_zone: str) -> Cron:
         weekdays=frozenset(number % 7 for number in values[4]),
     )
     if not cron.next_times(datetime.now(UTC), 1):
-        raise InputError(f"--cron {expression!r}: never happens; there is no such day")
+        raise InputError(f"--cron {expression!r}: never occurs; there is no such day")
     return cron
 
 
 def split(text: str) -> tuple[str, str]:
-    """The five fields and the time zone ("" when there is none) of what `for_vertex` or `for_kubeflow` wrote."""
+    """Five fields and the time zone ("" if there is none) from the text of `for_vertex` or `for_kubeflow`."""
     found = re.fullmatch(r"(?:(?:CRON_)?TZ=(\S+) +)?(.*)", text)
     assert found is not None
     return " ".join(found[2].split()[-len(_FIELDS) :]), found[1] or ""
@@ -127,12 +130,12 @@ def split(text: str) -> tuple[str, str]:
 def _field(
     text: str, name: str, low: int, high: int, names: dict[str, int], expression: str
 ) -> tuple[str, frozenset[int]]:
-    """One field as normalized text and as the numbers that it stands for."""
+    """One field as normalized text and as numbers."""
     parts, numbers = [], set()
     for part in text.lower().split(","):
         found = re.fullmatch(r"(\*|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
         if not found:
-            raise InputError(f"--cron {expression!r}: {name} {part!r} is no *, number, a-b, */n or list of them")
+            raise InputError(f"--cron {expression!r}: {name} {part!r} is not *, a number, a-b, */n or a list of them")
         first, last = low, high
         if found[2]:
             first = _number(found[2], name, low, high, names, expression)
@@ -143,7 +146,7 @@ def _field(
         if first > last or step < 1:
             raise InputError(f"--cron {expression!r}: {name} {part!r} is empty; write the smaller number first")
         if name == "day of week" and last == 7:
-            # Sunday is 0 everywhere, 7 only in some dialects: written out, each dialect agrees.
+            # Sunday is 0 in every dialect of cron and 7 only in some, so ranges with 7 are written out.
             days = sorted({number % 7 for number in range(first, (6 if found[1] == "*" else 7) + 1, step)})
             part = "*" if part == "*" else ",".join(map(str, days))
             numbers |= set(days)

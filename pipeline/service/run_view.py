@@ -1,16 +1,16 @@
-"""A pipeline run as a person sees it, wherever it runs, and the exit code that it ends with."""
+"""A pipeline run on any service: its state, its tasks, its outcome and exit code."""
 
 from dataclasses import dataclass, field
 
 from beam_preprocess.base.errors import InputError
 
 PROMOTED, FAILED, HELD = 0, 1, 3
-_NOTHING_NEW = "nothing new: the run ended after the data check, no model was trained"
+_UNCHANGED = "nothing new: the run ended after the data check without training a model"
 _OUTCOMES = (
     ("promote", PROMOTED, "promoted; the report says why"),
     ("hold", HELD, "held; the report says why"),
-    ("unchanged", PROMOTED, _NOTHING_NEW),
-    ("nothing new", PROMOTED, _NOTHING_NEW),  # its name where the service tells only what the graph shows
+    ("unchanged", PROMOTED, _UNCHANGED),
+    ("nothing new", PROMOTED, _UNCHANGED),  # the display name, where the service returns no other
 )
 RUNNING_STATES = frozenset({"QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UNSPECIFIED"})
 
@@ -22,14 +22,14 @@ class TaskView:
     task: str
     """Name in the compiled pipeline."""
     name: str
-    """What the graph shows."""
+    """Display name in the graph."""
     state: str
     seconds: float | None = None
     error: str = ""
     output: str = ""
-    """The task's unnamed text output, where the service tells it."""
+    """The task's unnamed text output, where the service returns it."""
     jobs: tuple[str, ...] = ()
-    """Resource names of the jobs that ran it, for its log."""
+    """Resource names of the jobs that ran it, to find their logs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class RunView:
     error: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     name: str = ""
-    """Where it isn't the id."""
+    """Display name; "" where it is the id."""
     tasks: tuple[TaskView, ...] = ()
 
     @property
@@ -52,10 +52,10 @@ class RunView:
         return self.state not in RUNNING_STATES
 
     def chosen(self, task: str) -> tuple[TaskView, ...]:
-        """The tasks of that name, by either of their names; all for "".
+        """The tasks with that name or display name; all for "".
 
         Raises:
-          InputError: there is none.
+          InputError: there is no such task.
         """
         found = tuple(one for one in self.tasks if task in ("", one.name, one.task))
         if task and not found:
@@ -69,17 +69,17 @@ class RunView:
             failed = next((task for task in self.tasks if task.state == "FAILED"), None)
             why = f" in {failed.name}: {failed.error or self.error}" if failed else f": {self.error}"
             return FAILED, f"{self.state.lower()}{why}".rstrip(": ")
-        # None of the three is ever cached, so only one that ran counts: SKIPPED is Vertex AI's word for a cache hit,
-        # and Kubeflow's for a branch that isn't taken.
+        # These tasks are never cached, so only one that ran counts. SKIPPED is Vertex AI's word for a cache hit and
+        # Kubeflow's for a branch that was not taken.
         succeeded = {name: task for task in self.tasks if task.state == "SUCCEEDED" for name in (task.task, task.name)}
         for name, code, sentence in _OUTCOMES:
             if name in succeeded:
                 return code, succeeded[name].output or sentence
-        return FAILED, "succeeded, but neither promoted nor held a model; is it a run of this pipeline?"
+        return FAILED, "succeeded, but neither promoted nor held a model; is this a run of this pipeline?"
 
 
 def table(view: RunView) -> str:
-    """The run and its tasks, one a line; a failed task's error below it."""
+    """The run and its tasks, one per line, each with its error below it."""
     lines = [f"{view.run_id}  {view.state}  created {view.created}"]
     width = max((len(task.name) for task in view.tasks), default=0)
     for task in view.tasks:

@@ -1,9 +1,9 @@
-"""Schedules with one display name each, whatever service keeps them.
+"""Schedules by display name, on any service.
 
-No service can change what a schedule runs. So a changed pipeline is a new schedule; the old one is paused before the
-new one is made and deleted after it, so that no moment has two of them at work, and none is lost when making the new
-one fails. A process that is killed between the two leaves the old one paused: the same command then makes a paused one,
-and says how to resume it.
+No service can change what a schedule runs, so a changed pipeline needs a new schedule. The old one is paused before the
+new one is created and deleted after it. So two are never active at once, and the old one remains if creating the new
+one fails. A process that is killed in between leaves the old one paused: rerun the same command, which then creates a
+paused schedule and prints how to resume it.
 """
 
 from abc import ABC, abstractmethod
@@ -18,41 +18,41 @@ from pipeline.service.submission import ActsAs, Submission, content_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleView:
-    """One schedule as a person sees it."""
+    """One schedule of any service."""
 
     schedule_id: str
     name: str
     state: str
-    """ACTIVE, PAUSED, or another word of the service's."""
+    """ACTIVE, PAUSED, or another of the service's states."""
     cron: str
-    """In the service's dialect."""
+    """In the service's dialect of cron."""
     next_run: str
     max_concurrent_runs: int
     started_runs: int | None
     """None where the service doesn't count them."""
     content: str
-    """Start of the digest of what it runs; "" when something else made it."""
+    """Start of the digest of what it runs; "" if another tool created it."""
     details: dict[str, Any]
-    """All of it, for `show`."""
+    """All that the service returns, for `schedule show`."""
 
 
 class Schedules(ABC):
-    """The schedules of one place."""
+    """The schedules of one project and region, or of one endpoint."""
 
     where: str
-    """The place, for messages."""
+    """The region or address, for messages."""
 
     @abstractmethod
     def list(self, name: str = "") -> "list[ScheduleView]":
-        """All schedules of pipelines, or those of one display name."""
+        """All schedules of pipelines, or those with one display name."""
 
     @abstractmethod
     def dialect(self, cron: Cron) -> str:
-        """A cron expression as this service writes it."""
+        """A cron expression in this service's dialect."""
 
     @abstractmethod
     def update(self, name: str, *, cron: Cron | None = None, max_concurrent_runs: int | None = None) -> ScheduleView:
-        """Changes when it fires; what it runs stays."""
+        """Changes when it starts runs, not what it runs."""
 
     @abstractmethod
     def _create(
@@ -68,13 +68,13 @@ class Schedules(ABC):
     def ensure(
         self, name: str, cron: Cron, submission: Submission, runs_as: ActsAs, *, max_concurrent_runs: int
     ) -> tuple[str, ScheduleView]:
-        """Makes the schedule of this name run exactly this.
+        """Ensures that the schedule of this name exists and runs exactly this.
 
         Returns:
-          What was done ("created", "unchanged", "updated", "replaced"), and the schedule.
+          The action ("created", "unchanged", "updated", "replaced"), and the schedule.
 
         Raises:
-          InputError: a schedule that this command didn't make has the name, or the service rejects it.
+          InputError: another tool created a schedule of this name, or the service rejects it.
           CloudError: a call failed.
         """
         content = content_of(submission, runs_as)
@@ -91,7 +91,7 @@ class Schedules(ABC):
         )
 
     def existing(self, name: str) -> ScheduleView:
-        """The schedule of a display name, or of an id where two have one name.
+        """The schedule with a display name, or with an id where two have the same name.
 
         Raises:
           InputError: there is none, or several.
@@ -103,42 +103,44 @@ class Schedules(ABC):
             raise InputError(f"--name {name}: no such schedule at {self.where}; there are: {known}")
         if len(found) > 1:
             ids = ", ".join(view.schedule_id for view in found)
-            raise InputError(f"--name {name}: {len(found)} schedules have it ({ids}); give the id of one instead")
+            raise InputError(
+                f"--name {name}: {len(found)} schedules have this name ({ids}); give the id of one instead"
+            )
         return found[0]
 
     def pause(self, name: str) -> ScheduleView:
-        """No new runs; those at work go on."""
+        """Starts no more runs; current ones continue."""
         view = self.existing(name)
         if view.state == "ACTIVE":
             self._switch(view, on=False)
         return self.existing(name)
 
     def resume(self, name: str) -> ScheduleView:
-        """New runs again; what was missed meanwhile is not made up for."""
+        """Starts runs again; missed ones are not started later."""
         view = self.existing(name)
         if view.state == "PAUSED":
             self._switch(view, on=True)
         return self.existing(name)
 
     def delete(self, name: str) -> ScheduleView:
-        """Ends it; runs that it started go on."""
+        """Deletes it; runs that it started continue."""
         view = self.existing(name)
         self._delete(view)
         return view
 
     def _replace(self, existing: ScheduleView, create: Callable[[bool], ScheduleView]) -> ScheduleView:
-        """A new schedule for an old one. One that somebody paused stays paused: a change is no reason to start again.
+        """Replaces a schedule by a new one, which is paused if the old one was.
 
         Args:
           existing: the old one.
-          create: makes the new one, given whether it is to be active.
+          create: creates the new one; its argument says whether it is active.
         """
         active = existing.state == "ACTIVE"
         if active:
             self._switch(existing, on=False)
         try:
             created = create(active)
-        except BaseException:  # Ctrl-C too: no schedule may stand still because of a change that wasn't made
+        except BaseException:  # Ctrl-C too: a change that failed must not leave the old schedule paused
             if active:
                 self._switch(existing, on=True)
             raise
@@ -146,18 +148,20 @@ class Schedules(ABC):
         return created
 
     def _only_one(self, name: str, content: str, when: tuple[str, int]) -> ScheduleView | None:
-        """The schedule of a display name. Further ones, which an interrupted replacement or two commands at one moment
-        left, are deleted: the one that stays runs this if one does, by this clock if one does, and is at work.
+        """The schedule with a display name; deletes duplicates.
+
+        An interrupted replacement, or two commands at the same time, can leave duplicates. The one that is kept is,
+        in this order of preference, one with this content, one with this cron expression, and an active one.
 
         Raises:
-          InputError: one of them was made by something else, whose owner may want to keep it.
+          InputError: another tool created one of them, and its owner may want to keep it.
         """
         found = self.list(name)
         for view in found:
             if not view.content:
                 raise InputError(
-                    f"--name {name}: schedule {view.schedule_id} at {self.where} has it and was not made by this "
-                    "command, which would delete it; give another name"
+                    f"--name {name}: schedule {view.schedule_id} at {self.where} has this name and was not made by "
+                    "this command, which would delete it; give another name"
                 )
 
         def fits(view: ScheduleView) -> tuple[bool, bool, bool]:

@@ -1,4 +1,4 @@
-"""Follows a run until it ends."""
+"""Follows a run until it finishes."""
 
 import sys
 import time
@@ -9,21 +9,22 @@ from pipeline.service.run_view import RunView
 from trainer.shared.google_cloud import CloudError
 
 LONGEST_SILENCE_SECONDS = 1800.0
-"""A service that can't be reached for so long ends the waiting; the run goes on."""
+"""Waiting ends when the service can't be reached for this long. The run continues."""
 
 
 def wait(look: Callable[[], RunView], *, seconds: float) -> RunView:
-    """Prints every change of a task's state until the run ends.
+    """Prints every change of a task's state until the run finishes.
 
     Args:
-      look: asks for the run.
-      seconds: between two looks.
+      look: reads the run from the service.
+      seconds: between two reads.
 
     Returns:
       The finished run.
 
     Raises:
-      CloudError: it can't be looked at (at once if that isn't allowed, after half an hour if the service is away).
+      CloudError: the run can't be read. Raised at once if permission is missing, after half an hour if the service
+        can't be reached.
     """
     seen: dict[str, str] = {}
     answered = time.monotonic()
@@ -34,7 +35,7 @@ def wait(look: Callable[[], RunView], *, seconds: float) -> RunView:
             lasting = error.status and error.status != 429 and error.status < 500
             if lasting or time.monotonic() - answered > LONGEST_SILENCE_SECONDS:
                 raise
-            print(f"{_clock()}  {error}; looking again, the run goes on", file=sys.stderr, flush=True)
+            print(f"{_clock()}  {error}; trying again, the run continues", file=sys.stderr, flush=True)
         else:
             answered = time.monotonic()
             for name, state in [(view.run_id, view.state), *((task.name, task.state) for task in view.tasks)]:

@@ -1,1 +1,4 @@
-"""Runs and schedules on a Kubeflow Pipelines endpoint."""
+"""Runs and schedules on an open-source Kubeflow Pipelines endpoint.
+
+Doors: `runs.KubeflowRuns`, `runs.KubeflowRunsAs`, `schedules.KubeflowSchedules`.
+"""

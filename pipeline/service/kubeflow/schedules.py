@@ -1,7 +1,7 @@
-"""Recurring runs of a Kubeflow Pipelines endpoint, as schedules of one display name.
+"""Recurring runs of a Kubeflow Pipelines endpoint, as schedules by display name.
 
-The API can switch a recurring run on and off and delete it, nothing else: every change is a new one, made while the old
-one is off.
+The API can only switch a recurring run on or off and delete it. So every change creates a new one while the old one is
+off.
 """
 
 import re
@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from pipeline.service.cron import Cron
-from pipeline.service.kubeflow.runs import Endpoint, KubeflowRunsAs, package
+from pipeline.service.kubeflow.endpoint import Endpoint
+from pipeline.service.kubeflow.runs import KubeflowRunsAs, package
 from pipeline.service.schedules import Schedules, ScheduleView
 from pipeline.service.submission import Submission, content_of
 
@@ -126,7 +127,7 @@ class KubeflowSchedules(Schedules):
             try:
                 self._endpoint.client.delete_recurring_run(view.schedule_id)
             except ApiException as error:
-                if error.status != 404:  # else an attempt that seemed lost deleted it
+                if error.status != 404:  # 404: an attempt that seemed lost deleted it
                     raise
 
         self._endpoint.call(

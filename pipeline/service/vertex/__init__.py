@@ -1,1 +1,4 @@
-"""Runs, schedules and logs on Vertex AI."""
+"""Runs, schedules and logs on Vertex AI.
+
+Doors: `runs.VertexRuns`, `runs.RunsAs`, `schedules.VertexSchedules`.
+"""

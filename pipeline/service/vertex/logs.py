@@ -1,4 +1,4 @@
-"""Lines that the tasks of a Vertex AI run wrote to Cloud Logging, over its REST API."""
+"""Log lines of the tasks of a Vertex AI run, from Cloud Logging's REST API."""
 
 import os
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from trainer.shared.google_cloud import CALL_SECONDS, Place, call, credentials
 ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING"
 ENDPOINT = "https://logging.googleapis.com"
 PAGE = 1000
-"""The most entries that the service gives at once."""
+"""The maximum number of entries per page that the service allows."""
 
 
 def read_logs(place: Place, view: RunView, *, task: str, limit: int) -> Iterator[str]:
-    """For each task that ran: its state, its error, its newest log lines, and the address of its whole log.
+    """Yields, for each task that ran, its state, its error, its newest log lines, and the address of its whole log.
 
     Args:
       place: project and region.
       view: the run.
-      task: only of this one, by either of its names; "" is all.
-      limit: newest lines a task.
+      task: name or display name of the only task to read; "" reads all.
+      limit: maximum number of lines per task.
 
     Raises:
       InputError: the run has no such task.
@@ -33,7 +33,7 @@ def read_logs(place: Place, view: RunView, *, task: str, limit: int) -> Iterator
         if found.error:
             yield f"error: {found.error}"
         if not found.jobs:
-            yield "no log: it has not started a machine (waiting, not needed, or taken from the cache)"
+            yield "no log: it has not started a machine (waiting, not needed, or reused from the cache)"
             continue
         query = _filter(found, view.created)
         for entry in reversed(_entries(place, query, limit)):
@@ -42,7 +42,7 @@ def read_logs(place: Place, view: RunView, *, task: str, limit: int) -> Iterator
 
 
 def _filter(task: TaskView, since: str) -> str:
-    """Each task runs as a custom job; a retried one as several. With a time the search is short."""
+    """A query for a task's jobs: one custom job, or several if it was retried. The time shortens the search."""
     ids = " OR ".join(f'"{job.rpartition("/")[2]}"' for job in dict.fromkeys(task.jobs))
     begin = f' AND timestamp>="{since}"' if since else ""
     return f'resource.type="ml_job" AND resource.labels.job_id=({ids}){begin}'
@@ -57,7 +57,7 @@ def _entries(place: Place, query: str, limit: int) -> list[dict[str, Any]]:
         page = _page(place, {"filter": query, **asked})
         found += page.get("entries", [])
         token = page.get("nextPageToken", "")
-        # An empty page with a token is no end: the service has not looked through everything yet.
+        # An empty page with a token is not the end: the service has not searched everything yet.
         if not token or len(found) >= limit:
             return found
 

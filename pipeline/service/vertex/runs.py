@@ -1,4 +1,4 @@
-"""Pipeline runs on Vertex AI: create one (never two), look at them, cancel, read logs."""
+"""Pipeline runs on Vertex AI: create one (never two), list, show and cancel them, read their logs."""
 
 import json
 import re
@@ -20,7 +20,7 @@ CONTENT_LABEL = "content"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunsAs:
-    """Where a run keeps its files, and as whom it acts."""
+    """Where a run writes its files, and the service account its steps run as."""
 
     pipeline_root: str
     service_account: str = ""
@@ -30,7 +30,7 @@ class RunsAs:
         bucket("--pipeline-root", self.pipeline_root)
         if self.service_account and not re.fullmatch(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com", self.service_account):
             raise InputError(
-                f"--service-account {self.service_account}: is no service account; give NAME@PROJECT.iam."
+                f"--service-account {self.service_account}: not a service account; give NAME@PROJECT.iam."
                 "gserviceaccount.com"
             )
         if self.network and not re.fullmatch(r"projects/[^/\s]+/global/networks/[^/\s]+", self.network):
@@ -39,7 +39,7 @@ class RunsAs:
             )
 
     def context(self) -> dict[str, str]:
-        """What of it is part of a submission's identity."""
+        """The part that belongs to a submission's identity."""
         return {"root": self.pipeline_root, "as": self.service_account, "network": self.network}
 
 
@@ -48,9 +48,9 @@ def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str, con
 
     Args:
       submission: what runs.
-      runs_as: where and as whom.
-      display_name: of the run.
-      content: label that tells what runs this from what runs something else.
+      runs_as: pipeline root, service account and network.
+      display_name: display name of the run.
+      content: label that identifies what the job runs.
     """
     from google.cloud.aiplatform_v1.types import PipelineJob
     from google.protobuf import json_format
@@ -62,7 +62,7 @@ def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str, con
         "runtimeConfig": {
             "gcsOutputDirectory": runs_as.pipeline_root,
             "parameterValues": submission.parameters,
-            # The first failure ends the run: what doesn't depend on it would only cost money.
+            # The first failure ends the run. Tasks that don't depend on it would only cost money.
             "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         },
     }
@@ -83,7 +83,7 @@ class VertexRuns:
         self._client = google_cloud.make_client(PipelineServiceClient, place)
 
     def submit(self, submission: Submission, runs_as: RunsAs, now: datetime) -> RunView:
-        """Creates the run of this invocation, or finds it: a retry after a cut connection can't start a second one.
+        """Creates the run of this invocation, or finds it. A retry after a cut connection can't start a second one.
 
         Raises:
           InputError: the service rejects it.
@@ -113,7 +113,7 @@ class VertexRuns:
         except CloudError as error:
             if error.status != 409:
                 raise
-            # An attempt of ours that seemed lost, or the same invocation sent twice: the id holds the content's hash.
+            # An attempt that seemed lost, or the same invocation sent twice: the id contains the content's hash.
             created = self._get(job_id)
             if created.labels.get(CONTENT_LABEL) != content:
                 raise
@@ -123,7 +123,7 @@ class VertexRuns:
         """One run.
 
         Raises:
-          CloudError: there is none, or it can't be read.
+          CloudError: there is no such run, or it can't be read.
         """
         return self._view(self._get(run_id))
 
@@ -148,7 +148,7 @@ class VertexRuns:
         return [self._view(job) for job in jobs]
 
     def cancel(self, run_id: str) -> None:
-        """Asks for the end of a run; its tasks take up to minutes to stop."""
+        """Requests the cancellation of a run; its tasks take up to minutes to stop."""
         call(
             f"cancel {run_id}",
             lambda: self._client.cancel_pipeline_job(
@@ -156,12 +156,12 @@ class VertexRuns:
             ),
             permission="aiplatform.pipelineJobs.cancel",
             place=self.place,
-            # The service refuses to cancel what has ended: an attempt that seemed lost may have done it.
+            # The service refuses to cancel a finished run: an attempt that seemed lost may have succeeded.
             after_doubt=lambda: self.get(run_id).state in ("CANCELLING", "CANCELLED") or None,
         )
 
     def logs(self, run_id: str, *, task: str, limit: int) -> Iterator[str]:
-        """Lines for a person; see `read_logs`."""
+        """Printable lines; see `read_logs`."""
         from pipeline.service.vertex.logs import read_logs
 
         return read_logs(self.place, self.get(run_id), task=task, limit=limit)
@@ -235,8 +235,10 @@ def _task_view(task: Any, names: dict[str, str]) -> TaskView:
 
 
 def _launched(resources: str) -> tuple[str, ...]:
-    """Resource names of the custom jobs in the output `gcp_resources` of Google's launcher: they do the work, and what
-    the launcher itself prints says nothing of it."""
+    """Resource names of the custom jobs in the output `gcp_resources` of Google's launcher.
+
+    Those jobs do the work; the launcher's own log contains nothing about it.
+    """
     if not resources:
         return ()
     found = json.loads(resources).get("resources", ())
@@ -244,7 +246,7 @@ def _launched(resources: str) -> tuple[str, ...]:
 
 
 def _display_names(spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Task to the name that the graph shows; groups of a condition take no part."""
+    """Display name by task, without the groups of conditions."""
     components = spec.get("components", {})
     for graph in (spec.get("root", {}).get("dag", {}), *(c["dag"] for c in components.values() if "dag" in c)):
         for key, task in graph.get("tasks", {}).items():

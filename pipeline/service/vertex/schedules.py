@@ -36,7 +36,7 @@ class VertexSchedules(Schedules):
         return [
             _view(schedule)
             for schedule in found
-            # A filter takes "*" for any text; a name is only itself.
+            # In a filter "*" matches any text; we want the exact name.
             if "create_pipeline_job_request" in schedule and name in ("", schedule.display_name)
         ]
 
@@ -80,7 +80,7 @@ class VertexSchedules(Schedules):
         known = {view.schedule_id for view in self.list(name)}
 
         def found() -> Any:
-            """The schedule that an attempt without an answer made after all: schedules have no id of our choice."""
+            """The schedule that an attempt without an answer created. We can't choose the ids of schedules."""
             new = [view for view in self.list(name) if view.schedule_id not in known]
             return self._get(new[0].schedule_id) if new else None
 
@@ -98,7 +98,7 @@ class VertexSchedules(Schedules):
         if active:
             return created
         try:
-            self._switch(created, on=False)  # the service makes active ones only
+            self._switch(created, on=False)  # the service creates only active schedules
         except BaseException:
             self._delete(created)
             raise
@@ -123,7 +123,7 @@ class VertexSchedules(Schedules):
             lambda: switch(name=self._name(view), retry=None, timeout=google_cloud.CALL_SECONDS),
             permission="aiplatform.schedules.update",
             place=self.place,
-            # The service refuses to pause what is paused: an attempt that seemed lost may have done it.
+            # The service refuses to pause a paused schedule: an attempt that seemed lost may have succeeded.
             after_doubt=lambda: self._read(view.schedule_id).state == wanted or None,
         )
 

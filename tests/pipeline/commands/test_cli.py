@@ -1,122 +1,252 @@
-"""Bad input: exit code 2 and one line that names the thing, the value and the fix, before a run starts."""
+"""The table of verbs: help without heavy imports, examples that parse, commands in the docs that parse."""
 
+import argparse
+import ast
 import json
-import shutil
-from dataclasses import replace
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from pipeline.commands.cli import main
-from pipeline.local.demo_data import DemoData, generate
-from pipeline.local.run import _with_reject_limit
-from trainer.config.sections import parse_config
+from pipeline.commands.cli import VERBS, main
+from tests.loopback.invocations import Run
+from trainer.shared.versions import VERSION
+
+REPOSITORY = Path(__file__).parents[3]
+PAGES = [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "README.md"]
+ENVIRONMENT = {
+    "PROJECT": "my-project",
+    "REGION": "us-central1",
+    "BUCKET": "my-bucket",
+    "RUNNER": "centernet-runner@my-project.iam.gserviceaccount.com",
+    "IMAGES": "us-central1-docker.pkg.dev/my-project/centernet",
+    "RUN": "centernet-training-1a2b3c4d-20261124-030000",
+}
+"""What docs/vertex.md exports."""
+COSTS_MONEY = {"submit", "schedule create", "schedule update", "schedule resume"}
+HEAVY = ("tensorflow", "apache_beam", "kfp", "google.cloud.aiplatform", "numpy", "google.protobuf", "fsspec")
+"""Libraries that help must not wait for."""
 
 
-@pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    parameters = DemoData(train_images=2, val_images=2, height=(64, 64), width=(64, 64), side=(20.0, 40.0))
-    return generate(tmp_path_factory.mktemp("data") / "coco", parameters)
+def has_parser(verb: str) -> bool:
+    """Whether the verb's module defines `parser`, found without importing it."""
+    path = REPOSITORY / f"{VERBS[verb].module.replace('.', '/')}.py"
+    return path.exists() and any(
+        isinstance(node, ast.FunctionDef) and node.name == "parser" for node in ast.parse(path.read_text()).body
+    )
 
 
-ANNOTATIONS = "coco/annotations/instances_val2017.json"
+# Until the branches of all verbs are merged. Then: READY = list(VERBS).
+READY = [verb for verb in VERBS if has_parser(verb)]
+SERVICE = [name for name, verb in VERBS.items() if verb.group == "pipeline service"]
 
 
-def spoil(kind: str) -> None:
-    """Makes one thing wrong in the current folder, which holds a copy of the data set."""
-    path = Path(ANNOTATIONS)
-    if kind == "missing file":
-        path.unlink()
-    elif kind == "not JSON":
-        path.write_text("{images")
-    elif kind == "not COCO":
-        path.write_text(json.dumps({"pictures": []}))
-    elif kind == "no image in common":
-        content = json.loads(path.read_text())
-        for image in content["images"]:
-            image["file_name"] = f"other-{image['file_name']}"
-        path.write_text(json.dumps(content))
-    elif kind == "no image folder":
-        shutil.rmtree("coco/val2017")
-    elif kind == "file in the way":
-        Path("taken").write_text("")
+@cache
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = VERBS[verb].load().parser()
+    return parser
 
 
-RUN = ["run", "--runs-dir", "runs", "--registry", "registry"]
+def parsers(verb: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """A verb's parser, or those of its own verbs, by full name."""
+    waiting = [(verb, parser_of(verb))]
+    while waiting:
+        name, parser = waiting.pop()
+        below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        for action in below:
+            waiting += [(f"{name} {child}", choice) for child, choice in action.choices.items()]
+        if not below:
+            yield name, parser
+
+
+def examples(text: str) -> list[str]:
+    """The lines below "examples:", up to an empty one."""
+    lines = text.splitlines()
+    found = []
+    for line in lines[lines.index("examples:") + 1 :]:
+        if not line.strip():
+            break
+        found.append(line.strip())
+    return found
+
+
+def check(words: list[str]) -> None:
+    """Fails if the command line does not accept these arguments."""
+    if words[0] not in READY or "--help" in words:
+        assert words[0] in VERBS
+        return
+    try:
+        parser_of(words[0]).parse_args(words[1:])
+    except SystemExit:
+        pytest.fail(f"does not parse: {shlex.join(words)}")
+
+
+def test_help_lists_every_verb_by_group(run: Run) -> None:
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    for verb in VERBS.values():
+        assert out.count(f"\n  {verb.name} ") == 1
+        assert f"\n{verb.group}:\n" in out
+        assert verb.help in out
+    assert max(map(len, out.splitlines())) <= 88, "one line per verb"
+    groups = [verb.group for verb in VERBS.values()]
+    assert groups == sorted(groups, key=groups.index), "each group is in one piece"
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"centernet {VERSION}\n", "")
 
 
 @pytest.mark.parametrize(
-    ("kind", "flags", "says"),
+    ("words", "says"),
     [
-        ("missing file", ["--coco-dir", "coco"], ["instances_val2017.json", "no such annotation file"]),
-        ("not JSON", ["--coco-dir", "coco"], ["instances_val2017.json", "JSON"]),
-        ("not COCO", ["--coco-dir", "coco"], ["instances_val2017.json", "COCO"]),
-        ("no image in common", ["--coco-dir", "coco"], ["--val-images", "none of the 2 images", "other-"]),
-        ("no image folder", ["--coco-dir", "coco"], ["--val-images", "no such folder"]),
-        ("nothing", ["--coco-dir", "coco", "--train-images", "d"], ["--coco-dir", "--train-images"]),
-        ("nothing", ["--train-images", "coco/train2017"], ["--train-annotations", "all four"]),
-        ("nothing", ["--coco-dir", "coco", "--config", "nowhere.yaml"], ["nowhere.yaml", "custom-small"]),
-        ("file in the way", ["--coco-dir", "coco", "--runs-dir", "taken/runs"], ["--runs-dir", "taken/runs"]),
-        ("file in the way", ["--coco-dir", "coco", "--registry", "taken"], ["--registry", "taken"]),
-        ("file in the way", ["--resume", "taken"], ["--resume", "run.json"]),
-        ("file in the way", ["--demo-data-dir", "coco/annotations", "--config", "custom-small"], ["--demo-data-dir"]),
-        ("nothing", ["--coco-dir", "coco", "--runs-dir", "python3/runs"], ["--runs-dir", "python3"]),
-        ("nothing", ["--coco-dir", "coco", "--max-reject-fraction", "7"], ["max_reject_fraction", "7"]),
+        (["trian"], "error: trian: unknown verb; did you mean train? centernet --help lists all\n"),
+        (["shedule", "list"], "did you mean schedule?"),
+        (["xyzzy"], "error: xyzzy: unknown verb; centernet --help lists all\n"),
+        (["--seed", "1"], "error: --seed: unknown verb"),
+        ([], "no verb given; centernet --help lists them"),
     ],
 )
-def test_bad_input(
-    kind: str,
-    flags: list[str],
-    says: list[str],
-    coco: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(coco, "coco")
-    spoil(kind)
-    assert main([*RUN, *flags]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    for part in says:
-        assert part in lines[0]
-    assert not list(Path().glob("runs/2*")), "no run was started"
+def test_an_unknown_verb(words: list[str], says: str, run: Run) -> None:
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert says in err
 
 
-@pytest.mark.parametrize(
-    ("config", "says"),
-    [
-        ("preprocess: {image_siez: [64, 64]}", "preprocess.image_siez"),
-        ("gait: {}", "gait"),
-        ("task: {model: {backbon: {}}}", "backbon"),  # known to Model Garden's classes only
-        ("gate: [", "not YAML"),
-    ],
-)
-def test_unknown_config_key(
-    config: str, says: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "mine.yaml").write_text(config)
-    flags = ["--runs-dir", str(tmp_path / "runs"), "--registry", str(tmp_path / "registry")]
-    assert main(["run", "--coco-dir", str(coco), "--config", str(tmp_path / "mine.yaml"), *flags]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert says in lines[0]
-    assert not list(tmp_path.glob("runs/2*")), "no run was started"
+# For every verb: its help, in one process, and then which heavy libraries are loaded.
+PROBE = """
+import importlib, json, sys
+modules, heavy = json.loads(sys.argv[1])
+for module in modules:
+    assert importlib.import_module(module).parser().format_help()
+    loaded = [name for name in heavy if name in sys.modules]
+    assert not loaded, f"the help of {module} loads {loaded}"
+"""
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["compile", "--help"]])
-def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 0
-    assert "examples:" in capsys.readouterr().out
+def test_help_loads_no_heavy_library() -> None:
+    """Its time is in docs/benchmarks.md: assertions on time fail on a busy machine."""
+    modules = [VERBS[verb].module for verb in READY]
+    process = subprocess.run(
+        [sys.executable, "-c", PROBE, json.dumps([modules, HEAVY])],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
 
 
-def test_a_reject_limit_changes_nothing_else_of_the_configuration() -> None:
-    text = "preprocess: {heatmap_cutoff: 1e-3}\ntask: {augmentation: {hue: 5e-2}}\n"
-    limited = _with_reject_limit(text, 0.5)
-    assert parse_config(limited).preprocess == replace(parse_config(text).preprocess, max_reject_fraction=0.5)
-    assert parse_config(limited).experiment == parse_config(text).experiment
-    assert _with_reject_limit(text, None) == text
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["xyzzy"], ["status", "--help"], ["list", "--help"]])
+def test_python_m_pipeline_is_the_same_command_in_any_folder(words: list[str], tmp_path: Path, run: Run) -> None:
+    try:
+        expected = run(*words)
+    except SystemExit:
+        expected = None
+    process = subprocess.run(
+        [sys.executable, "-m", "pipeline", *words],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if expected is None:
+        assert process.returncode == 0
+        assert process.stdout.startswith(f"usage: centernet {words[0]} ")
+    else:
+        assert (process.returncode, process.stdout, process.stderr) == expected
+
+
+@pytest.mark.parametrize("verb", READY)
+def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names = dict(parsers(verb))
+    for name in {verb, *names}:
+        with pytest.raises(SystemExit) as stopped:
+            main([*name.split(), "--help"])
+        assert stopped.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: centernet {name} ")
+
+
+@pytest.mark.parametrize("verb", READY)
+def test_examples_of_a_verb_parse(verb: str) -> None:
+    found = examples(parser_of(verb).epilog or "")
+    assert found, "at least one"
+    for name, parser in parsers(verb):
+        if parser.epilog and name != verb:
+            found += examples(parser.epilog)
+    for line in found:
+        words = shlex.split(line, comments=True)
+        assert words[:2] == ["centernet", verb], line
+        check(words[1:])
+
+
+def commands(text: str) -> list[list[str]]:
+    """The arguments of every command in a text: continued lines joined, remarks removed."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    verbs = "|".join(VERBS)
+    found = re.findall(rf"(?:python -m pipeline|(?:^|[\s`/])centernet) ((?:{verbs})(?![\w-]).*)", joined, re.MULTILINE)
+    # A remark follows after wide space or "#". A command within a sentence ends with its backtick and may leave out
+    # flags as "…".
+    plain = [re.split(r"`|\s#|\s{3,}(?=[a-z])", line)[0] for line in found]
+    filled = [re.sub(r"\$\{?(\w+)\}?", lambda name: ENVIRONMENT[name[1]], line) for line in plain]
+    return [[word for word in shlex.split(line) if word != "…"] for line in filled]
+
+
+def test_commands_are_found_in_text() -> None:
+    text = "Run `centernet gate --help`, or:\n.venv/bin/centernet list \\\n    --project $PROJECT   # all\n"
+    text += "A centernet runs.\n"
+    assert commands(text) == [["gate", "--help"], ["list", "--project", "my-project"]]
+    assert commands("`python -m pipeline run --seed 1` does it") == [["run", "--seed", "1"]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_the_docs_parse(page: Path) -> None:
+    for words in commands(page.read_text()):
+        check(words)
+
+
+@pytest.mark.usefixtures("loopback_cloud")
+def test_commands_of_the_docs_do_what_they_say(run: Run) -> None:
+    """Those that submit or schedule, as a dry run: the compiler, the configuration and the flags agree."""
+    tried = 0
+    for page in (REPOSITORY / "docs" / "vertex.md", REPOSITORY / "README.md"):
+        for words in commands(page.read_text()):
+            starts_something = words[0] == "submit" or words[:2] == ["schedule", "create"]
+            if starts_something and "--help" not in words:
+                code, out, err = run(*words, "--no-config-check", "--dry-run")
+                assert (code, err) == (0, ""), words
+                assert "cost ceiling" in out
+                tried += 1
+    assert tried >= 6
+
+
+def test_the_docs_show_every_verb_of_a_service() -> None:
+    shown = [" ".join(words) for words in commands((REPOSITORY / "docs" / "vertex.md").read_text())]
+    names = [name for verb in SERVICE for name, _ in parsers(verb)]
+    assert [name for name in names if not any(line.startswith(name) for line in shown)] == []
+
+
+@pytest.mark.parametrize("verb", SERVICE)
+def test_no_default_project_and_a_dry_run_where_it_costs_money(verb: str) -> None:
+    for name, parser in parsers(verb):
+        flags = {action.dest: action for action in parser._actions}
+        for place in ("project", "region", "endpoint"):
+            assert flags[place].default == ""
+        assert name not in COSTS_MONEY or "dry_run" in flags
+
+
+@pytest.mark.parametrize("verb", SERVICE)
+def test_without_a_project_nothing_happens(verb: str, run: Run) -> None:
+    values = {"cron": "0 3 * * 1"}
+    for name, parser in parsers(verb):
+        needed = [action for action in parser._actions if action.required]
+        words = [word for action in needed for word in (*action.option_strings[:1], values.get(action.dest, "x"))]
+        code, _, err = run(*name.split(), *words)
+        assert code == 2
+        assert "--project and --region: not given" in err

@@ -1,0 +1,54 @@
+"""From flags to a request."""
+
+import pytest
+
+from beam_preprocess.base.errors import InputError
+from pipeline.commands import submit
+from pipeline.commands.request import options_of, place_of, request_of, runs_as_of
+from pipeline.graph.request import RunRequest
+from pipeline.service.kubeflow.runs import KubeflowRunsAs
+from pipeline.service.options import SubmitOptions
+from pipeline.service.vertex.runs import RunsAs
+from trainer.shared.google_cloud import Place
+
+
+def test_every_flag_reaches_the_request() -> None:
+    line = (
+        "--target vertex-gpu --coco-dir gs://b/coco --config mine.yaml --set gate.min_ap=0.4 --set seed=1 --seed 3 "
+        "--registry vertex://p/r/m --only-if-changed --no-cache --notify me@example.org --image r/i:1 --spot "
+        "--replicas 4 --reduction-servers 2 --labels a=b --param x=1 --param y=2 --no-config-check"
+    )
+    flags = submit.parser().parse_args(line.split())
+    assert request_of(flags) == RunRequest(
+        coco_dir="gs://b/coco",
+        config="mine.yaml",
+        changes=("gate.min_ap=0.4", "seed=1"),
+        seed=3,
+        registry="vertex://p/r/m",
+        only_if_changed=True,
+        cached=False,
+        notify="me@example.org",
+    )
+    assert options_of(flags) == SubmitOptions(
+        target="vertex-gpu",
+        image="r/i:1",
+        spot=True,
+        replicas=4,
+        reduction_servers=2,
+        labels=("a=b",),
+        param=("x=1", "y=2"),
+        config_check=False,
+    )
+
+
+def test_a_project_or_an_endpoint() -> None:
+    root = ["--target", "vertex-gpu", "--pipeline-root", "gs://my-bucket/runs"]
+    flags = submit.parser().parse_args([*root, "--project", "my-project", "--region", "us-central1"])
+    assert place_of(flags) == Place(project="my-project", region="us-central1")
+    assert runs_as_of(flags, place_of(flags)) == RunsAs(pipeline_root="gs://my-bucket/runs")
+    flags = submit.parser().parse_args([*root, "--endpoint", "http://localhost:8080"])
+    assert place_of(flags) is None
+    assert runs_as_of(flags, None) == KubeflowRunsAs(pipeline_root="gs://my-bucket/runs")
+    flags = submit.parser().parse_args([*root, "--endpoint", "http://localhost:8080", "--project", "my-project"])
+    with pytest.raises(InputError, match="given together with --project or --region; give one"):
+        place_of(flags)

@@ -1,0 +1,221 @@
+"""`centernet submit` against a Vertex AI on loopback, through Google's own client: what arrives, and what happens if
+nothing does."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.loopback.invocations import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
+from tests.loopback.server import Fault
+from tests.loopback.vertex_server import PARENT, VertexServer
+
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
+
+SUBMIT = ["submit", *WHERE, *WHAT]
+PICTURE = Path(__file__).parents[3] / "docs" / "images" / "demo-detections.jpg"
+
+
+def tasks_of(spec: dict[str, Any]) -> dict[str, Any]:
+    """All tasks of a spec, those of conditions included."""
+    graphs = [spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)]
+    return {name: value for graph in graphs for name, value in graph["tasks"].items()}
+
+
+def test_what_arrives(vertex: VertexServer, run: Run) -> None:
+    network = "projects/123/global/networks/mine"
+    code, out, err = run(*SUBMIT, "--network", network, "--labels", "team=vision", "--seed", "3")
+    assert (code, err) == (0, "")
+    (request,) = vertex.sent("POST")
+    assert request.path == f"/v1/{PARENT}/pipelineJobs"
+    job_id = request.query["pipelineJobId"]
+    assert re.fullmatch(r"centernet-training-[0-9a-f]{8}-\d{8}-\d{6}", job_id)
+    body = request.body
+    assert body["pipelineSpec"] == spec_of("vertex-gpu")
+    assert body["serviceAccount"] == ACCOUNT
+    assert body["network"] == network
+    assert body["labels"].pop("content").startswith(job_id.split("-")[2])
+    assert body["labels"] == {"pipeline": "centernet-training", "target": "vertex-gpu", "team": "vision"}
+    runtime = body["runtimeConfig"]
+    assert runtime["gcsOutputDirectory"] == "gs://my-bucket/runs"
+    assert runtime["failurePolicy"] == 2  # PIPELINE_FAILURE_POLICY_FAIL_FAST
+    values = runtime["parameterValues"]
+    assert "preprocess:" in values.pop("config"), "the configuration's contents are sent, not its name"
+    assert values == {
+        "train_images": "gs://my-data/train",
+        "train_annotations": "gs://my-data/train.json",
+        "val_images": "gs://my-data/val",
+        "val_annotations": "gs://my-data/val.json",
+        "registry": "vertex://my-project/us-central1/centernet",
+        "run_id": job_id,
+        "seed": 3.0,
+    }
+    link = (
+        f"https://console.cloud.google.com/vertex-ai/locations/us-central1/pipelines/runs/{job_id}?project=my-project"
+    )
+    assert link in out
+    assert "cost ceiling" in out
+
+
+def test_caching(vertex: VertexServer, run: Run) -> None:
+    assert run(*SUBMIT)[0] == 0
+    assert run(*SUBMIT, "--no-cache")[0] == 0
+    first, second = (request.body["pipelineSpec"] for request in vertex.sent("POST"))
+    cached = {name for name, value in tasks_of(first).items() if value.get("cachingOptions", {}).get("enableCache")}
+    assert {"train", "preprocess"} <= cached
+    assert not cached & {"data-check", "resolve-champion", "gate", "promote", "hold", "report"}
+    assert not [name for name, value in tasks_of(second).items() if value.get("cachingOptions", {}).get("enableCache")]
+
+
+def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
+    image = "us-central1-docker.pkg.dev/my-project/centernet/python-gpu@sha256:" + "0" * 64
+    assert run(*SUBMIT, "--image", image)[0] == 0
+    executors = vertex.sent("POST")[0].body["pipelineSpec"]["deploymentSpec"]["executors"]
+    assert {executor["container"]["image"] for executor in executors.values()} == {image}
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--param", "sed=1"], ["--param sed", "no such parameter", "seed"]),
+        (["--param", "seed=one"], ["--param seed=one", "integer"]),
+        (["--param", "seed"], ["--param seed", "name=value"]),
+        (["--param", "work_dir=gs://a/b", "--param", "work_dir=gs://a/c"], ["work_dir", "twice"]),
+        (["--param", "train_images=gs://a/b"], ["train_images", "by a flag"]),
+        (["--target", "vertex-abacus"], ["vertex-abacus", "vertex-gpu"]),
+        (["--target", "local"], ["--target local", "centernet run"]),
+        (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
+        (["--config", str(PICTURE)], [str(PICTURE), "give a YAML file"]),
+        (["--pipeline-root", "runs"], ["--pipeline-root", "gs://"]),
+        (["--pipeline-root", "gs://My Bucket/runs"], ["--pipeline-root gs://My Bucket/runs"]),
+        (["--pipeline-root", ""], ["--pipeline-root", "gs://"]),
+        (["--train-images", "/data/train"], ["--train-images /data/train", "gs://"]),
+        (["--train-images", "file:///data/train"], ["--train-images file:///data/train", "path on this machine"]),
+        (["--train-images", "s3://my-data/train"], ["--train-images s3://my-data/train", "gs://BUCKET/FOLDER"]),
+        (["--train-images", "gs:///train"], ["--train-images gs:///train", "gs://BUCKET/FOLDER"]),
+        (["--train-images", "gs://my-data/tarin"], ["--train-images gs://my-data/tarin", "no such folder"]),
+        (["--val-annotations", "gs://my-data/no.json"], ["--val-annotations", "no such file"]),
+        (["--val-annotations", ""], ["--val-annotations: not given", "all four"]),
+        (["--coco-dir", "gs://my-data"], ["--coco-dir", "give one"]),
+        (["--service-account", "me@example.com"], ["--service-account", "gserviceaccount"]),
+        (["--service-account", "trainer.gserviceaccount.com"], ["--service-account", "not a service account"]),
+        (["--network", "default"], ["--network", "projects/"]),
+        (["--network", "projects/1/networks/default"], ["--network", "projects/PROJECT_NUMBER/global/networks/NAME"]),
+        (["--labels", "Team=vision"], ["--labels Team=vision", "a-z"]),
+        (["--labels", "target=mine"], ["--labels target=mine", "another key"]),
+        (["--project", ""], ["--project", "not given"]),
+        (["--project", "", "--region", ""], ["--project and --region", "--endpoint"]),
+        (["--region", "Mars"], ["--region 'Mars'", "europe-west4"]),
+        (["--prices", "nowhere.yaml"], ["--prices nowhere.yaml"]),
+        (["--spot"], ["--spot", "custom job"]),
+        (["--replicas", "4"], ["--replicas 4", "one machine", "vertex-multinode-gpu"]),
+        (["--reduction-servers", "2", "--target", "vertex-tpu-v3"], ["--reduction-servers 2", "vertex-multinode-gpu"]),
+        (["--config", "demo", "--target", "vertex-multinode-gpu", "--replicas", "4"], ["32 devices"]),
+        (["--registry", "registry"], ["--registry registry", "vertex://"]),
+        (["--registry", "gs://my-bucket/registry"], ["--registry gs://my-bucket/registry", "vertex://"]),
+        (["--registry", "vertex://my-project"], ["--registry vertex://my-project", "MODEL_ID"]),
+        (["--param", "registry=gs://my-bucket/registry"], ["--registry gs://my-bucket/registry", "vertex://"]),
+        (["--seed", "-1"], ["--seed -1", "from 0"]),
+        (["--param", f"seed={2**31}"], [f"--seed {2**31}", "from 0"]),
+        (["--image", "my image"], ["--image 'my image'"]),
+        (["--param", "runtime={"], ["--param runtime={", "YAML"]),
+        (["--param", "runtime=float32"], ["--param runtime=float32", "YAML"]),
+        (["--param", "beam_args=--runner=DataflowRunner"], ["beam_args", "preprocess_on=dataflow"]),
+        (["--param", "work_dir=/tmp/x"], ["--work-dir /tmp/x", "gs://"]),
+        (["--notify", "me"], ["--notify me", "owner@example.org"]),
+        (["--config", ""], ["--config", "custom-gpu"]),
+        (["--param", "config=gate: {}"], ["--param config", "--config"]),
+        (["--config", "custom-small"], ["global_batch_size: 4", "8 devices of vertex-gpu"]),
+        (["--config", "custom-gpu", "--target", "vertex-multinode-gpu"], ["global_batch_size: 8", "16 devices"]),
+        (["--config", "demo", "--target", "vertex-tpu-v5e"], ["global_batch_size: 4", "8 devices"]),
+        (["--config", "demo", "--target", "vertex-tpu-v3"], ["global_batch_size: 4", "8 devices"]),
+        (["--param", "preprocess_on=moon"], ["preprocess_on", "dataflow"]),
+        (["--param", "preprocess_on=dataflow", "--param", "dataflow={"], ["dataflow", "JSON"]),
+    ],
+)
+def test_bad_input_sends_nothing(flags: list[str], says: list[str], vertex: VertexServer, run: Run) -> None:
+    code, _, err = run(*SUBMIT, *flags)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in says:
+        assert part in err
+    assert vertex.requests == []
+
+
+@pytest.mark.slow  # imports TensorFlow; tests/pipeline/commands/test_run.py has the same check of `run`
+def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, vertex: VertexServer, run: Run) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("task: {model: {backbon: {}}}")
+    code, _, err = run("submit", *WHERE, "--target", "vertex-gpu", *DATA, "--config", config)
+    assert code == 2
+    assert "backbon" in err
+    assert vertex.requests == []
+
+
+def test_a_cpu_has_a_default_config(vertex: VertexServer, run: Run) -> None:
+    code, out, _ = run(*SUBMIT, "--target", "vertex-cpu", "--config", "")
+    assert code == 0
+    assert "custom-small.yaml (" in out
+
+
+def test_dry_run_contacts_nothing(vertex: VertexServer, run: Run) -> None:
+    code, out, _ = run(*SUBMIT, "--dry-run", "--train-images", "gs://no-such-bucket/x")
+    assert code == 0
+    assert "dry run" in out
+    assert "cost ceiling" in out
+    assert vertex.requests == []
+
+
+STATES = "PIPELINE_STATE_"
+DONE = [task("data-check", "SUCCEEDED"), task("train", "SKIPPED")]
+PROMOTED = [*DONE, task("promote", "SUCCEEDED", **output("promoted: v0002 (was v0001)")), task("hold", "NOT_TRIGGERED")]
+HELD = [*DONE, task("promote", "NOT_TRIGGERED"), task("hold", "SUCCEEDED", **output("held: min_ap 0.4100 < 0.5000"))]
+FAILED = [task("train", "FAILED", error={"code": 3, "message": "out of memory"})]
+
+
+@pytest.mark.parametrize(
+    ("state", "tasks", "code", "says"),
+    [
+        ("SUCCEEDED", PROMOTED, 0, "promoted: v0002 (was v0001)"),
+        ("SUCCEEDED", HELD, 3, "held: min_ap 0.4100 < 0.5000"),
+        ("SUCCEEDED", [task("data-check", "SUCCEEDED"), task("unchanged", "SUCCEEDED")], 0, "nothing new"),
+        ("SUCCEEDED", DONE, 1, "neither promoted nor held"),  # no gate, so no decision: not a success
+        ("SUCCEEDED", [*DONE, task("promote", "SKIPPED")], 1, "neither promoted nor held"),  # an old decision
+        ("FAILED", FAILED, 1, "failed in train: out of memory"),
+        ("FAILED", [*DONE, task("gate", "FAILED", error={"message": "lost"})], 1, "failed in gate: lost"),
+        ("CANCELLED", [], 1, "cancelled"),
+    ],
+)
+def test_wait_ends_with_the_gates_decision(
+    state: str, tasks: list[dict[str, Any]], code: int, says: str, vertex: VertexServer, run: Run
+) -> None:
+    vertex.timeline = [
+        {"state": STATES + "RUNNING", "jobDetail": {"taskDetails": [task("data-check", "RUNNING")]}},
+        {"state": STATES + state, "jobDetail": {"taskDetails": tasks}},
+    ]
+    # A service that can't be reached for a moment does not end the waiting.
+    vertex.next_fault("GET", "pipelineJobs", Fault(status=503), times=7)
+    got, out, err = run(*SUBMIT, "--wait", "--poll", "0.01")
+    assert got == code
+    assert says in (err if code == 1 else out)
+    assert re.search(r"check the data +RUNNING", out), "task states are streamed"
+
+
+def test_the_answer_is_lost_and_so_is_the_check(vertex: VertexServer, run: Run) -> None:
+    """Created, connection cut, the check cut too: the second attempt finds its own job (409) and uses it."""
+    vertex.next_fault("POST", "pipelineJobs", Fault(cut="after"))
+    vertex.next_fault("GET", "pipelineJobs", Fault(status=404))
+    code, _, _ = run(*SUBMIT)
+    assert code == 0
+    assert len(vertex.jobs) == 1
+    assert len(vertex.sent("POST")) == 2
+
+
+def test_another_region_is_another_place(vertex: VertexServer, run: Run) -> None:
+    """The loopback service knows only one region, like a real address."""
+    code, _, err = run(*SUBMIT, *PLACE, "--region", "europe-west4")
+    assert code == 1
+    assert "europe-west4" in err
+    assert vertex.jobs == {}

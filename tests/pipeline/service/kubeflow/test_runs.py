@@ -1,0 +1,119 @@
+"""Runs on an open-source endpoint: kfp's own client against an API on loopback."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.loopback.invocations import Run, endpoint_flags, spec_of
+from tests.loopback.kubeflow_server import KubeflowServer
+
+pytestmark = pytest.mark.usefixtures("loopback_cloud")
+
+
+def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
+    extra = ["--service-account", "trainer", "--seed", "3"]
+    code, out, _ = run("submit", *endpoint_flags(kubeflow.url), *extra)
+    assert code == 0
+    (request,) = kubeflow.sent("POST", "/runs")
+    body = request.body
+    wanted = spec_of("vertex-gpu")
+    for executor in wanted["deploymentSpec"]["executors"].values():
+        for key in ("type", "resourceType"):
+            if "accelerator" in executor["container"].get("resources", {}):
+                executor["container"]["resources"]["accelerator"][key] = "nvidia.com/gpu"
+    text = json.dumps(wanted)
+    assert text.count("{{$.pipeline_root}}") == 2
+    assert body["pipeline_spec"] == json.loads(text.replace("{{$.pipeline_root}}", "gs://my-bucket/runs"))
+    assert body["service_account"] == "trainer"
+    assert body["runtime_config"]["pipeline_root"] == "gs://my-bucket/runs"
+    values = body["runtime_config"]["parameters"]
+    assert values["train_images"] == "gs://my-data/train"
+    assert values["seed"] == 3
+    assert values["run_id"] == body["display_name"]
+    (run_id,) = kubeflow.runs
+    assert f"{kubeflow.url}/#/runs/details/{run_id}" in out
+
+
+def test_a_namespace_of_an_installation_with_several_users(kubeflow: KubeflowServer, run: Run) -> None:
+    assert run("submit", *endpoint_flags(kubeflow.url), "--namespace", "team")[0] == 0
+    assert [experiment["namespace"] for experiment in kubeflow.experiments.values()] == ["team"]
+    assert run("list", "--endpoint", kubeflow.url, "--namespace", "team")[0] == 0
+    assert kubeflow.sent("GET", "/runs")[-1].query["namespace"] == "team"
+
+
+def detail(name: str, state: str) -> dict[str, Any]:
+    return {"display_name": name, "state": state}
+
+
+@pytest.mark.parametrize(
+    ("state", "tasks", "code"),
+    [
+        ("SUCCEEDED", [detail("promote", "SUCCEEDED"), detail("hold", "SKIPPED")], 0),
+        ("SUCCEEDED", [detail("promote", "SKIPPED"), detail("hold", "SUCCEEDED")], 3),
+        ("SUCCEEDED", [detail("nothing new", "SUCCEEDED"), detail("promote", "SKIPPED")], 0),
+        ("SUCCEEDED", [detail("unchanged", "SKIPPED"), detail("promote", "SKIPPED")], 1),
+        ("FAILED", [detail("train", "FAILED")], 1),
+        ("CANCELED", [], 1),
+    ],
+)
+def test_wait(state: str, tasks: list[dict[str, Any]], code: int, kubeflow: KubeflowServer, run: Run) -> None:
+    kubeflow.timeline = [{"state": "RUNNING"}, {"state": state, "run_details": {"task_details": tasks}}]
+    assert run("submit", *endpoint_flags(kubeflow.url), "--wait", "--poll", "0.01")[0] == code
+
+
+def test_operating(kubeflow: KubeflowServer, run: Run) -> None:
+    run("submit", *endpoint_flags(kubeflow.url))
+    (run_id,) = kubeflow.runs
+    at = ["--endpoint", kubeflow.url]
+    name = kubeflow.runs[run_id]["display_name"]
+    assert run_id in run("list", *at)[1]
+    assert run("list", *at)[1].rstrip().endswith(name), "the id alone means nothing to a reader"
+    assert "PENDING" in run("status", run_id, *at)[1]
+    assert f"/#/runs/details/{run_id}" in run("logs", run_id, *at)[1]
+    code, _, err = run("logs", run_id, "--task", "tarin", *at)
+    assert code == 2
+    assert "--task tarin" in err
+    assert run("cancel", run_id, *at)[0] == 0
+    assert kubeflow.runs[run_id]["state"] == "CANCELED"
+    code, _, err = run("status", "no-such-run", *at)
+    assert code == 1
+    assert "no-such-run" in err
+
+
+def test_more_runs_than_a_page(kubeflow: KubeflowServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.service.kubeflow.runs.PAGE", 2)
+    for number in range(5):
+        kubeflow.runs[f"run-{number}"] = {"run_id": f"run-{number}", "state": "SUCCEEDED"}
+    for limit in (1, 4, 20):
+        lines = run("list", "--endpoint", kubeflow.url, "--limit", str(limit))[1].splitlines()
+        assert [line.split()[0] for line in lines] == [f"run-{n}" for n in range(5)][::-1][:limit]
+
+
+def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
+    run("submit", *endpoint_flags(kubeflow.url), "--no-cache")
+    (request,) = kubeflow.sent("POST", "/runs")
+    assert '"enableCache": true' not in json.dumps(request.body["pipeline_spec"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        (["--project", "my-project"], "--endpoint"),
+        (["--network", "projects/1/global/networks/x"], "--network"),
+        (["--registry", ""], "--registry"),
+        (["--image", ""], "--image"),
+        (["--pipeline-root", ""], "--pipeline-root: not given"),
+        (["--pipeline-root", "minio://mlpipeline/v2"], "--pipeline-root minio://mlpipeline/v2"),
+        (["--labels", "team=vision"], "--labels"),
+        (["--notify", "owner@example.org"], "--notify"),
+        (["--target", "vertex-tpu-v5e"], "custom job"),
+        (["--endpoint", "localhost"], "http://localhost"),
+        (["--endpoint", "http://[bad"], "http://localhost"),
+    ],
+)
+def test_bad_input(extra: list[str], says: str, kubeflow: KubeflowServer, run: Run) -> None:
+    code, _, err = run("submit", *endpoint_flags(kubeflow.url), *extra)
+    assert code == 2
+    assert says in err
+    assert kubeflow.runs == {}
