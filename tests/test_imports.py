@@ -70,13 +70,10 @@ LOADS_IN_MODULE = {
     "trainer.aot.step": {"tensorflow"},
     "trainer.config.checks": {"tensorflow"},
     "trainer.config.experiment": {"tensorflow"},
-    "trainer.convert": {"tensorflow"},
-    "trainer.evaluate": {"tensorflow"},
-    "trainer.export": {"tensorflow"},
     "trainer.init_weights": {"tensorflow"},
-    "trainer.predict": {"tensorflow"},
     "trainer.preview_augmentation": {"tensorflow"},
     "trainer.train": {"tensorflow"},
+    "trainer.weights.finished": {"tensorflow"},
     "trainer.weights.loading": {"tensorflow"},
 }
 
