@@ -1,4 +1,4 @@
-"""Our training step against Model Garden's own CenterNet task: the whole step, and targets + losses alone.
+"""Our training step against Model Garden's own CenterNet task: the whole step, and only targets and losses.
 
     python -m benchmarks.train_step                                    small Hourglass, 512 x 512, graph and XLA
     python -m benchmarks.train_step --part losses --boxes 20           only targets, losses and gradient

@@ -1,4 +1,4 @@
-"""The source files whose code the training step is made of: whatever its module imports, found by following imports."""
+"""The source files that make up the training step: everything its module imports, found by following imports."""
 
 import ast
 from collections.abc import Iterator

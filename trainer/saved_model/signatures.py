@@ -139,7 +139,7 @@ class ServingModule(tf.Module):
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """uint8 [H, W, 3] RGB; EXIF orientation is not applied, as in training.
 
-    JPEG takes the accurate DCT, which is bit-identical to the decoder that made the records.
+    JPEG takes the accurate DCT, which is bit-identical to the decoder that preprocessing uses.
     """
     is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 2), b"\xff\xd8")
     return tf.cond(

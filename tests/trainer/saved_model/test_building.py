@@ -97,7 +97,7 @@ def test_what_is_not_a_finished_training_is_refused(trained: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_saved_model_cli_user_sees_both_signatures_and_runs_one(exported: Path, tmp_path: Path) -> None:
-    """TensorFlow's own tool, in a fresh process: what a server would be told, and one call."""
+    """TensorFlow's own tool, in a fresh process: what a server sees, and one call."""
     cli = [str(Path(sys.executable).with_name("saved_model_cli"))]
     shown = subprocess.run(
         [*cli, "show", "--dir", str(exported), "--all"], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -151,7 +151,7 @@ def with_options(trained: Path, folder: Path, options: str) -> Path:
 
 
 def test_the_model_is_the_trained_one_where_an_override_changed_the_configuration(trained: Path) -> None:
-    """The configuration's text doesn't know of --params_override: from it alone another model would be served."""
+    """The configuration's text lacks what --params_override changed: built from it, another model would be served."""
     summary = json.loads((trained / "train.json").read_text())
     config = parse_config((trained / "config.yaml").read_text())
     summary["model"]["norm_activation"] |= {"norm_epsilon": 0.25, "activation": "elu"}
