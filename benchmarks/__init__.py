@@ -1,0 +1,1 @@
+"""Speed and memory, measured against the obvious alternative: `python -m benchmarks.NAME` from the repository."""

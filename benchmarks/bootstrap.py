@@ -2,8 +2,8 @@
 
     python -m benchmarks.bootstrap
 
-Ours matches once and sums weights for every resample. The other side is measured on one resample (accumulation alone,
-the matching of the images being kept, which is the least that COCOeval can do) and multiplied.
+Ours matches once and sums weights for every resample. The other side is measured on one resample and multiplied; only
+its accumulation is counted, since the matching of the images can be kept. COCOeval can do no less.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import made_coco
+from beam_preprocess.base.command import Parser, run
+from benchmarks import synthetic_coco
 from trainer.coco.bootstrap import compare, draw, resampled_ap
 from trainer.coco.match_table import MatchTable, from_scored
 from trainer.coco.metrics import score_arrays
@@ -29,7 +30,7 @@ from trainer.coco.metrics import score_arrays
 def _table(folder: Path, dataset: dict[str, Any], seed: int, noise: float) -> MatchTable:
     path = str(folder / "instances.json")
     images = [image["id"] for image in dataset["images"]]
-    return from_scored(score_arrays(path, made_coco.predictions(dataset, seed, noise), images))
+    return from_scored(score_arrays(path, synthetic_coco.predictions(dataset, seed, noise), images))
 
 
 def _pycocotools_seconds(path: str, dataset: dict[str, Any]) -> float:
@@ -39,7 +40,7 @@ def _pycocotools_seconds(path: str, dataset: dict[str, Any]) -> float:
 
     with contextlib.redirect_stdout(io.StringIO()):
         truths = COCO(path)
-        evaluator = COCOeval(truths, truths.loadRes(made_coco.predictions(dataset)), "bbox")
+        evaluator = COCOeval(truths, truths.loadRes(synthetic_coco.predictions(dataset)), "bbox")
         evaluator.params.maxDets = [100]
         evaluator.params.areaRng = evaluator.params.areaRng[:1]
         evaluator.evaluate()
@@ -48,23 +49,29 @@ def _pycocotools_seconds(path: str, dataset: dict[str, Any]) -> float:
     return time.perf_counter() - started
 
 
-def main() -> int:
-    """Exit code 0."""
-    parser = argparse.ArgumentParser(
+def parser() -> Parser:
+    """The parser of the command."""
+    made = Parser(
         prog="python -m benchmarks.bootstrap",
-        description="Seconds of paired bootstrap resamples of AP at val2017's size.",
+        description="Seconds for paired bootstrap resamples of AP at val2017's size.",
         epilog="example: python -m benchmarks.bootstrap --images 500 --resamples 100",
     )
-    parser.add_argument("--images", type=int, default=made_coco.IMAGES, help="default: %(default)s, as val2017")
-    parser.add_argument("--resamples", type=int, default=1000, help="default: %(default)s")
-    parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
-    flags = parser.parse_args()
+    made.add_argument(
+        "--images", type=int, default=synthetic_coco.IMAGES, help="number of images (default: %(default)s, as val2017)"
+    )
+    made.add_argument("--resamples", type=int, default=1000, help="number of resamples (default: %(default)s)")
+    made.add_argument("--repeats", type=int, default=3, help="repeats; the median counts (default: %(default)s)")
+    return made
+
+
+def _call(flags: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         print(
-            f"making and matching two models on {flags.images} images x {made_coco.DETECTIONS} detections", flush=True
+            f"generating and matching {synthetic_coco.DETECTIONS} detections per image for two models",
+            flush=True,
         )
-        path, _ = made_coco.write(Path(name), flags.images)
-        dataset = made_coco.annotations(flags.images)
+        path, _ = synthetic_coco.write(Path(name), flags.images)
+        dataset = synthetic_coco.annotations(flags.images)
         tables = [_table(Path(name), dataset, seed, noise) for seed, noise in ((1, 0.12), (2, 0.121))]
         weights = draw(flags.images, flags.resamples)
         resampled_ap(tables[0], weights[:20])  # warm-up
@@ -82,11 +89,10 @@ def main() -> int:
     median = statistics.median(seconds)
     print(
         f"median {median:.2f} s on {os.cpu_count()} cores, peak memory "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB (the made predictions included); "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB (including the predictions); "
         f"ratio {one * 2 * flags.resamples / median:.0f} x"
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(parser(), None, _call))

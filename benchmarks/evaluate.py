@@ -1,9 +1,9 @@
-"""Scoring detections of val2017's size: trainer.coco.metrics against plain pycocotools, seconds and peak memory.
+"""Scoring as many detections as for val2017: trainer.coco.metrics against plain pycocotools, seconds and peak memory.
 
     python -m benchmarks.evaluate
 
-Each side is a process of its own, which reads the same two files and computes the twelve numbers; the clock runs from
-the parsed predictions to the numbers. The arrays of both must be equal bit for bit, or the benchmark fails.
+Each side is a separate process that reads the same two files and computes the twelve numbers. The clock runs from the
+parsed predictions to the numbers. The arrays of both sides must be equal bit for bit, or the benchmark fails.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import made_coco
+from beam_preprocess.base.command import Parser, run
+from benchmarks import synthetic_coco
 
 
 def ours(annotations: str, predictions: list[dict[str, Any]]) -> list[Any]:
@@ -71,30 +72,38 @@ def _run(side: str, files: tuple[str, str]) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(
         f"{side:12s} {result['seconds']:7.2f} s   peak memory {result['peak'] / 2**20:.2f} GiB "
-        f"({result['before'] / 2**20:.2f} GiB of it the parsed predictions)   AP {result['stats'][0]:.6f}",
+        f"({result['before'] / 2**20:.2f} GiB for the parsed predictions)   AP {result['stats'][0]:.6f}",
         flush=True,
     )
     return result
 
 
-def main() -> int:
-    """Exit code 0, or 1 when the arrays differ."""
-    parser = argparse.ArgumentParser(
+def parser() -> Parser:
+    """The parser of the command."""
+    made = Parser(
         prog="python -m benchmarks.evaluate",
-        description="Seconds and memory of scoring 5,000 images x 100 detections: ours against plain pycocotools.",
+        description="Seconds and memory for scoring 5,000 images with 100 detections each: ours against pycocotools.",
         epilog="example: python -m benchmarks.evaluate --images 500 --repeats 1",
     )
-    parser.add_argument("--images", type=int, default=made_coco.IMAGES, help="default: %(default)s, as val2017")
-    parser.add_argument("--repeats", type=int, default=3, help="of ours; pycocotools runs once (default: %(default)s)")
-    parser.add_argument("--side", choices=sorted(SIDES), help=argparse.SUPPRESS)
-    parser.add_argument("files", nargs="*", help=argparse.SUPPRESS)
-    flags = parser.parse_args()
+    made.add_argument(
+        "--images", type=int, default=synthetic_coco.IMAGES, help="number of images (default: %(default)s, as val2017)"
+    )
+    made.add_argument(
+        "--repeats", type=int, default=3, help="repeats of our side; pycocotools runs once (default: %(default)s)"
+    )
+    made.add_argument("--side", choices=sorted(SIDES), help=argparse.SUPPRESS)
+    made.add_argument("files", nargs="*", help=argparse.SUPPRESS)
+    return made
+
+
+def _call(flags: argparse.Namespace) -> int:
+    """Exit code 0, or 1 when the arrays differ."""
     if flags.side:
         _child(flags.side, *flags.files)
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        print(f"making {flags.images} images with {made_coco.DETECTIONS} detections each", flush=True)
-        files = made_coco.write(Path(folder), flags.images)
+        print(f"generating {synthetic_coco.DETECTIONS} detections for each of {flags.images} images", flush=True)
+        files = synthetic_coco.write(Path(folder), flags.images)
         results = [_run("ours", files) for _ in range(flags.repeats)]
         reference = _run("pycocotools", files)
     seconds = statistics.median(result["seconds"] for result in results)
@@ -105,4 +114,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(parser(), None, _call))

@@ -1,12 +1,13 @@
-"""Images/s a core of the training input: ours, Model Garden's parser with the reference recipe, and bare JPEG decoding.
+"""Images per second and core of the training input: ours, Model Garden's with the reference recipe, and bare decoding.
 
-    python benchmarks/input_pipeline.py
-    python benchmarks/input_pipeline.py --image-folder photos --images 64 --repeats 9
+    python -m benchmarks.input_pipeline
+    python -m benchmarks.input_pipeline --image-folder photos --images 64 --repeats 9
 
-One core (the process is pinned to it), CPU seconds and not the clock, the sides in turn in one run. Ours reads records
-of 512 x 512 views and gives uint8 images with padded targets; Model Garden's reads the original images and does crop,
-flip, colours, scaling and normalisation; its centre targets come later, in its step, and are not counted here. What
-ours left to the device, flip, colours and normalisation, is timed on this core too.
+The process is pinned to one core, CPU seconds are counted instead of wall time, and the sides take turns in one run.
+Ours reads records of 512 x 512 views and returns uint8 images with padded targets. Model Garden's parser reads the
+original images and crops, flips, changes colours, scales and normalises them; it computes centre targets later, in its
+training step, which is not counted here. Flip, colours and normalisation, which ours leaves to the device, are also
+timed on this core.
 """
 
 import argparse
@@ -22,15 +23,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from beam_preprocess.base.command import Parser, run
 
 VIEWS = 8
 CLASSES = 80
 
 
 def write_examples(path: Path, images: Path, annotations: Path) -> None:
-    """The original images as Model Garden's decoder reads them: tf.train.Example, boxes normalised."""
+    """Writes the original images as Model Garden's decoder reads them: tf.train.Example with normalised boxes."""
     import tensorflow as tf
 
     def feature(**values: list[Any]) -> tf.train.Feature:
@@ -61,7 +61,7 @@ def write_examples(path: Path, images: Path, annotations: Path) -> None:
 
 
 def model_garden(examples: Path, images: int, batch: int) -> Any:
-    """Its own task's input, with the keys of the published GPU file."""
+    """The input of its own task, with the settings of the published GPU configuration."""
     from official.projects.centernet.configs import centernet
     from official.projects.centernet.tasks.centernet import CenterNetTask
 
@@ -69,7 +69,7 @@ def model_garden(examples: Path, images: int, batch: int) -> Any:
     config.model.input_size = [512, 512, 3]
     data = config.train_data
     data.input_path, data.global_batch_size, data.dtype = str(examples), batch, "float16"
-    # Its default of 10,000 would only take memory: all images are in the buffer on both sides.
+    # Its default of 10,000 would only take memory: on both sides, all images are in the buffer.
     data.shuffle_buffer_size = images
     parser = data.parser
     parser.aug_rand_hflip = parser.aug_rand_hue = parser.aug_rand_brightness = True
@@ -79,9 +79,9 @@ def model_garden(examples: Path, images: int, batch: int) -> Any:
 
 
 def settled() -> float:
-    """CPU seconds of this process, once nothing runs ahead any more: all prefetch buffers are full.
+    """CPU seconds of this process, read when all prefetch buffers are full and no thread works.
 
-    Read before and after taking some images, it gives what just as many images cost.
+    The difference between two readings is the cost of the images taken in between.
     """
     quiet, before = 0, time.process_time()
     while quiet < 3:
@@ -92,7 +92,7 @@ def settled() -> float:
 
 
 def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int]]:
-    """By name: a call that takes some images through, and returns how many."""
+    """By name: a call that processes some images and returns their number."""
     import tensorflow as tf
 
     from beam_preprocess.format import records, targets
@@ -138,7 +138,7 @@ def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int
     decoded = tf.data.Dataset.from_tensor_slices(jpegs).map(
         lambda data: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
     )
-    # An epoch over all views on our side, so that the same bytes are decoded; Model Garden has the originals only.
+    # Our side takes an epoch of all views, so that it decodes the same bytes; Model Garden only has the originals.
     own_batches, shipped_batches = count * VIEWS // flags.batch, max(4 * count // flags.batch, 1)
     settings = Augmentation()
 
@@ -165,7 +165,7 @@ def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int
     size = sum(map(len, jpegs)) / len(jpegs) / 1e3
     print(
         f"{count} images, {count * VIEWS} views of 512 x 512 ({size:.0f} kB of JPEG each), "
-        f"{flags.boxes} boxes an image, {CLASSES} classes, batch {flags.batch}"
+        f"{flags.boxes} boxes per image, {CLASSES} classes, batch {flags.batch}"
     )
     return {
         "ours": lambda: take(ours, own_batches),
@@ -175,15 +175,19 @@ def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int
     }
 
 
-def main() -> None:
-    """Prints images a CPU second of each side, and the two ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=64, help="how many (default %(default)s)")
-    parser.add_argument("--image-folder", help="JPEGs to use instead of generated ones of 640 x 480")
-    parser.add_argument("--boxes", type=int, default=7, help="an image (default %(default)s, as COCO has)")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=7)
-    flags = parser.parse_args()
+def parser() -> Parser:
+    """The parser of the command."""
+    made = Parser(prog="python -m benchmarks.input_pipeline", description=__doc__)
+    made.add_argument("--images", type=int, default=64, help="number of images (default: %(default)s)")
+    made.add_argument("--image-folder", metavar="DIR", help="JPEGs to use instead of generated ones of 640 x 480")
+    made.add_argument("--boxes", type=int, default=7, help="boxes per image (default: %(default)s, as in COCO)")
+    made.add_argument("--batch", type=int, default=16, help="images per batch (default: %(default)s)")
+    made.add_argument("--repeats", type=int, default=7, help="repeats; the median counts (default: %(default)s)")
+    return made
+
+
+def _call(flags: argparse.Namespace) -> None:
+    """Prints images per CPU second of each side, and the two ratios."""
     with tempfile.TemporaryDirectory() as folder:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         calls = sides(Path(folder), flags)
@@ -195,7 +199,7 @@ def main() -> None:
                 images = call()
                 if repeat >= 0:
                     rates[name].append(images / (settled() - start))
-    print(f"images a CPU second on one core, median of {flags.repeats} (lowest, highest)")
+    print(f"images per CPU second on one core, median of {flags.repeats} (lowest, highest)")
     for name, values in rates.items():
         print(f"{name:<52}{statistics.median(values):>8.0f}  ({min(values):.0f}, {max(values):.0f})")
     own, decode, shipped, _ = rates.values()
@@ -203,9 +207,9 @@ def main() -> None:
     def ratio(others: list[float]) -> float:
         return statistics.median(a / b for a, b in zip(own, others, strict=True))
 
-    print(f"ours to Model Garden's parser {ratio(shipped):8.1f} x   (goal 10)")
-    print(f"ours to bare decoding         {ratio(decode):8.0%}     (goal 60 %)")
+    print(f"ours / Model Garden's parser  {ratio(shipped):8.1f} x   (goal 10)")
+    print(f"ours / bare decoding          {ratio(decode):8.0%}     (goal 60 %)")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(parser(), None, _call))

@@ -1,10 +1,10 @@
-"""Ways to bring an image and its boxes together in Beam: seconds and peak memory of each, on FnApiRunner.
+"""Ways to join images and their boxes in Beam: seconds and peak memory of each, on FnApiRunner.
 
     python -m benchmarks.joins                      20,000 images with 7.3 boxes each
     python -m benchmarks.joins --images 118287      as many as COCO train2017
 
-Each way begins with the parsed annotations in memory and ends when a DoFn has seen every image with its boxes; each is
-a process of its own. The number of boxes seen is checked.
+Each way begins with the parsed annotations in memory and ends when a DoFn has received every image with its boxes. Each
+runs in a separate process. The number of boxes received is checked.
 """
 
 import argparse
@@ -21,22 +21,23 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from beam_preprocess.base.command import Parser, run
 from beam_preprocess.dataset.validate import validate_boxes, validate_images
 from beam_preprocess.format.annotations import CocoAnnotations, class_map
 from beam_preprocess.job.output import Plans
 from beam_preprocess.job.shards import ImageEntry, number_of_shards, plan_shards, read_plan
 
-BOXES_AN_IMAGE = 7.27
+BOXES_PER_IMAGE = 7.27
 CATEGORIES = 80
 
 
 def annotations(images: int) -> CocoAnnotations:
-    """COCO's density, in no order."""
+    """COCO's density, in random order."""
     rng = np.random.default_rng(0)
-    boxes = round(images * BOXES_AN_IMAGE)
+    boxes = round(images * BOXES_PER_IMAGE)
     corner, side = rng.uniform(0, 300, (boxes, 2)), rng.uniform(2, 160, (boxes, 2))
     return CocoAnnotations(
-        uri="made",
+        uri="synthetic",
         content_digest="",
         image_ids=np.arange(images) * 5 + 9,
         file_names=[f"{i:012d}.jpg" for i in range(images)],
@@ -52,7 +53,7 @@ def annotations(images: int) -> CocoAnnotations:
 
 
 def by_image(coco: CocoAnnotations) -> dict[int, list[list[float]]]:
-    """What the ways other than ours join: the boxes of each image."""
+    """The boxes of each image: what all ways but ours join."""
     found: dict[int, list[list[float]]] = {image_id: [] for image_id in coco.image_ids.tolist()}
     for image_id, box in zip(coco.annotation_image_ids.tolist(), coco.bboxes.tolist(), strict=True):
         found[image_id].append(box)
@@ -71,7 +72,7 @@ class CountPlan(beam.DoFn):
 
 
 class CountIndexed(beam.DoFn):
-    """Holds every image's boxes: one copy a worker process."""
+    """Holds the boxes of all images: one copy per worker process."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -86,7 +87,7 @@ class CountIndexed(beam.DoFn):
 
 
 def plan_files(pipeline: beam.Pipeline, coco: CocoAnnotations, folder: Path) -> Any:
-    """Ours: the driver joins with numpy and writes a plan a shard; only paths enter the graph."""
+    """Ours: the driver joins with numpy and writes one plan per shard; only paths enter the graph."""
     keep, image_rejects = validate_images(coco)
     keep_boxes, boxes, rejects = validate_boxes(coco, keep, 0.0)
     plans = Plans(
@@ -113,7 +114,7 @@ def index_file(pipeline: beam.Pipeline, coco: CocoAnnotations, folder: Path) -> 
 
 
 def create_of_bytes(pipeline: beam.Pipeline, coco: CocoAnnotations, folder: Path) -> Any:
-    """The boxes in the graph itself, an image's as one string of bytes."""
+    """The boxes in the graph itself: one byte string per image."""
     lines = [json.dumps(boxes).encode() for boxes in by_image(coco).values()]
     return pipeline | beam.Create(lines) | beam.Reshuffle() | beam.Map(lambda line: len(json.loads(line)))
 
@@ -148,7 +149,7 @@ def _note(path: str, number: int) -> None:
 
 
 def measure(way: str, images: int) -> None:
-    """One way, in this process; prints boxes, seconds, peak MiB."""
+    """Measures one way in this process; prints boxes, seconds, peak MiB."""
     coco = annotations(images)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -162,20 +163,24 @@ def measure(way: str, images: int) -> None:
         seconds = time.perf_counter() - start
         boxes = int(Path(folder, "n").read_text())
     if boxes != len(coco.annotation_ids):
-        raise RuntimeError(f"{way} saw {boxes} boxes of {len(coco.annotation_ids)}")
+        raise RuntimeError(f"{way} received {boxes} of {len(coco.annotation_ids)} boxes")
     print(boxes, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
-def main() -> None:
-    """Prints one line a way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20_000, help="how many (default 20,000)")
-    parser.add_argument("--way", choices=WAYS, help="this one alone, in this process")
-    flags = parser.parse_args()
+def parser() -> Parser:
+    """The parser of the command."""
+    made = Parser(prog="python -m benchmarks.joins", description=__doc__)
+    made.add_argument("--images", type=int, default=20_000, help="number of images (default: %(default)s)")
+    made.add_argument("--way", choices=WAYS, help="measure only this one, in this process")
+    return made
+
+
+def _call(flags: argparse.Namespace) -> None:
+    """Prints one line per way."""
     if flags.way:
         measure(flags.way, flags.images)
         return
-    print(f"{flags.images} images, {round(flags.images * BOXES_AN_IMAGE)} boxes; seconds and peak MiB of the process")
+    print(f"{flags.images} images, {round(flags.images * BOXES_PER_IMAGE)} boxes; seconds and peak MiB of the process")
     for way in WAYS:
         command = [sys.executable, "-m", "benchmarks.joins", "--way", way, "--images", str(flags.images)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
@@ -184,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(parser(), None, _call))

@@ -1,26 +1,32 @@
-"""Seconds for the data digest of a bucket: one listing, no image is read.
+"""Seconds for the data digest of a bucket: one listing, without reading any image.
 
     python -m benchmarks.listing                    118,287 objects, as many as COCO train2017
     python -m benchmarks.listing --images 5000
 
-The bucket is gcp-storage-emulator in this process, which gives the whole listing in one answer. A real bucket gives
-pages of 1,000, so that the network's time for each page comes on top; that was not measured.
+The bucket is gcp-storage-emulator in this process, which returns the whole listing in one response. A real bucket
+returns pages of 1,000, so add the network's time per page, which was not measured.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+from beam_preprocess.base.command import Parser, run
 from beam_preprocess.dataset.sources import data_digest, list_images
 from tests.gcs_emulator import gcs_emulator
 
 
-def main() -> None:
-    """Prints the seconds of listing and digest."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=118_287, help="how many (default 118,287)")
-    flags = parser.parse_args()
+def parser() -> Parser:
+    """The parser of the command."""
+    made = Parser(prog="python -m benchmarks.listing", description=__doc__)
+    made.add_argument("--images", type=int, default=118_287, help="number of objects (default: %(default)s)")
+    return made
+
+
+def _call(flags: argparse.Namespace) -> None:
+    """Prints the seconds for the listing and for the digest."""
     names = [f"{i:012d}.jpg" for i in range(flags.images)]
     with tempfile.TemporaryDirectory() as folder, gcs_emulator(Path(folder)) as gcs, gcs.in_this_process() as fs:
         fs.mkdir("my-data")
@@ -35,8 +41,8 @@ def main() -> None:
         done = time.perf_counter()
         print(f"list_images {listed - began:.1f} s, data_digest {done - listed:.1f} s, {len(gcs.requests)} requests")
         if len(files) != len(names) or gcs.downloads():
-            raise RuntimeError(f"{len(files)} of {len(names)} found, {len(gcs.downloads())} images read")
+            raise RuntimeError(f"{len(files)} of {len(names)} listed, {len(gcs.downloads())} images read")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(parser(), None, _call))

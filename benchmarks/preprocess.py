@@ -1,12 +1,12 @@
-"""Preprocessing against the bare loop decode + resize + encode on the same images, its scaling, bytes and memory.
+"""Preprocessing against a bare loop of decode, resize and encode on the same images; its scaling, bytes and memory.
 
-    python benchmarks/preprocess.py                             speed, 2 threads and 2 processes, bytes, COCO arithmetic
-    python benchmarks/preprocess.py --image-folder photos       on JPEGs of your own instead of generated ones
-    python benchmarks/preprocess.py --memory 1000 10000 50000   peak memory by number of images (64 x 64 pixels)
+    python -m benchmarks.preprocess                             speed, 2 threads and 2 processes, bytes, COCO arithmetic
+    python -m benchmarks.preprocess --image-folder photos       on your own JPEGs instead of generated ones
+    python -m benchmarks.preprocess --memory 1000 10000 50000   peak memory by number of images (64 x 64 pixels)
 
-All sides take turns in one process. On a machine with other work the ratio by CPU seconds is the steadier one; what
-two threads or processes gain by the clock needs a machine that has both cores to give.
-The bare loop is simplejpeg (accurate DCT) and OpenCV, the fastest pair measured; it renders the same views.
+All sides take turns in one process. On a busy machine, the ratio of CPU seconds is more stable than that of wall time.
+Two threads or processes are faster in wall time only if two cores are free.
+The bare loop uses simplejpeg (accurate DCT) and OpenCV, the fastest pair measured, and renders the same views.
 """
 
 import argparse
@@ -21,11 +21,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import cv2
 import numpy as np
 
+from beam_preprocess.base.command import Parser, run
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.geometry import make_view
 from beam_preprocess.format.images import decode, encode_jpeg, render_view
@@ -33,10 +32,11 @@ from beam_preprocess.format.images import decode, encode_jpeg, render_view
 CATEGORIES = 80
 COCO_IMAGES, COCO_VIEWS = 118_287, 8
 VCPU_HOUR, GIB_HOUR = 0.056, 0.003557
-"""Dollars on Dataflow batch in us-central1 (list prices as remembered, not looked up: set yours with --vcpu-hour)."""
+"""Dollars for Dataflow batch in us-central1 (list prices from memory, not looked up; override with --vcpu-hour)."""
 
 _MEASURE = """
 import json, resource, sys
+from beam_preprocess.base.command import Parser, run
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.job.pipeline import preprocess
 preprocess(images=sys.argv[1], annotations=sys.argv[2], split="train", output=sys.argv[3],
@@ -47,7 +47,7 @@ print("peak", max(peaks) // 1024)
 
 
 def make_data(folder: Path, count: int, size: tuple[int, int], distinct: int, boxes: int = 7) -> Path:
-    """JPEGs of smooth noise with edges, as hard links of a few distinct ones, and their annotations."""
+    """JPEGs of smooth noise with edges (hard links to a few distinct files) and their annotations."""
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
     height, width = size
@@ -100,13 +100,13 @@ def bare_loop(images: Path, annotations: Path, config: PreprocessConfig) -> tupl
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those that it started and that ended."""
+    """CPU seconds of this process and of its child processes that have ended."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
 def speed(flags: argparse.Namespace, folder: Path) -> None:
-    """Both sides in turn; the library's is its whole run, plans, validation, digests and manifest included."""
+    """Both sides in turn. The library's side is a whole run, including plans, validation, digests and manifest."""
     from beam_preprocess.format.records import decode as decode_record
     from beam_preprocess.format.targets import code_table
     from beam_preprocess.format.tfrecord import read_records
@@ -152,11 +152,11 @@ def speed(flags: argparse.Namespace, folder: Path) -> None:
     print(f"{count} images x {views} views of 512 x 512, median of {flags.repeats} runs")
     print(f"bare loop, 1 core      {count / loop:8.1f} images/s  {count * views / loop:8.1f} views/s")
     print(f"whole run, 1 worker    {count / one:8.1f} images/s  {count * views / one:8.1f} views/s")
-    print(f"ratio                  {loop / one:8.2f} by the clock, {cpu['bare'] / one_cpu:.2f} by CPU seconds")
+    print(f"ratio                  {loop / one:8.2f} in wall time, {cpu['bare'] / one_cpu:.2f} in CPU seconds")
     for name in ("threads", "processes"):
         print(
-            f"whole run, {f'2 {name}':<11} {count / wall[name]:8.1f} images/s, {one / wall[name]:.2f} x of 1; "
-            f"{cpu[name] / one_cpu:.2f} x its CPU seconds, start-up included"
+            f"whole run, {f'2 {name}':<11} {count / wall[name]:8.1f} images/s, {one / wall[name]:.2f} x as fast; "
+            f"{cpu[name] / one_cpu:.2f} x the CPU seconds, including start-up"
         )
 
     codes = len(code_table(config.map_size, config.heatmap_cutoff).values)
@@ -167,18 +167,18 @@ def speed(flags: argparse.Namespace, folder: Path) -> None:
                 total += len(data)
                 jpeg += len(decode_record(data, config.map_size, codes).image)
     records = count * views
-    print(f"a record               {total / records:8.0f} bytes, {total / jpeg:.3f} x its JPEG ({jpeg / records:.0f})")
+    print(f"bytes per record       {total / records:8.0f} ({total / jpeg:.3f} x its JPEG's {jpeg / records:.0f})")
     hours = one_cpu / count / views * COCO_IMAGES * COCO_VIEWS / 3600
     dollars = hours * (flags.vcpu_hour + 4 * GIB_HOUR)
     print(
         f"COCO train2017 x {COCO_VIEWS}   {hours:.1f} CPU hours; {hours / 100 * 60:.0f} min at 100 workers of 1 vCPU, "
-        f"start-up not counted; about ${dollars:.2f} at ${flags.vcpu_hour} a vCPU hour (from memory) and 4 GiB each; "
+        f"without start-up; about ${dollars:.2f} at ${flags.vcpu_hour} per vCPU hour (from memory) and 4 GiB each; "
         f"{total / records * COCO_IMAGES * COCO_VIEWS / 1e9:.0f} GB stored (arithmetic, not measured)"
     )
 
 
 def memory(counts: list[int], folder: Path) -> None:
-    """Peak resident memory of a whole run, each in a process of its own."""
+    """Peak resident memory of a whole run, each in a separate process."""
     print("images   peak MiB   seconds")
     for count in counts:
         data = folder / str(count)
@@ -195,16 +195,20 @@ def memory(counts: list[int], folder: Path) -> None:
         print(f"{count:>6} {peak:>10} {time.perf_counter() - start:>9.1f}", flush=True)
 
 
-def main() -> None:
+def parser() -> Parser:
+    """The parser of the command."""
+    made = Parser(prog="python -m benchmarks.preprocess", description=__doc__)
+    made.add_argument("--images", type=int, default=300, help="number of images (default: %(default)s)")
+    made.add_argument("--image-folder", metavar="DIR", help="JPEGs to use instead of generated ones")
+    made.add_argument("--views", type=int, default=8, help="views per image (default: %(default)s)")
+    made.add_argument("--repeats", type=int, default=3, help="repeats; the median counts (default: %(default)s)")
+    made.add_argument("--vcpu-hour", type=float, default=VCPU_HOUR, help="price in dollars (default: %(default)s)")
+    made.add_argument("--memory", type=int, nargs="+", metavar="IMAGES", help="measure peak memory instead")
+    return made
+
+
+def _call(flags: argparse.Namespace) -> None:
     """Runs one of the two measurements."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=300, help="how many (default 300)")
-    parser.add_argument("--image-folder", help="JPEGs to use instead of generated ones")
-    parser.add_argument("--views", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--vcpu-hour", type=float, default=VCPU_HOUR, help=f"dollars (default {VCPU_HOUR})")
-    parser.add_argument("--memory", type=int, nargs="+", metavar="IMAGES", help="measure peak memory instead")
-    flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if flags.memory:
             memory(flags.memory, Path(folder))
@@ -213,4 +217,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(parser(), None, _call))

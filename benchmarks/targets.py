@@ -1,23 +1,19 @@
-"""Microseconds an image for centre targets: ours (numpy, sparse) against Model Garden's op, on the same boxes.
+"""Microseconds per image for centre targets: ours (numpy, sparse) against Model Garden's op, on the same boxes.
 
-python benchmarks/targets.py
-python benchmarks/targets.py --boxes 20 --classes 90 --repeats 50
-python benchmarks/targets.py --error                                what the cut-off changes, and stored bytes
+python -m benchmarks.targets
+python -m benchmarks.targets --boxes 20 --classes 90 --repeats 50
+python -m benchmarks.targets --error                                what the cut-off changes, and stored bytes
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
+from beam_preprocess.base.command import Parser, run
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.geometry import letterbox
 from beam_preprocess.format.records import Record, encode
@@ -52,7 +48,7 @@ def focal_loss(heatmap: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def cut_off_error(boxes: int, images: int, side: int, classes: int) -> None:
-    """The largest relative change of the focal loss by the cut-off, by prediction state, and the targets' bytes."""
+    """The largest relative change of the focal loss due to the cut-off, by prediction state; and the targets' bytes."""
     config = PreprocessConfig(image_size=(side, side))
     map_size, cutoff = config.map_size, config.heatmap_cutoff
     codes = len(code_table(map_size, cutoff).values)
@@ -63,7 +59,7 @@ def cut_off_error(boxes: int, images: int, side: int, classes: int) -> None:
         found = boxes_of_an_image(rng, boxes, side)
         labels, crowd = rng.integers(0, classes, boxes), np.zeros(boxes, bool)
         targets = assign_targets(found, labels, crowd, image_size=(side, side), stride=4, cutoff=cutoff)
-        # Doubles hold the values below every cut-off that a heatmap of this size has.
+        # In float64, a heatmap of this size has no value below this cut-off.
         whole = assign_targets(found, labels, crowd, image_size=(side, side), stride=4, cutoff=1e-38)
         stored = dense_heatmap(targets, map_size, classes, cutoff).astype(np.float64)
         full = dense_heatmap(whole, map_size, classes, 1e-38).astype(np.float64)
@@ -87,23 +83,25 @@ def cut_off_error(boxes: int, images: int, side: int, classes: int) -> None:
             targets=targets,
         )
         stored_bytes.append(len(encode(record, map_size, codes)))
-    print(
-        f"{images} images of {boxes} boxes; a record without its picture has {statistics.mean(stored_bytes):.0f} bytes"
-    )
+    print(f"{images} images with {boxes} boxes each; {statistics.mean(stored_bytes):.0f} bytes per record without JPEG")
     for name, change in worst.items():
-        print(f"focal loss, predictions {name:<10} changes by a relative {change:.2e} at most")
+        print(f"focal loss, predictions {name:<10} relative change at most {change:.2e}")
 
 
-def main() -> None:
-    """Prints one line a number of boxes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--boxes", type=int, nargs="+", default=[7, 20, 100])
-    parser.add_argument("--classes", type=int, default=90)
-    parser.add_argument("--image-size", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=30, help="timed calls of each side (default 30)")
-    parser.add_argument("--error", action="store_true", help="measure what the cut-off changes instead")
-    parser.add_argument("--error-images", type=int, default=20, help="images for --error (default 20)")
-    flags = parser.parse_args()
+def parser() -> Parser:
+    """The parser of the command."""
+    made = Parser(prog="python -m benchmarks.targets", description=__doc__)
+    made.add_argument("--boxes", type=int, nargs="+", default=[7, 20, 100], help="boxes per image (default: 7 20 100)")
+    made.add_argument("--classes", type=int, default=90, help="number of classes (default: %(default)s)")
+    made.add_argument("--image-size", type=int, default=512, help="side of the input in pixels (default: %(default)s)")
+    made.add_argument("--repeats", type=int, default=30, help="timed calls of each side (default: %(default)s)")
+    made.add_argument("--error", action="store_true", help="measure what the cut-off changes instead")
+    made.add_argument("--error-images", type=int, default=20, help="images for --error (default: %(default)s)")
+    return made
+
+
+def _call(flags: argparse.Namespace) -> None:
+    """Prints one line per number of boxes."""
     if flags.error:
         for count in flags.boxes:
             cut_off_error(count, flags.error_images, flags.image_size, flags.classes)
@@ -113,7 +111,7 @@ def main() -> None:
     from official.projects.centernet.ops import target_assigner
 
     side, cutoff = flags.image_size, PreprocessConfig().heatmap_cutoff
-    print(f"{side // 4} x {side // 4} x {flags.classes}, median of {flags.repeats} calls, microseconds an image")
+    print(f"{side // 4} x {side // 4} x {flags.classes}, median of {flags.repeats} calls, microseconds per image")
     print(f"{'boxes':>6}{'ours':>10}{'op, eager':>12}{'op, graph':>12}{'ratio to the faster':>22}")
     for count in flags.boxes:
         rng = np.random.default_rng(count)
@@ -142,11 +140,11 @@ def main() -> None:
         dense = dense_heatmap(ours(), (side // 4, side // 4), flags.classes, cutoff)
         error = np.abs(dense - graph()["ct_heatmaps"].numpy())[dense > 0].max()
         if error > 1e-5:
-            raise RuntimeError(f"the two sides differ by {error}: not the same work")
+            raise RuntimeError(f"the two sides differ by {error}: they don't compute the same")
         own, eager, compiled = (microseconds(call, flags.repeats) for call in (ours, op, graph))
         ratio = min(eager, compiled) / own
         print(f"{count:>6}{own:>10.0f}{eager:>12.0f}{compiled:>12.0f}{ratio:>20.0f} x", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(parser(), None, _call))

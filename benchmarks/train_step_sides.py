@@ -1,12 +1,12 @@
-"""The two sides of `benchmarks/train_step.py`, each in a process of its own that works when it is told to.
+"""The two sides of `benchmarks.train_step`: each runs in a separate process that works on request.
 
-Model Garden's side is its own task with the smallest bridge that lets it run: its boxes' padding of -1 becomes 0 (its
-gather fails on a CPU), and under XLA its nearest upsampling is ours (theirs has no gradient kernel there).
+Model Garden's side is its own task with the smallest workaround that lets it run: the padding of its boxes becomes 0
+instead of -1 (with which its gather fails on a CPU), and under XLA it uses our nearest upsampling (its own has no
+gradient kernel there).
 """
 
 import ctypes
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-# Freed memory goes back at once: the peak of a call is then its own.
+# Freed memory is returned at once, so that a call's peak is its own.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 INSTANCES = 128
-"""Rows of Model Garden's padded boxes, and of our objects: the reference recipe's."""
+"""Rows of Model Garden's padded boxes and of our objects, as in the reference recipe."""
 CELLS = 8192
-"""Stored heatmap cells an image that ours is padded to; more where an image has more."""
+"""Stored heatmap cells per image, by padding; more if an image has more."""
 
 CONFIG = """
 preprocess: {{image_size: [{size}, {size}]}}
@@ -39,10 +39,10 @@ MODELS = {
     "small": {"model_id": 20, "channels": 24, "stacks": 1},
     "hourglass-104": {"model_id": 52, "channels": 128, "stacks": 2},
 }
-"""tiny: to try the command; small: of demo.yaml and custom-small.yaml; hourglass-104: of the reference recipe."""
+"""tiny is for trying the command, small is used by demo.yaml and custom-small.yaml, hourglass-104 by the reference."""
 
 
-def made_batch(case: dict[str, Any]) -> dict[str, np.ndarray]:
+def synthetic_batch(case: dict[str, Any]) -> dict[str, np.ndarray]:
     """uint8 images, and boxes and classes of B x N objects in input pixels; the same on both sides."""
     from benchmarks.targets import boxes_of_an_image
 
@@ -55,8 +55,8 @@ def made_batch(case: dict[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def made_heads(case: dict[str, Any]) -> dict[str, list[np.ndarray]]:
-    """Random outputs of the network, float32 [B, H, W, C] a stack."""
+def synthetic_heads(case: dict[str, Any]) -> dict[str, list[np.ndarray]]:
+    """Random outputs of the network, float32 [B, H, W, C] per stack."""
     rng, side = np.random.default_rng(2), case["size"] // 4
     depths = {"ct_heatmaps": case["classes"], "ct_offset": 2, "ct_size": 2}
     return {
@@ -89,7 +89,7 @@ def ours(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
     from trainer.data.heatmap import Labels
     from trainer.training.task import Task, with_clipping
 
-    experiment, batch = _experiment(case), made_batch(case)
+    experiment, batch = _experiment(case), synthetic_batch(case)
     size, cutoff = (case["size"],) * 2, 1e-3
     values = code_table((case["size"] // 4,) * 2, cutoff).values
     rows = [
@@ -123,7 +123,7 @@ def ours(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
 
 
 def model_garden(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
-    """The same of the shipped task: (task, optimizer settings, runtime, (normalised images, labels))."""
+    """The same for the shipped task: (task, optimizer settings, runtime, (normalised images, labels))."""
     import tensorflow as tf
     from official.projects.centernet.configs import centernet
     from official.projects.centernet.modeling.layers import cn_nn_blocks
@@ -132,7 +132,7 @@ def model_garden(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
     from trainer.data import input_pipeline
     from trainer.model import network
 
-    class Bridged(CenterNetTask):
+    class Runnable(CenterNetTask):
         def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
             return super().build_losses(outputs, labels | {"boxes": tf.maximum(labels["boxes"], 0.0)}, aux_losses)
 
@@ -144,7 +144,7 @@ def model_garden(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
                         block.upsample_layer = network.NearestUpsampling()
             return model
 
-    experiment, batch = _experiment(case), made_batch(case)
+    experiment, batch = _experiment(case), synthetic_batch(case)
     theirs, model = centernet.CenterNetTask(), experiment.task.model
     theirs.model.input_size, theirs.model.num_classes = [case["size"], case["size"], 3], case["classes"]
     theirs.model.backbone, theirs.model.head = model.backbone, model.head
@@ -157,16 +157,16 @@ def model_garden(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
         "unpad_image_shapes": tf.constant([[case["size"], case["size"], 3]] * case["batch"]),
     }
     image = tf.cast(input_pipeline.normalize(batch["image"]), case["precision"])
-    task = Bridged(theirs)
+    task = Runnable(theirs)
     task._net_down_scale = 4
     return task, experiment.trainer.optimizer_config, experiment.runtime, (image, labels)
 
 
 def losses_alone(case: dict[str, Any], task: Any, inputs: tuple[Any, Any]) -> Callable[[], Any]:
-    """Targets and losses on given heads, and the gradient with respect to those."""
+    """Targets and losses for given heads, and the gradient with respect to the heads."""
     import tensorflow as tf
 
-    heads = {name: [tf.constant(head) for head in maps] for name, maps in made_heads(case).items()}
+    heads = {name: [tf.constant(head) for head in maps] for name, maps in synthetic_heads(case).items()}
 
     @tf.function(jit_compile=case["xla"])
     def call(heads: Any, labels: Any) -> Any:
@@ -179,7 +179,7 @@ def losses_alone(case: dict[str, Any], task: Any, inputs: tuple[Any, Any]) -> Ca
 
 
 def whole_step(case: dict[str, Any], task: Any, optimizer_config: Any, runtime: Any, inputs: Any) -> Callable[[], Any]:
-    """The task's own train_step: forward, targets, losses, gradient, clipping, Adam; ours augments as well."""
+    """The task's own train_step: forward, targets, losses, gradient, clipping, Adam; ours also augments."""
     import tensorflow as tf
     import tf_keras
 
@@ -196,7 +196,7 @@ def whole_step(case: dict[str, Any], task: Any, optimizer_config: Any, runtime: 
 
 
 def forward_flops(model: Any, batch: int) -> int:
-    """Floating-point operations of the convolutions of one pass; a training step has three times as many."""
+    """Floating-point operations of the convolutions of one forward pass; a training step needs three times as many."""
     import tensorflow as tf
 
     image = tf.TensorSpec([batch, *model.backbone.input_shape[1:]], tf.float32)
@@ -219,9 +219,9 @@ def memory_mib(field: str) -> float:
 
 
 def rise_of(call: Callable[[], Any]) -> tuple[float, float]:
-    """The first loss, and MiB by which the first two calls exceed what was held before: TensorFlow keeps what it had.
+    """The first loss, and the MiB that the first two calls need beyond the memory held before them.
 
-    On a GPU, where calls can be told apart, it is the second call's alone.
+    On a GPU, where memory statistics can be reset between calls, it is that of the second call.
     """
     import tensorflow as tf
 
@@ -239,7 +239,7 @@ def rise_of(call: Callable[[], Any]) -> tuple[float, float]:
 
 
 def build(case: dict[str, Any]) -> Callable[[], Any]:
-    """The call that is measured."""
+    """The call to measure."""
     task, optimizer_config, runtime, inputs = (ours if case["side"] == "ours" else model_garden)(case)
     if case["part"] == "losses":
         return losses_alone(case, task, inputs)
@@ -247,11 +247,11 @@ def build(case: dict[str, Any]) -> Callable[[], Any]:
 
 
 def work(case: dict[str, Any]) -> None:
-    """Says what one call takes; then, for every line on stdin, seconds and CPU seconds of so many calls."""
+    """Prints what one call needs; then, for each number from stdin, (CPU) seconds per call over that many calls."""
     import tensorflow as tf
 
     if case["part"] == "losses":
-        # What tracing and compiling load for the first time is not this call's memory.
+        # What tracing and compiling load for the first time doesn't count as this call's memory.
         build(case | {"size": 64, "classes": 3})()
     start = time.perf_counter()
     call = build(case)
@@ -279,6 +279,4 @@ def work(case: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     work(json.loads(sys.argv[1]))

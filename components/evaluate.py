@@ -23,7 +23,7 @@ def evaluate(
         if status in ("none", "failed", "champion"):
             missing = NoEvaluation(status=status, reason=model.metadata["reason"])
         else:
-            from trainer.evaluate import evaluate  # imports TensorFlow: only when it is needed
+            from trainer.saved_model.accuracy import evaluate  # imports TensorFlow: only when it is needed
 
             try:
                 evaluate(

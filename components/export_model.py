@@ -13,7 +13,7 @@ def export_model(
 ) -> None:
     """Exports the checkpoint, if the export detects what the checkpoint does on validation images."""
     from components.support.stage import stage
-    from trainer.export import export
+    from trainer.saved_model.building import export
 
     with stage("export", model, work_dir) as output:
         export(

@@ -72,13 +72,10 @@ LOADS_IN_MODULE = {
     "trainer.config.key_table": {"tensorflow"},
     "trainer.config.overrides": {"tensorflow"},
     "trainer.config.records": {"tensorflow"},
-    "trainer.convert": {"tensorflow"},
-    "trainer.evaluate": {"tensorflow"},
-    "trainer.export": {"tensorflow"},
     "trainer.init_weights": {"tensorflow"},
-    "trainer.predict": {"tensorflow"},
     "trainer.preview_augmentation": {"tensorflow"},
     "trainer.train": {"tensorflow"},
+    "trainer.weights.finished": {"tensorflow"},
     "trainer.weights.loading": {"tensorflow"},
 }
 

@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, records_folder: Path, val_
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
     """Its SavedModel."""
-    from trainer.export import export
+    from trainer.saved_model.building import export
 
     folder = tmp_path_factory.mktemp("exported") / "saved_model"
     export(checkpoint=str(trained), output=str(folder))

@@ -1,6 +1,6 @@
-"""The images' recipe: a linter's rules and our own, and its install steps, run without a container engine.
+"""The Dockerfile: a linter's rules and our own, and its install steps, run without a container engine.
 
-No image is built: there is no engine here, and the base images are on registries that a test doesn't contact.
+No image is built: that needs an engine and base images from registries that a test doesn't contact.
 """
 
 import os
@@ -24,7 +24,7 @@ KNOWN = {"ARG", "FROM", "ENV", "RUN", "WORKDIR", "COPY", "USER", "ENTRYPOINT"}
 
 
 def stages() -> dict[str, list[tuple[str, str]]]:
-    """Stage name to its (instruction, rest) pairs; what stands before the first stage is under ""."""
+    """Stage name to its (instruction, rest) pairs; instructions before the first stage are under ""."""
     found: dict[str, list[tuple[str, str]]] = {"": []}
     current = ""
     for line in DOCKERFILE.read_text().replace("\\\n", " ").splitlines():
@@ -42,7 +42,7 @@ def stages() -> dict[str, list[tuple[str, str]]]:
 
 
 def lineage(name: str) -> list[tuple[str, str]]:
-    """Instructions of the stage and of those that it starts from, oldest first."""
+    """Instructions of the stage and of the stages it is based on, oldest first."""
     every = stages()
     parent = every[name][0][1]
     return (lineage(parent) if parent in every else []) + every[name][1:]
@@ -56,7 +56,7 @@ def lint(path: Path) -> tuple[int, str]:
     return process.returncode, process.stdout + process.stderr
 
 
-def test_the_linter_has_no_remark() -> None:
+def test_the_linter_finds_nothing() -> None:
     assert lint(DOCKERFILE) == (0, "")
 
 
@@ -72,13 +72,13 @@ def test_the_linter_has_no_remark() -> None:
 def test_the_linter_sees_what_is_wrong(tmp_path: Path, right: str, wrong: str, rule: str) -> None:
     text = DOCKERFILE.read_text()
     assert right in text
-    # The linter doesn't follow ARGs, so that a base image is named where it is used.
+    # The linter doesn't expand ARGs, so the base image's name replaces its ARG.
     text = text.replace("${PYTHON_IMAGE}", "python:3.11.14-slim-bookworm")
     path = tmp_path / "Dockerfile"
     path.write_text(text.replace(right, wrong))
-    code, said = lint(path)
+    code, output = lint(path)
     assert code == 1
-    assert rule in said
+    assert rule in output
 
 
 def test_base_images_have_exact_tags() -> None:
@@ -102,10 +102,10 @@ def test_versions_are_those_of_the_lock() -> None:
 
 
 @pytest.mark.parametrize("name", FINAL)
-def test_an_image_is_not_run_by_root_and_holds_bytecode_and_code(name: str) -> None:
+def test_an_image_does_not_run_as_root_and_holds_bytecode_and_code(name: str) -> None:
     steps = lineage(name)
     users = [rest for word, rest in steps if word == "USER"]
-    assert users == ["1000"], "a number: a cluster that forbids root can't know what a name means"
+    assert users == ["1000"], "a number: a cluster that forbids root can't resolve a name"
     assert any("useradd" in rest and "--uid 1000" in rest for word, rest in steps if word == "RUN")
     copied = [rest for word, rest in steps if word == "COPY"]
     for package in ("beam_preprocess", "components", "pipeline", "trainer"):
@@ -119,14 +119,14 @@ def test_an_image_is_not_run_by_root_and_holds_bytecode_and_code(name: str) -> N
 
 
 BOOT_ASKS = ["python", "-m", "pip", "show", "apache-beam"]
-"""What Beam's boot program runs before it starts a worker (`isPackageInstalled` in Beam's sdks/python/container); it
-ends without, and also when it can't make an environment of its own below /opt."""
+"""What Beam's boot program runs before it starts a worker (`isPackageInstalled` in Beam's sdks/python/container). Boot
+fails if this fails, and if it can't create its own environment below /opt."""
 
 
-def test_beams_boot_takes_the_images_own_environment(tmp_path: Path) -> None:
+def test_beams_boot_uses_the_images_environment(tmp_path: Path) -> None:
     steps = lineage("beam")
     assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in [rest for word, rest in steps if word == "ENV"]
-    # As user 1000 starts it: python is the image's /opt/venv, which uv made, and uv's environments have no pip.
+    # As user 1000 starts it: python is that of the image's /opt/venv. uv created it, so it has no pip.
     subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, "venv"], cwd=tmp_path, check=True)
     environment = {**os.environ, "PATH": f"{tmp_path}/venv/bin{os.pathsep}{os.environ['PATH']}"}
     packages = Path(sys.executable).parents[1] / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
@@ -144,7 +144,7 @@ def test_beams_boot_takes_the_images_own_environment(tmp_path: Path) -> None:
     assert boot_finds_beam()
 
 
-def test_what_is_copied_exists_and_is_not_ignored() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     allowed = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for name, steps in stages().items():
         for word, rest in steps:
@@ -200,7 +200,7 @@ INSTALLED = {
     "build-gpu": ("nvidia-cudnn-cu12==", "tensorflow-tpu"),
     "build-tpu": ("tensorflow-tpu==2.20.0", "tensorflow==2"),
 }
-"""A build stage to what it installs and what it must not."""
+"""A build stage to a package that it installs and one that it must not install."""
 
 IMPORTS = """
 import tensorflow, kfp, apache_beam, official.core.train_lib, google.cloud.aiplatform
@@ -208,13 +208,13 @@ print(tensorflow.__version__, tensorflow.test.is_built_with_cuda())
 """
 
 
-def test_every_image_takes_one_of_the_install_stages() -> None:
+def test_every_image_uses_one_of_the_install_stages() -> None:
     sources = {name: re.findall(r"--from=(build-\w+)", str(lineage(name))) for name in FINAL}
     assert sources == {"cpu": ["build-cpu"], "gpu": ["build-gpu"], "tpu": ["build-tpu"], "beam": ["build-cpu"]}
 
 
 def uv() -> str:
-    """Its place on this machine."""
+    """Path of uv on this machine."""
     found = shutil.which("uv") or str(REPOSITORY / ".uv" / "bin" / "uv")
     if not Path(found).exists():
         pytest.skip("uv is not installed: make setup")
@@ -222,8 +222,10 @@ def uv() -> str:
 
 
 def install(name: str, folder: Path, *flags: str) -> str:
-    """Runs the stage's install steps in an empty environment `folder`/venv; as in the image, but for uv's place.
-    Returns what uv says that it installs."""
+    """Runs the stage's install steps in an empty environment `folder`/venv, as in the image except for uv's path.
+
+    Returns uv's output, which lists the packages.
+    """
     for file in [REPOSITORY / "requirements.lock", *(REPOSITORY / "trainer").glob("*.lock")]:
         shutil.copy(file, folder)
     shutil.copy(REPOSITORY / "trainer" / "tpu-override.txt", folder)
@@ -258,11 +260,11 @@ def test_install_steps_resolve(tmp_path: Path, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", INSTALLED)
 def test_install_steps_in_an_empty_environment(name: str) -> None:
-    """All of it: 3 GB for cpu, 4 GB for tpu, 8 GB for gpu, removed at the end. TensorFlow must start in each."""
+    """Downloads 3 GB for cpu, 4 GB for tpu, 8 GB for gpu, removed at the end. TensorFlow must start in each."""
     with tempfile.TemporaryDirectory() as folder:
         assert_installs(name, install(name, Path(folder)))
         python = Path(folder) / "venv" / "bin" / "python"
-        # As the steps of TPU targets that have no TPU are started.
+        # As in the steps of TPU targets that run without a TPU.
         environment = {**os.environ, "TPU_SKIP_MDS_QUERY": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         process = subprocess.run(
             [python, "-c", IMPORTS], env=environment, capture_output=True, text=True, check=False, timeout=300

@@ -1,118 +1,46 @@
-import json
+import inspect
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
-from beam_preprocess.base.errors import InputError
-from tests.trainer.made_records import SIZE
-from trainer import evaluate
+from tests.trainer.command_checks import assert_help_is_light, parsed_examples
+from tests.trainer.validation_images import write_images
+from trainer.evaluate import main, parser
 from trainer.promotion.evaluation import Evaluation, read_evaluation
+from trainer.saved_model.accuracy import evaluate
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
-SIZES = [SIZE, (100, 50), (17, 200), (64, 64), (30, 30)]
+
+def test_help_and_examples() -> None:
+    assert_help_is_light("trainer.evaluate")
+    (flags,) = parsed_examples(parser(), "evaluate")
+    defaults = inspect.signature(evaluate).parameters
+    for flag, name in (("batch_size",) * 2, ("latency_calls",) * 2, ("signature", "signature_name")):
+        assert getattr(flags, flag) == defaults[name].default
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Five images of five sizes, the last without objects; annotations.json beside images/."""
-    (tmp_path / "images").mkdir()
-    images, annotations = [], []
-    for i, (height, width) in enumerate(SIZES):
-        pixels = np.random.default_rng(i).integers(0, 256, (height, width, 3)).astype(np.uint8)
-        (tmp_path / "images" / f"{i}.jpg").write_bytes(tf.io.encode_jpeg(pixels).numpy())
-        images.append({"id": 7 * i, "file_name": f"{i}.jpg", "height": height, "width": width})
-        if i < len(SIZES) - 1:
-            box = [2, 3, width / 2, height / 2]
-            annotations.append({"id": i + 1, "image_id": 7 * i, "category_id": 10 * (i % 3 + 1), "bbox": box})
-    for entry in annotations:
-        entry |= {"area": entry["bbox"][2] * entry["bbox"][3], "iscrowd": 0}
-    categories = [{"id": 10 * (i + 1), "name": f"class{i}"} for i in range(3)]
-    coco = {"images": images, "annotations": annotations, "categories": categories}
-    (tmp_path / "annotations.json").write_text(json.dumps(coco))
-    return tmp_path
-
-
-def _evaluate(model: Path, data: Path, **changes: str) -> Evaluation:
-    given = {
-        "model": str(model),
-        "images": str(data / "images"),
-        "annotations": str(data / "annotations.json"),
-        "output": str(data / "evaluation"),
-    }
-    return evaluate.evaluate(**(given | changes), data_digest="digest", batch_size=2)
-
-
-def test_every_image_goes_through_the_model_exactly_once(exported: Path, data: Path) -> None:
-    """The last batch is not full; Model Garden would leave images out, or crash, and score what it saw."""
-    evaluation = _evaluate(exported, data)
-    assert (evaluation.images_expected, evaluation.images_scored) == (5, 5)
-    assert (evaluation.images_missing, evaluation.images_repeated) == (0, 0)
-    assert read_evaluation(str(data / "evaluation" / "evaluation.json")) == evaluation
-    predictions = json.loads((data / "evaluation" / "predictions.json").read_text())
-    assert len(predictions) == evaluation.detections > 0
-    assert {p["image_id"] for p in predictions} == {0, 7, 14, 21, 28}
-    for p in predictions:
-        height, width = SIZES[p["image_id"] // 7]
-        x, y, w, h = p["bbox"]
-        assert min(x, y, w, h) >= 0
-        assert x + w <= width + 1e-3
-        assert y + h <= height + 1e-3
-
-
-def test_perfect_detections_in_normalized_boxes_score_one(data: Path) -> None:
-    coco = json.loads((data / "annotations.json").read_text())
-    predictions = []
-    for image in coco["images"]:
-        objects = [a for a in coco["annotations"] if a["image_id"] == image["id"]]
-        size = np.array([image["height"], image["width"]] * 2)
-        boxes = [[y, x, y + h, x + w] for x, y, w, h in (a["bbox"] for a in objects)]
-        detections = {
-            "image_size": np.array([image["height"], image["width"]]),
-            "detection_boxes": np.array(boxes).reshape(-1, 4) / size,
-            "detection_scores": np.full(len(objects), 0.9),
-            "detection_classes": np.array([a["category_id"] for a in objects], int),
-        }
-        predictions += evaluate.to_coco(image["id"], detections)
-    from trainer.coco.metrics import score
-
-    ids = [image["id"] for image in coco["images"]]
-    assert score(str(data / "annotations.json"), predictions, ids).values["ap"] == pytest.approx(1.0)
+def flags_of(model: Path, images: Path, annotations: Path, output: Path) -> list[str]:
+    return [f"--model={model}", f"--images={images}", f"--annotations={annotations}", f"--output={output}"]
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda d: (d / "images" / "2.jpg").unlink(), r"2\.jpg: no such image"),
-        (lambda d: (d / "images" / "3.jpg").write_bytes(b"\xff\xd8 not a jpeg"), r"3\.jpg: not an image"),
-        (lambda d: (d / "images" / "1.jpg").write_bytes((d / "images" / "0.jpg").read_bytes()), r"1\.jpg: is 64x32"),
-        (lambda d: (d / "annotations.json").write_text("{}"), "has no list 'images'"),
-    ],
-    ids=["missing", "corrupt", "other size", "not COCO"],
+    ("more", "measured"), [([], True), (["--latency-calls=0", "--batch-size=4"], False), (["--latency_calls=0"], False)]
 )
-def test_an_image_that_cannot_be_scored_ends_the_evaluation(exported: Path, data: Path, damage, message) -> None:  # type: ignore[no-untyped-def]
-    damage(data)
-    with pytest.raises(InputError, match=message):
-        _evaluate(exported, data)
-    assert not (data / "evaluation" / "evaluation.json").exists()
-
-
-def test_detections_of_foreign_categories_are_counted(
-    exported: Path, data: Path, capsys: pytest.CaptureFixture[str]
+def test_the_flags_reach_the_evaluation(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], measured: bool
 ) -> None:
-    coco = json.loads((data / "annotations.json").read_text())
-    coco["categories"] = coco["categories"][:2]
-    coco["annotations"] = [a for a in coco["annotations"] if a["category_id"] != 30]
-    (data / "annotations.json").write_text(json.dumps(coco))
-    _evaluate(exported, data)
-    assert "detections of categories that" in capsys.readouterr().out
-    predictions = json.loads((data / "evaluation" / "predictions.json").read_text())
-    assert {p["category_id"] for p in predictions} <= {10, 20}
+    flags = flags_of(exported, *write_images(tmp_path / "data"), tmp_path / "out")
+    assert main([*flags, *more]) == 0
+    printed = capsys.readouterr().out
+    evaluation = read_evaluation(str(tmp_path / "out" / "evaluation.json"))
+    assert isinstance(evaluation, Evaluation)
+    assert (evaluation.latency_ms is not None) == measured == ("latency" in printed)
+    assert f"ap         {evaluation.metrics['ap']:.4f}" in printed
 
 
-def test_what_is_not_a_model_is_exit_code_2(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = {"model": data, "images": data / "images", "annotations": data / "annotations.json", "output": data / "out"}
-    assert evaluate.main([part for name, value in flags.items() for part in (f"--{name}", str(value))]) == 2
-    assert "not a SavedModel" in capsys.readouterr().err
+@pytest.mark.parametrize(("more", "message"), [([], "not a SavedModel"), (["--batch_size=0"], "--batch-size 0: use 1")])
+def test_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str) -> None:
+    flags = flags_of(tmp_path, *write_images(tmp_path / "data"), tmp_path / "out")
+    assert main([*flags, *more]) == 2
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Validation images made by code: coloured blocks on noise, of mixed sizes and formats, with annotations."""
+"""Synthetic validation images with annotations: coloured blocks on noise, of mixed sizes and formats."""
 
 import io
 import json
@@ -18,6 +18,12 @@ def encode(pixels: np.ndarray, kind: str, mode: str = "RGB") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}))
     return buffer.getvalue()
+
+
+def random_jpeg(height: int, width: int, seed: int = 0) -> bytes:
+    """An encoded image of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    return encode(pixels, "JPEG")
 
 
 def write_images(folder: Path) -> tuple[Path, Path]:

@@ -1,1 +1,4 @@
-"""Does the training step fit a TPU that you don't have at hand? Ahead-of-time compilation."""
+"""Does the training step fit a TPU that you don't have at hand? Ahead-of-time compilation.
+
+Doors: `compile.compile_step`, `compile.carry` and `compile.Step`.
+"""

@@ -1,4 +1,4 @@
-"""The small environment that compiles exported steps: JAX and libtpu, which need another Python than the trainer's."""
+"""The environment that compiles exported steps: JAX and libtpu, which need a newer Python than the trainer."""
 
 import hashlib
 import os
@@ -12,27 +12,27 @@ PYTHON = "3.12"
 LOCK = Path(__file__).with_name("requirements-aot.lock")
 FOLDER = ".venv-aot"
 _STAMP = ".installed"
-_FIX = f"it needs uv and Python {PYTHON} (--python PATH), and packages from an index"
+_FIX = f"this needs uv, Python {PYTHON} (--python PATH) and access to a package index"
 
 
 def ensure(folder: str = FOLDER, *, python: str = PYTHON) -> str:
-    """Makes the environment from its lock, unless it is there and current.
+    """Creates the environment from its lock, unless an up-to-date one exists.
 
     Args:
-      folder: of the environment.
-      python: a version, which uv looks for and else downloads, or an interpreter's path.
+      folder: the environment's folder.
+      python: a version, which uv finds or downloads, or the path of an interpreter.
 
     Returns:
-      Path of its interpreter.
+      The path of its interpreter.
 
     Raises:
-      InputError: it can't be made; nothing half-made is taken for whole later.
+      InputError: it can't be created. A half-created environment is never taken for a complete one.
     """
     path, wanted = Path(folder), hashlib.sha256(LOCK.read_bytes()).hexdigest()
     interpreter, stamp = path / "bin" / "python", path / _STAMP
     if interpreter.exists() and stamp.exists() and stamp.read_text() == wanted:
         return str(interpreter)
-    print(f"progress: making {folder} from {LOCK.name} (JAX and libtpu: about 300 MB to download)", flush=True)
+    print(f"progress: creating {folder} from {LOCK.name} (JAX and libtpu: about 300 MB to download)", flush=True)
     stamp.unlink(missing_ok=True)
     uv = _uv()
     _call([uv, "venv", "--quiet", "--allow-existing", "--python", python, folder], folder)
@@ -43,15 +43,15 @@ def ensure(folder: str = FOLDER, *, python: str = PYTHON) -> str:
 
 def _uv() -> str:
     """The uv on the path, or the Makefile's."""
-    beside = LOCK.parents[2] / ".uv" / "bin" / "uv"
-    found = shutil.which("uv") or (str(beside) if beside.exists() else None)
+    own = LOCK.parents[2] / ".uv" / "bin" / "uv"
+    found = shutil.which("uv") or (str(own) if own.exists() else None)
     if not found:
-        raise InputError("uv: not found on the path nor in .uv; run `make setup`, or install uv")
+        raise InputError("uv: found neither on the path nor in .uv; run `make setup`, or install uv")
     return found
 
 
 def _call(command: list[str], folder: str) -> None:
-    # pyenv's python3.12 runs only while that version is chosen.
+    # pyenv's python3.12 runs only while that version is selected.
     environment = {"PYENV_VERSION": PYTHON, **os.environ}
     process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if process.returncode:

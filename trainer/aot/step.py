@@ -1,12 +1,12 @@
-"""The compiled training step as a file: what XLA gets from TensorFlow, and what it takes to call it elsewhere.
+"""The training step as a file: what TensorFlow gives XLA, and how to call it elsewhere.
 
     step.hlo     the step of one replica as an HLO module: augmentation, network, losses, gradients, clipping,
-                 optimizer, batch norm's averages; on uint8 images and sparse targets, as `trainer.train` runs it
-    step.json    its parameters in order, and how each can be filled without a checkpoint; written last
-    values.npz   the variables' values, where asked for
+                 optimizer, batch norm's averages; on uint8 images and sparse targets, as in training
+    step.json    its parameters in order, and how to fill each without a checkpoint; written last
+    values.npz   the variables' values, on request
 
-TensorFlow lowers it for the CPU: the step has no random operation with a state and no custom call, so the module is the
-same for every device (docs/training.md#tpu says what was compared).
+TensorFlow lowers it for the CPU. The step has no stateful random operation and no custom call, so the module is the
+same for every device (docs/training.md#tpu lists what was compared).
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ from official.core import config_definitions as cfg
 from beam_preprocess.base.files import write_text
 from beam_preprocess.format.manifest import Category, Manifest, Shard
 from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
+from trainer.aot.step_code import step_files
 from trainer.config.experiment import as_dict
 from trainer.config.sections import RunConfig
 from trainer.data.heatmap import Labels
@@ -33,36 +34,25 @@ from trainer.training.task import Task
 
 STEP, DESCRIPTION, VALUES = "step.hlo", "step.json", "values.npz"
 SEED = 1
-_SHAPING = (
-    "aot/step.py",
-    "config/experiment.py",
-    "data/augmentation.py",
-    "data/heatmap.py",
-    "data/input_pipeline.py",
-    "model/losses.py",
-    "model/network.py",
-    "training/task.py",
-)
-"""The modules whose code the step is made of."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Capacity:
-    """What shapes the targets of a batch, where no records are at hand; a manifest counts it exactly."""
+    """What determines the shapes of a batch's targets, without records whose manifest has the exact numbers."""
 
     num_classes: int
     max_cells: int = 16_384
-    """Stored heatmap cells of the fullest record. 60 images as crowded as COCO's had 6,199 at the most."""
+    """Maximum of stored heatmap cells per record. 60 images as crowded as COCO's had at most 6,199."""
 
     max_objects: int = 128
     """Model Garden's limit for COCO."""
 
     crowds: int = 1
-    """More than 0: the step leaves out crowd regions, which takes an operation more."""
+    """If not 0, the step ignores crowd regions, which takes another operation."""
 
 
 def manifest_of(config: RunConfig, capacity: Capacity) -> Manifest:
-    """A manifest of records that don't exist: enough to build the input's types."""
+    """The manifest of imaginary records: enough to derive the types of the input."""
     made_with = config.preprocess
     return Manifest(
         schema_version=RECORD_SCHEMA_VERSION,
@@ -92,9 +82,9 @@ def manifest_of(config: RunConfig, capacity: Capacity) -> Manifest:
 
 
 def digest_of(experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int) -> str:
-    """Identifies a step: every key of the experiment, the records' shape, the batch, the code and TensorFlow."""
+    """Identifies a step: all keys of the experiment, the shape of the records, the batch, the code and TensorFlow."""
     shape = [manifest.num_classes, manifest.max_cells, manifest.max_objects, bool(manifest.crowds), manifest.parameters]
-    code = [(Path(__file__).parents[1] / name).read_text() for name in _SHAPING]
+    code = [path.read_text() for path in step_files()]
     text = json.dumps([as_dict(experiment), shape, batch, tf.__version__, code], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -102,21 +92,21 @@ def digest_of(experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int) 
 def export_step(
     experiment: cfg.ExperimentConfig, manifest: Manifest, *, batch: int, folder: Path, with_values: bool = False
 ) -> dict[str, Any]:
-    """Writes the folder, or finds the same step there.
+    """Writes the folder, unless it already holds the same step.
 
     Args:
-      experiment: from `train.make_experiment`. Its precision, loss scale, clipping and optimizer are the step's; its
-        strategy and batch are not.
-      manifest: of the records, or see `manifest_of`.
-      batch: images of one replica.
-      folder: to write.
-      with_values: also the variables' values: 2.3 GB for Hourglass-104.
+      experiment: from `make_experiment`. The step uses its precision, loss scale, clipping and optimizer, but not its
+        strategy and batch.
+      manifest: of the records, or from `manifest_of`.
+      batch: images per replica.
+      folder: folder to write.
+      with_values: also write the variables' values: 2.3 GB for Hourglass-104.
 
     Returns:
       The content of step.json.
 
     Raises:
-      InputError: there is no such precision.
+      InputError: unknown precision.
     """
     digest = digest_of(experiment, manifest, batch)
     description = folder / DESCRIPTION
@@ -159,7 +149,7 @@ def export_step(
 def build_step(
     experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int
 ) -> tuple[Any, list[tf.TensorSpec], tf_keras.Model]:
-    """(the step as a compiled function of the inputs that returns the loss, the inputs' types, the model)."""
+    """(the step, a compiled function from the inputs to the loss; the types of the inputs; the model)."""
     task = Task(experiment.task, manifest)
     model = task.build_model()
     optimizer = task.create_optimizer(experiment.trainer.optimizer_config, experiment.runtime)
@@ -179,7 +169,7 @@ def build_step(
 
 
 def _read(handle: tf.Tensor) -> np.ndarray:
-    """Value of what the step captured: a constant, or a variable, which some are reached by no other way."""
+    """Value of a captured tensor, a constant or a variable. Some variables can only be reached this way."""
     if handle.dtype != tf.resource:
         return np.asarray(handle.numpy())
     dtype = handle._handle_data.shape_and_type[0].dtype
@@ -187,7 +177,7 @@ def _read(handle: tf.Tensor) -> np.ndarray:
 
 
 def _input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -> list[dict[str, Any]]:
-    """Per input: name, shape, dtype and the range that random values are drawn from."""
+    """Per input: name, shape, dtype and the range of its random values."""
     height, width = manifest.parameters["image_size"]
     cells = (height // network.STRIDE) * (width // network.STRIDE)
     largest = {
@@ -199,7 +189,7 @@ def _input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -
         "object_class": classes,
         "object_size": 32,
     }
-    # A whole image, every object real, no crowd.
+    # The whole image is valid, every object is real, and there is no crowd.
     smallest = {"image_weight": 1, "object_mask": 1}
     rules = []
     for name, spec in zip(("image", *Labels._fields), specs, strict=True):
@@ -214,7 +204,7 @@ def _input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -
 
 
 def _variable_rule(value: np.ndarray) -> dict[str, Any]:
-    """Shape, dtype and the mean and deviation of the first values: 0 for constants such as slots and averages."""
+    """Shape, dtype, and mean and deviation of the initial values (0 for constants such as slots and averages)."""
     rule = {"shape": list(value.shape), "dtype": value.dtype.name}
     if value.dtype.kind == "f":
         exact = value.astype(np.float64)

@@ -1,14 +1,14 @@
-"""The exported training step under JAX's XLA: converts, compiles for a TPU that isn't there, times on what is.
+"""The exported training step under JAX's XLA: converts it, compiles it for an absent TPU, times it on this machine.
 
-    python aot_xla.py convert FOLDER                       step.hlo to step.stablehlo, which can be carried anywhere
-    python aot_xla.py compile FOLDER --topology v5e:2x2    ahead of time, with the compiler in libtpu
-    python aot_xla.py time FOLDER --steps 20               on this machine's first device (GPU, or CPU)
+    python xla.py convert FOLDER                       step.hlo to step.stablehlo, which any machine can read
+    python xla.py compile FOLDER --topology v5e:2x2    ahead of time, with the compiler in libtpu
+    python xla.py time FOLDER --steps 20               on this machine's first device (GPU, or CPU)
 
-Needs JAX 0.11.2 (and libtpu to compile) and nothing of ours: `python -m trainer.aot` runs it in an environment of its
-own, and copies it beside the steps that are carried to another machine. The result is JSON, the last line of the output
-or the file `--result`. FOLDER is what `trainer.aot.step` writes.
+This file needs JAX 0.11.2 (and libtpu to compile) and none of our packages: `centernet aot` runs it in a separate
+environment, and copies it (as run.py) next to the steps that are carried to another machine. The result is JSON: the
+last line of the output, and the file `--result`. FOLDER is what `trainer.aot.step` writes.
 
-It uses the client under `jax.jit`, which isn't public: hence the exact version.
+It uses the private client below `jax.jit`, hence the exact version.
 """
 
 import argparse
@@ -27,8 +27,8 @@ HLO, STABLEHLO, DESCRIPTION, VALUES = "step.hlo", "step.stablehlo", "step.json",
 
 GIB = 1 << 30
 CHIPS = {
-    # kind of device, as JAX names it: (HBM of a core in bytes, peak bfloat16 FLOP/s of a core), from Google's pages on
-    # the system architecture of each Cloud TPU generation. v2 and v3 have two cores a chip, the others count as one.
+    # JAX's device kind: (HBM per core in bytes, peak bfloat16 FLOP/s per core), from Google's pages on the system
+    # architecture of each Cloud TPU generation. v2 and v3 have two cores per chip; the others count as one core.
     "TPU v2": (8 * GIB, 22.5e12),
     "TPU v3": (16 * GIB, 61.5e12),
     "TPU v4": (32 * GIB, 275e12),
@@ -37,18 +37,18 @@ CHIPS = {
     "TPU v6 lite": (32 * GIB, 918e12),
 }
 GPU_PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Dense 16-bit FLOP/s by a word of the device's name (Nvidia's data sheets, SXM)."""
+"""Dense 16-bit FLOP/s by a word in the device's name (NVIDIA's data sheets, SXM)."""
 
 
 class StepError(Exception):
-    """What was asked for can't be done, in one line."""
+    """The request can't be fulfilled; the message is one line."""
 
 
 def convert(folder: Path) -> dict[str, Any]:
-    """HLO to a StableHLO artifact of a version that older and newer readers know.
+    """Converts HLO to a StableHLO artifact of a version that older and newer readers understand.
 
-    `mhlo.copy` is the identity, and unknown to compilers behind the PJRT C API. Which output overwrites which parameter
-    moves from HLO's module attribute to the arguments, where every compiler looks.
+    `mhlo.copy` is the identity and unknown to compilers behind the PJRT C API, so it is removed. HLO's module attribute
+    lists which output overwrites which parameter; this moves to the arguments, where every compiler looks.
     """
     from jax._src.interpreters import mlir
     from jax._src.lib.mlir import ir
@@ -83,11 +83,11 @@ def compile_for(folder: Path, topology: str) -> dict[str, Any]:
     """Compiles for one core of a TPU topology.
 
     Returns:
-      fits, and where it does: bytes of HBM at the peak and by use, FLOPs of a step and the seconds they take at the
-      core's peak; where it doesn't: the compiler's reason. Always the kind of device, cores, and HBM of a core.
+      "fits". If it fits: bytes of HBM at the peak and by use, FLOPs per step and the seconds they take at the core's
+      peak; otherwise the compiler's reason. Always: the kind of device, the number of cores, and the HBM per core.
 
     Raises:
-      StepError: the compiler knows no such topology, or refuses the step for another reason than memory.
+      StepError: unknown topology, or the compiler refuses the step for another reason than memory.
     """
     import jax
     from jax.experimental import topologies
@@ -95,8 +95,8 @@ def compile_for(folder: Path, topology: str) -> dict[str, Any]:
 
     try:
         devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
-    except Exception as error:  # the plugin raises what its C API gives it
-        raise StepError(f"--topology {topology}: libtpu offers no such one ({_line(error)})") from error
+    except Exception as error:  # the plugin passes on whatever its C API reports
+        raise StepError(f"--topology {topology}: libtpu has no such topology ({_line(error)})") from error
     device = devices[0]
     memory, peak = CHIPS.get(device.device_kind, (0, 0.0))
     found = {"topology": topology, "device": device.device_kind, "cores": len(devices), "hbm_bytes": memory}
@@ -109,7 +109,7 @@ def compile_for(folder: Path, topology: str) -> dict[str, Any]:
             raise StepError(f"the compiler refuses the step: {_line(error, 600)}") from error
         return {**found, "fits": False, "reason": _line(error, 400), "seconds": round(time.monotonic() - started, 1)}
     stats = executable.get_compiled_memory_stats()
-    # Updated in place: what is aliased is counted with the arguments.
+    # Outputs that overwrite arguments are counted with the arguments.
     parts = {
         "argument_bytes": stats.argument_size_in_bytes,
         "output_bytes": stats.output_size_in_bytes - stats.alias_size_in_bytes,
@@ -131,11 +131,11 @@ def compile_for(folder: Path, topology: str) -> dict[str, Any]:
 
 
 def run_timed(folder: Path, *, steps: int, repeats: int, warm_up: int) -> dict[str, Any]:
-    """Runs the step on this machine's first device, on made inputs that stay on it.
+    """Runs the step on this machine's first device, on synthetic inputs that stay there.
 
     Returns:
-      Milliseconds a step (median of the repeats, each of `steps` steps), images/s, peak memory, XLA's FLOPs and their
-      share of the chip's peak where that is known, and the loss of each of the first steps.
+      Milliseconds per step (median of the repeats, each of `steps` steps), images/s, peak memory, XLA's FLOPs and their
+      fraction of the chip's peak if that is known, and the loss of each of the first steps.
     """
     import jax
     from jaxlib import _jax, xla_client
@@ -149,7 +149,7 @@ def run_timed(folder: Path, *, steps: int, repeats: int, warm_up: int) -> dict[s
     )
     seconds = time.monotonic() - started
     print(f"progress: compiled in {seconds:.0f} s; {warm_up} + {repeats} x {steps} steps", flush=True)
-    arguments = [jax.device_put(value, device) for value in made_arguments(folder, description)]
+    arguments = [jax.device_put(value, device) for value in synthetic_arguments(folder, description)]
     updates = description["updates"]
 
     def step() -> Any:
@@ -185,8 +185,8 @@ def run_timed(folder: Path, *, steps: int, repeats: int, warm_up: int) -> dict[s
     }
 
 
-def made_arguments(folder: Path, description: dict[str, Any]) -> list[np.ndarray]:
-    """The step's parameters in order: random inputs, and variables by value where there are any, else by their rule."""
+def synthetic_arguments(folder: Path, description: dict[str, Any]) -> list[np.ndarray]:
+    """The step's parameters in order: random inputs, and variables from values.npz, or from their rules without it."""
     random = np.random.default_rng(0)
     inputs = []
     for rule in description["inputs"]:
@@ -212,7 +212,7 @@ def made_arguments(folder: Path, description: dict[str, Any]) -> list[np.ndarray
 
 
 def _module(folder: Path) -> Any:
-    """The carried artifact as a module; its context lives as long as it does."""
+    """The StableHLO artifact as a module, which keeps its context alive."""
     from jax._src.interpreters import mlir
     from jaxlib import _jax
 
@@ -231,7 +231,7 @@ def _remove_copies(operation: Any) -> None:
 
 
 def _updates(module: Any) -> dict[int, int]:
-    """Output → parameter that it replaces."""
+    """Output number to the parameter it overwrites."""
     from jax._src.lib.mlir import ir
 
     found = {}
@@ -256,12 +256,14 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verb", choices=["convert", "compile", "time"])
-    parser.add_argument("folder", type=Path, help="with the exported step")
+    parser.add_argument("folder", type=Path, help="folder of the exported step")
     parser.add_argument("--topology", default="", help="compile: v5e:2x2, v3:2x2, ...")
-    parser.add_argument("--steps", type=int, default=10, help="time: steps a repeat (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="time: median of so many (default: %(default)s)")
-    parser.add_argument("--warm_up", type=int, default=3, help="time: steps before (default: %(default)s)")
-    parser.add_argument("--result", type=Path, help="write the JSON there too")
+    parser.add_argument("--steps", type=int, default=10, help="time: steps per repeat (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="time: repeats; the median counts (default: %(default)s)"
+    )
+    parser.add_argument("--warm-up", type=int, default=3, help="time: steps before measuring (default: %(default)s)")
+    parser.add_argument("--result", type=Path, help="also write the JSON to this file")
     flags = parser.parse_args(argv)
     needed = (HLO if flags.verb == "convert" else STABLEHLO), DESCRIPTION
     try:
@@ -271,8 +273,8 @@ def main(argv: list[str] | None = None) -> int:
         import jax
 
         if jax.__version__ != JAX:
-            raise StepError(f"jax {jax.__version__}: this uses private parts of {JAX}; install that")
-        # TensorFlow counts steps in int64, which JAX would cut to int32 and then not accept.
+            raise StepError(f"jax {jax.__version__}: this uses private parts of {JAX}; install that version")
+        # TensorFlow counts steps in int64. By default, JAX would cut that to int32 and then reject it.
         jax.config.update("jax_enable_x64", True)
         if flags.verb == "convert":
             result = convert(flags.folder)

@@ -1,72 +1,75 @@
-"""The model card: what a SavedModel was made of and how well it does, as Markdown inside the model."""
+"""The model card: what a SavedModel was built from and how well it does, as Markdown inside the model."""
 
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from trainer.config.sections import ExportConfig
 from trainer.promotion.summary import installed_versions
 
-MODEL_CARD = "model_card.md"
 PACKAGE = Path(__file__).parents[1]
 
 
 def model_card(
-    *, summary: Mapping[str, Any], config: ExportConfig, text: str, parity: Mapping[str, Any] | None, reason: str
+    *, summary: Mapping[str, Any], options: ExportConfig, text: str, parity: Mapping[str, Any] | None, reason: str
 ) -> str:
-    """The card. What isn't known is said to be unknown.
+    """The card. Unknown facts are labelled as unknown.
 
     Args:
       summary: content of train.json.
-      config: the export's options.
-      text: the run's configuration, YAML.
+      options: the export's options.
+      text: the training's configuration, YAML.
       parity: content of parity.json, or None.
-      reason: why there is none.
+      reason: why parity is None.
     """
     height, width = summary["input_size"]
-    scales = ", ".join(f"{scale:g}" for scale in config.scales)
-    augmentation = f"flip {'on' if config.flip else 'off'}, scales {scales}" if config.augments else "none"
-    if config.augments and config.augmented_apart:
-        augmentation += "; in the signature `image_bytes_augmented` only"
+    scales = ", ".join(f"{scale:g}" for scale in options.scales)
+    augmentation = f"flip {'on' if options.flip else 'off'}, scales {scales}" if options.augments else "none"
+    if options.augments and options.augmented_apart:
+        augmentation += "; only in the signature `image_bytes_augmented`"
     facts = {
         "network": f"CenterNet, input {height}x{width}, {len(summary['categories'])} classes",
         "training": f"{_known(summary, 'steps')} steps on {_known(summary, 'images')} images",
         "test-time augmentation": augmentation,
-        "score threshold of `num_detections`": f"{config.score_threshold:g}",
-        "digest of the data": _known(summary, "data_digest"),
-        "digest of the records": _known(summary, "records_digest"),
-        "digest of the training": _known(summary, "train_digest"),
-        "commit of the code": commit(),
+        "score threshold of `num_detections`": f"{options.score_threshold:g}",
+        "data digest": _known(summary, "data_digest"),
+        "records digest": _known(summary, "records_digest"),
+        "training digest": _known(summary, "train_digest"),
+        "code commit": commit(),
     }
-    rows = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
-    categories = "".join(f"| {c['id']} | {_cell(c['name'])} |\n" for c in summary["categories"])
-    versions = "".join(f"| {name} | {version} |\n" for name, version in installed_versions().items())
-    return (
-        f"# Model card\n\n| | |\n|---|---|\n{rows}\n## Accuracy\n\n{_accuracy(parity, reason)}\n"
-        f"\n## Classes\n\n| id | name |\n|---|---|\n{categories}"
-        f"\n## Versions\n\n| package | version |\n|---|---|\n{versions}"
-        f"\n## Configuration\n\n{_fenced(text)}"
-    )
+    sections = {
+        "Accuracy": _accuracy(parity, reason) + "\n",
+        "Classes": _table("id", "name", {c["id"]: _cell(c["name"]) for c in summary["categories"]}),
+        "Export options": _table("option", "value", {key: _option(value) for key, value in asdict(options).items()}),
+        "Versions": _table("package", "version", installed_versions()),
+        "Training configuration": _fenced(text),
+    }
+    body = "".join(f"\n## {title}\n\n{content}" for title, content in sections.items())
+    return f"# Model card\n\n{_table('', '', facts)}{body}"
 
 
 def _accuracy(parity: Mapping[str, Any] | None, reason: str) -> str:
-    elsewhere = "Not evaluated on any other images. evaluation.json of the run has the AP on the whole validation set."
+    elsewhere = (
+        "The model was not evaluated on other images for this card; the run's evaluation.json has the AP on the whole "
+        "validation set."
+    )
     if parity is None:
         return f"Not evaluated before export: {reason}. Parity with the checkpoint: not measured. {elsewhere}"
     ap = "not defined (they have no objects)" if parity["ap_export"] is None else f"{parity['ap_export']:.4f}"
     return (
-        f"AP on {parity['images']} validation images, through this model: {ap}. {elsewhere}\n\n"
-        f"Parity with the checkpoint on them: {parity['matched']} pairs of detections, {parity['unmatched']} without a "
-        f"counterpart; largest difference of a score {parity['max_score_delta']:.2g}, of a coordinate "
-        f"{parity['max_box_delta']:.2g} pixels."
+        f"AP of this model on {parity['images']} validation images: {ap}. {elsewhere}\n\n"
+        f"Parity with the checkpoint on the same images: {parity['matched']} detections matched, "
+        f"{parity['unmatched']} unmatched; the largest difference is {parity['max_score_delta']:.2g} for scores and "
+        f"{parity['max_box_delta']:.2g} pixels for box coordinates."
     )
 
 
 def commit() -> str:
-    """The commit of this source tree and whether it was edited since; "unknown" where it isn't in git."""
+    """The commit of this source tree and whether it has uncommitted changes; "unknown" outside git."""
     found = _git("rev-parse", "--show-toplevel", "HEAD")
-    # A package installed below somebody else's work tree would name their commit.
+    # A package installed below another work tree would report that tree's commit.
     if len(found) != 2 or Path(found[0]).resolve() != PACKAGE.parent.resolve():
         return "unknown (not run from a git work tree)"
     edited = _git("status", "--porcelain", "--untracked-files=no")
@@ -85,6 +88,17 @@ def _git(*arguments: str) -> list[str]:
 
 def _known(summary: Mapping[str, Any], key: str) -> Any:
     return summary.get(key) or "unknown"
+
+
+def _table(left: str, right: str, rows: Mapping[Any, Any]) -> str:
+    lines = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    return f"| {left} | {right} |\n|---|---|\n{lines}"
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_option, value))
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _cell(text: str) -> str:

@@ -1,13 +1,13 @@
 """Is the exported model the one that was trained? Both get the same image files, and their detections are compared.
 
-One side is the SavedModel, loaded from its files, fed with encoded bytes. The other is the checkpoint's network in
-this process, in float32, fed with pixels that Pillow, libjpeg and OpenCV prepared as for the records
-(`beam_preprocess.format.images`), whose boxes `geometry` brings back: nothing of the serving graph but the network
-and, where it is on, the averaging of test-time augmentation.
+One side is the SavedModel, loaded from its files and fed with encoded bytes. The other is the checkpoint's network in
+this process, in float32, fed with pixels that Pillow, libjpeg and OpenCV prepared as they do for the records
+(`beam_preprocess.format.images`); `geometry` maps its boxes back. The two share only the network and, when it is on,
+the averaging of test-time augmentation.
 
-A detection counts when its score reaches the export's threshold, and every image's best one does: a model that is
-sure of nothing is compared too. It is matched to the detection of the other side of the same category with the
-largest IoU, from 0.5 on (or within a pixel), each at most once.
+A detection counts when its score reaches the export's threshold. The best detection of each image always counts, so
+that a model without confident detections is compared too. Each detection is matched at most once: to the detection of
+the other side with the same category and the largest IoU, of at least 0.5 (or within a pixel).
 """
 
 import json
@@ -29,6 +29,7 @@ from trainer.config.sections import ExportConfig
 from trainer.data import input_pipeline
 from trainer.model import tta
 from trainer.model.network import CenterNetModel
+from trainer.saved_model.inference import load_signature, read_image
 
 SCHEMA_VERSION = 1
 BATCH = 8
@@ -46,7 +47,7 @@ class Parity:
 
     schema_version: int
     data_digest: str
-    """Of annotations and images; "" where it isn't known."""
+    """Identifies annotations and images; "" when unknown."""
     images: int
     matched: int
     """Pairs of detections."""
@@ -56,16 +57,16 @@ class Parity:
     max_box_delta: float
     """Largest difference of a coordinate of a pair, in pixels of the original image."""
     max_box_delta_input: float
-    """The same in pixels of the network's input; it is the one that is bounded."""
+    """The same in pixels of the network's input; the bound applies to this one."""
     ap_checkpoint: float | None
-    """On these images; None: they have no objects."""
+    """AP on these images; None when they have no objects."""
     ap_export: float | None
     bounds: dict[str, float]
     passed: bool
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What lies beyond its bound, in words."""
+        """What exceeds its bound, in words."""
         found = [
             f"{name} {getattr(self, name):.6g} > {self.bounds[bound]:g}"
             for name, bound in (("max_score_delta", "max_score_delta"), ("max_box_delta_input", "max_box_delta"))
@@ -88,6 +89,12 @@ class Parity:
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
 
+def bounds_of(config: ExportConfig) -> dict[str, float]:
+    """The bounds of parity, by name."""
+    names = ("max_score_delta", "max_box_delta", "max_ap_delta", "max_unmatched")
+    return {name: getattr(config, name) for name in names}
+
+
 def measure(
     *,
     checkpoint: Detector,
@@ -98,7 +105,7 @@ def measure(
     config: ExportConfig,
     data_digest: str = "",
 ) -> Parity:
-    """Runs both sides over images that are spread evenly over the annotation file.
+    """Runs both sides over images spread evenly over the annotation file.
 
     Args:
       checkpoint: one side.
@@ -121,7 +128,7 @@ def measure(
     started = announced = time.monotonic()
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
-        encoded = [_read(os.path.join(images, entry["file_name"])) for entry in batch]
+        encoded = [read_image(os.path.join(images, entry["file_name"])) for entry in batch]
         declared = [(int(entry["height"]), int(entry["width"])) for entry in batch]
         results = checkpoint(encoded, declared), exported(encoded, declared)
         for entry, size, *both in zip(batch, declared, *results, strict=True):
@@ -152,10 +159,7 @@ def measure(
         "max_box_delta_input": largest[2],
         "ap_checkpoint": aps[0],
         "ap_export": aps[1],
-        "bounds": {
-            name: getattr(config, name)
-            for name in ("max_score_delta", "max_box_delta", "max_ap_delta", "max_unmatched")
-        },
+        "bounds": bounds_of(config),
     }
     return Parity(**measured, passed=not Parity(**measured, passed=False).failures)
 
@@ -163,13 +167,13 @@ def measure(
 def checkpoint_detector(
     model: CenterNetModel, *, input_sizes: Sequence[tuple[int, int]], category_ids: Sequence[int], flip: bool
 ) -> Detector:
-    """The network of the checkpoint, with pixels and boxes handled by numpy.
+    """The network of the checkpoint, with numpy preparing pixels and boxes.
 
     Args:
       model: built under the float32 policy, weights restored.
-      input_sizes: (height, width) at each scale, the plain one first.
+      input_sizes: (height, width) at each scale, beginning with scale 1.
       category_ids: by class index.
-      flip: as the export's.
+      flip: whether the export averages over the mirrored image.
     """
 
     def run(encoded: Sequence[bytes], declared: Sequence[tuple[int, int]]) -> list[Detections]:
@@ -192,17 +196,14 @@ def checkpoint_detector(
 
 def export_detector(model: str) -> Detector:
     """The `serving_default` signature of a SavedModel folder, loaded from its files."""
-    loaded = tf.saved_model.load(model)
-    signature = loaded.signatures["serving_default"]
+    signature = load_signature(model)
 
     def run(encoded: Sequence[bytes], declared: Sequence[tuple[int, int]]) -> list[Detections]:
-        # Keeps the model alive: a signature holds its variables weakly.
-        assert loaded is not None
         outputs = {name: value.numpy() for name, value in signature(image_bytes=tf.constant(encoded)).items()}
         found = []
         for i, size in enumerate(declared):
             if tuple(outputs["image_size"][i].tolist()) != size:
-                raise InputError(f"image of {size}: the export saw {outputs['image_size'][i].tolist()}; report it")
+                raise InputError(f"image of {size}: the export reads {outputs['image_size'][i].tolist()}; report it")
             found.append(
                 {
                     "boxes": outputs["detection_boxes"][i] * np.array([*size, *size], np.float64),
@@ -216,18 +217,18 @@ def export_detector(model: str) -> Detector:
 
 
 def match(one: Detections, other: Detections, threshold: float) -> tuple[list[tuple[int, int]], int]:
-    """Pairs of detections, and how many that count have no partner.
+    """Pairs of detections, and the number of counting detections without a partner.
 
-    A detection that counts may find its partner among those of the other side that don't: near the threshold a
-    millionth decides on which side of it a score lies.
+    The partner of a detection that counts need not count itself: near the threshold, a difference of a millionth
+    decides on which side a score lies.
 
     Args:
-      one: detections of an image, by falling score.
+      one: detections of an image, by descending score.
       other: the other side's.
-      threshold: from this score on a detection counts; the best one always does.
+      threshold: minimum score of a detection that counts; the best one always counts.
     """
     apart = np.abs(one["boxes"][:, None] - other["boxes"][None]).max(axis=2, initial=0.0)
-    # A box without an area overlaps nothing; within a pixel it is the same one.
+    # A box without area has no overlap; within a pixel it is the same box.
     overlap = np.maximum(_iou(one["boxes"], other["boxes"]), 1 / (1 + apart))
     overlap[one["categories"][:, None] != other["categories"][None, :]] = -1.0
     counts = [(side["scores"] >= threshold) | (np.arange(len(side["scores"])) == 0) for side in (one, other)]
@@ -257,19 +258,11 @@ def _spread(entries: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any
     return [entries[row] for row in rows]
 
 
-def _read(path: str) -> bytes:
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return bytes(file.read())
-    except tf.errors.NotFoundError as error:
-        raise InputError(f"{path}: no such image; --images must hold those of --annotations") from error
-
-
 def _decode(data: bytes, declared: tuple[int, int]) -> np.ndarray:
     try:
         return decode(data, declared).pixels
     except ImageProblem as error:
-        raise InputError(f"a validation image can't be used: {error}; repair it, or run the data check") from error
+        raise InputError(f"a validation image can't be used: {error}; repair it, or run `centernet check`") from error
 
 
 def _to_coco(image_id: int, detections: Detections, categories: set[int]) -> list[dict[str, Any]]:
@@ -285,7 +278,7 @@ def _to_coco(image_id: int, detections: Detections, categories: set[int]) -> lis
 def _score(
     dataset: dict[str, list[dict[str, Any]]], entries: Sequence[dict[str, Any]], sides: Sequence[list[dict[str, Any]]]
 ) -> list[float | None]:
-    """AP of each side on these images alone."""
+    """AP of each side on these images only."""
     ids = {entry["id"] for entry in entries}
     part = dataset | {
         "images": list(entries),

@@ -1,7 +1,7 @@
 """The served model: original encoded images in, detections in the original's coordinates out.
 
-Preprocessing, network, decoding and the way back to the original image are inside, in float32 whatever the
-training policy was.
+Preprocessing, network, decoding and the mapping back to the original image are inside, in float32 whatever the training
+policy was.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,7 @@ import tensorflow as tf
 from trainer.data import input_pipeline
 from trainer.model import tta
 from trainer.model.network import CenterNetModel
-
-LABEL_MAP = "label_map.json"
-"""Asset: {"categories": [{"index", "id", "name"}], ...}."""
-AUGMENTED = "image_bytes_augmented"
-"""The signature with the test-time augmentation, where the served one goes without."""
+from trainer.saved_model.layout import AUGMENTED, SERVED, TENSOR
 
 
 class ServingModule(tf.Module):
@@ -24,12 +20,12 @@ class ServingModule(tf.Module):
 
     Args:
       model: built under the float32 policy.
-      input_sizes: (height, width) of the network's input at each scale; the first is the plain one.
+      input_sizes: (height, width) of the network's input at each scale, beginning with scale 1.
       category_ids: the data set's category id of each class index.
       score_threshold: `num_detections` counts scores at or above it.
-      assets: paths of files that travel inside.
+      assets: paths of files to store inside the model.
       flip: average over the image and its mirror (`tta`).
-      augmented_apart: leave the test-time augmentation to a signature of its own.
+      augmented_apart: serve without test-time augmentation, which gets its own signature.
     """
 
     def __init__(
@@ -46,7 +42,7 @@ class ServingModule(tf.Module):
         super().__init__()
         self.model = model
         self._input_sizes = tuple(input_sizes)
-        # A tensor made here would be captured: converters take it for an input of the signature.
+        # A tensor created here would be captured, and converters would take it for an input of the signature.
         self._category_ids = np.array(category_ids, np.int32)
         self._score_threshold = score_threshold
         self.assets = [tf.saved_model.Asset(path) for path in assets]
@@ -55,7 +51,7 @@ class ServingModule(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoded images (JPEG, PNG, BMP, first frame of a GIF), of any sizes within one batch."""
+        """Encoded images (JPEG, PNG, BMP, first frame of a GIF); sizes may differ within a batch."""
         return self._from_bytes(image_bytes, augmented=not self._apart)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
@@ -76,14 +72,16 @@ class ServingModule(tf.Module):
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """`serving_default` takes `image_bytes`; `image_tensor` takes decoded images."""
         served = {
-            "serving_default": self.serve_bytes.get_concrete_function(),
-            "image_tensor": self.serve_tensor.get_concrete_function(),
+            SERVED: self.serve_bytes.get_concrete_function(),
+            TENSOR: self.serve_tensor.get_concrete_function(),
         }
         return served | ({AUGMENTED: self.serve_augmented.get_concrete_function()} if self._apart else {})
 
     def _from_bytes(self, image_bytes: tf.Tensor, *, augmented: bool) -> dict[str, tf.Tensor]:
-        """Decodes what can be decoded, and then fails the request if that wasn't all: decoders don't say which image
-        they stumbled over."""
+        """Decodes all images that can be decoded, then fails the request if some are missing.
+
+        TensorFlow's decoders don't report which image of a batch is broken; this way the message can.
+        """
         count = tf.size(image_bytes)
         spec = (tf.TensorSpec([], tf.int64), self._fitted_spec(augmented=augmented))
         decoded = (
@@ -92,17 +90,17 @@ class ServingModule(tf.Module):
             .map(lambda i, e: (i, self._fit(decode_image(e), augmented=augmented)), num_parallel_calls=tf.data.AUTOTUNE)
             .ignore_errors()
         )
-        # An element of zeros at the end, for a batch of which nothing is left.
+        # One element of zeros at the end: a batch may lose all its images.
         empty = tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), spec)
         whole = decoded.concatenate(tf.data.Dataset.from_tensors(empty)).batch(tf.cast(count, tf.int64) + 1)
         numbers, fitted = tf.nest.map_structure(lambda x: x[:-1], whole.get_single_element())
         missing = tf.reduce_all(tf.range(tf.cast(count, tf.int64))[:, None] != numbers[None, :], axis=1)
         message = tf.strings.format(
-            "image_bytes{}: cannot be decoded as JPEG, PNG, GIF or BMP; send the other images without",
+            "image_bytes{}: cannot be decoded as JPEG, PNG, GIF or BMP; send the others without them",
             tf.where(missing)[:, 0],
         )
         checks = [
-            tf.debugging.Assert(count > 0, ["image_bytes: is empty; send one image or more"]),
+            tf.debugging.Assert(count > 0, ["image_bytes: is empty; send at least one image"]),
             tf.debugging.Assert(~tf.reduce_any(missing), [message]),
         ]
         with tf.control_dependencies(checks):
@@ -141,7 +139,7 @@ class ServingModule(tf.Module):
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """uint8 [H, W, 3] RGB; EXIF orientation is not applied, as in training.
 
-    JPEG takes the accurate DCT, which is bit-identical to the decoder that made the records.
+    JPEG takes the accurate DCT, which is bit-identical to the decoder that preprocessing uses.
     """
     is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 2), b"\xff\xd8")
     return tf.cond(

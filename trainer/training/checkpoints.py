@@ -18,9 +18,11 @@ import tf_keras
 
 from beam_preprocess.base.errors import InputError
 from trainer.config.experiment import CenterNetTask
+from trainer.weights.finished import CONFIG, SUMMARY
+from trainer.weights.finished import read_summary as read_summary
+from trainer.weights.finished import restore_weights as restore_weights
 from trainer.weights.loading import WEIGHTS
 
-SUMMARY = "train.json"
 DIGEST = "train_digest"
 LIST = "checkpoint"
 """TensorFlow's list of a folder's checkpoints."""
@@ -63,15 +65,6 @@ class Manager(tf.train.CheckpointManager):
         """
         with writing(self.directory):
             return super().save(*arguments, **options)
-
-
-def read_summary(folder: str) -> dict[str, Any] | None:
-    """The content of `train.json`, or None when the folder isn't complete."""
-    path = os.path.join(folder, SUMMARY)
-    if not tf.io.gfile.exists(path):
-        return None
-    with tf.io.gfile.GFile(path) as file:
-        return dict(json.loads(file.read()))
 
 
 def refuse_other(folder: str, digest: str) -> None:
@@ -185,23 +178,8 @@ def finish(folder: str, model: tf_keras.Model, task: CenterNetTask, config: str,
     """
     with writing(folder):
         tf.train.Checkpoint(**model.checkpoint_items).write(os.path.join(folder, WEIGHTS))
-    write(os.path.join(folder, "config.yaml"), config)
+    write(os.path.join(folder, CONFIG), config)
     write(os.path.join(folder, SUMMARY), json.dumps(summary | {"model": task.model.as_dict()}, indent=1) + "\n")
-
-
-def restore_weights(folder: str, model: tf_keras.Model) -> None:
-    """Loads the final weights into a model of the same configuration.
-
-    Raises:
-      InputError: the folder isn't a finished training, or its weights don't fit.
-    """
-    if read_summary(folder) is None:
-        raise InputError(f"{folder}: no {SUMMARY}; the training isn't finished, run trainer.train again")
-    try:
-        status = tf.train.Checkpoint(**model.checkpoint_items).read(os.path.join(folder, WEIGHTS))
-        status.assert_consumed()
-    except (AssertionError, tf.errors.OpError, ValueError) as error:
-        raise InputError(f"{folder}: weights don't fit the model: {' '.join(str(error).split())[:300]}") from error
 
 
 def write(path: str, text: str) -> None:

@@ -41,20 +41,20 @@ def test_the_step_takes_what_the_input_pipeline_gives(folder: Path) -> None:
     assert (rules["image"]["shape"], rules["image"]["dtype"]) == ([2, 32, 64, 3], "uint8")
     assert rules["cell_value"]["shape"] == [2, 256]
     assert rules["object_size"]["shape"] == [2, 4, 2]
-    # Weights, batch norm's averages, two slots of Adam a weight, and a few counters: all of it is in the step.
+    # Weights, batch norm's averages, two slots of Adam per weight, and a few counters: all are in the step.
     sizes = [int(np.prod(rule["shape"])) for rule in description["variables"]]
     assert sum(sizes) > 3 * description["parameters"]
 
 
-def test_made_arguments_fit_the_step(folder: Path, tmp_path: Path) -> None:
+def test_synthetic_arguments_fit_the_step(folder: Path, tmp_path: Path) -> None:
     description = json.loads((folder / aot_step.DESCRIPTION).read_text())
     rules = description["inputs"] + description["variables"]
-    by_value, by_rule = (aot_xla.made_arguments(path, description) for path in (folder, tmp_path))
-    for rule, exact, made in zip(rules, by_value, by_rule, strict=True):
-        assert list(exact.shape) == list(made.shape) == rule["shape"]
-        assert exact.dtype == made.dtype == np.dtype(rule["dtype"])
+    by_value, by_rule = (aot_xla.synthetic_arguments(path, description) for path in (folder, tmp_path))
+    for rule, exact, drawn in zip(rules, by_value, by_rule, strict=True):
+        assert list(exact.shape) == list(drawn.shape) == rule["shape"]
+        assert exact.dtype == drawn.dtype == np.dtype(rule["dtype"])
         if rule.get("deviation") == 0:
-            np.testing.assert_array_equal(exact, made)
+            np.testing.assert_array_equal(exact, drawn)
 
 
 def test_the_same_step_is_not_exported_twice(folder: Path) -> None:
@@ -84,13 +84,13 @@ def test_what_makes_another_step(override: str, values: dict[str, int], batch: i
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 5e-3), ("float16", 5e-3)])
 def test_the_carried_step_trains_as_tensorflow(tmp_path: Path, precision: str, tolerance: float) -> None:
-    """The same weights and batch, eight steps here and, from the StableHLO, under JAX's XLA, which draws the same
-    augmentation: losses agree within the tolerance (relative)."""
+    """Same weights, batch and augmentation; eight steps in TensorFlow, and eight of the StableHLO under JAX's XLA: the
+    losses agree within the relative tolerance."""
     scale = ",runtime.loss_scale=dynamic" if precision == "float16" else ""
     experiment, manifest = experiment_and_manifest(f"runtime.mixed_precision_dtype={precision}{scale}")
     description = aot_step.export_step(experiment, manifest, batch=2, folder=tmp_path, with_values=True)
     python = aot_environment.ensure(str(REPOSITORY / aot_environment.FOLDER))
-    for verb in (["convert", str(tmp_path)], ["time", str(tmp_path), "--warm_up=8", "--steps=1", "--repeats=1"]):
+    for verb in (["convert", str(tmp_path)], ["time", str(tmp_path), "--warm-up=8", "--steps=1", "--repeats=1"]):
         output = subprocess.run([python, aot_xla.__file__, *verb], capture_output=True, text=True, check=True).stdout
     carried = json.loads(output.splitlines()[-1])
     assert carried["milliseconds"] > 0
@@ -100,7 +100,7 @@ def test_the_carried_step_trains_as_tensorflow(tmp_path: Path, precision: str, t
     distribution.set_precision(experiment.runtime)
     try:
         step, specs, _ = aot_step.build_step(experiment, manifest, 2)
-        inputs = [tf.constant(v) for v in aot_xla.made_arguments(tmp_path, description)[: len(specs)]]
+        inputs = [tf.constant(v) for v in aot_xla.synthetic_arguments(tmp_path, description)[: len(specs)]]
         expected = [float(step(*inputs)) for _ in range(8)]
     finally:
         tf_keras.mixed_precision.set_global_policy("float32")

@@ -24,25 +24,27 @@ PARITY = {
 }
 
 
-def card(parity: dict | None, config: ExportConfig | None = None, text: str = "gate: {}") -> str:
+def card(parity: dict | None, options: ExportConfig | None = None, text: str = "gate: {}") -> str:
     return model_card.model_card(
-        summary=SUMMARY, config=config or ExportConfig(), text=text, parity=parity, reason="no images were given"
+        summary=SUMMARY, options=options or ExportConfig(), text=text, parity=parity, reason="no images were given"
     )
 
 
 @pytest.mark.parametrize(
     ("parity", "words"),
     [
-        (PARITY, "AP on 64 validation images, through this model: 0.5344"),
-        (PARITY, "261 pairs of detections, 0 without a counterpart; largest difference of a score 0.0009"),
+        (PARITY, "AP of this model on 64 validation images: 0.5344"),
+        (PARITY, "261 detections matched, 0 unmatched; the largest difference is 0.0009 for scores and 0.03 pixels"),
         (PARITY | {"ap_export": None}, "not defined (they have no objects)"),
         (None, "Not evaluated before export: no images were given. Parity with the checkpoint: not measured."),
-        (PARITY, "Not evaluated on any other images"),
-        (PARITY, "| digest of the data | d1 |"),
-        (PARITY, "| digest of the records | unknown |"),  # what isn't known is said
+        (PARITY, "not evaluated on other images"),
+        (PARITY, "| data digest | d1 |"),
+        (PARITY, "| records digest | unknown |"),  # labelled
         (PARITY, "| 7 | a\\|b c |"),  # a name can't break the table
         (PARITY, "| test-time augmentation | none |"),
         (PARITY, "| tensorflow | "),
+        (PARITY, "| scales | 1 |"),
+        (PARITY, "| flip | false |"),
     ],
 )
 def test_card(parity: dict | None, words: str) -> None:
@@ -51,7 +53,7 @@ def test_card(parity: dict | None, words: str) -> None:
 
 def test_augmentation_and_configuration() -> None:
     text = card(PARITY, ExportConfig(flip=True, scales=(1.0, 1.25), augmented_apart=True), "# ```\ngate: {}")
-    assert "flip on, scales 1, 1.25; in the signature `image_bytes_augmented` only" in text
+    assert "flip on, scales 1, 1.25; only in the signature `image_bytes_augmented`" in text
     assert "\n````yaml\n# ```\ngate: {}\n````\n" in text
 
 
@@ -77,4 +79,4 @@ def test_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = package / "site-packages" / "trainer"
     inner.mkdir(parents=True)
     monkeypatch.setattr(model_card, "PACKAGE", inner)
-    assert model_card.commit().startswith("unknown"), "somebody else's work tree around an installed package"
+    assert model_card.commit().startswith("unknown"), "another project's work tree around an installed package"

@@ -14,7 +14,7 @@ from trainer.config.sections import ExportConfig, parse_config
 from trainer.model import network
 from trainer.saved_model import parity
 from trainer.saved_model.parity import Detector, Parity, match
-from trainer.training import checkpoints
+from trainer.weights import finished
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
@@ -31,7 +31,7 @@ def model(trained: Path) -> network.CenterNetModel:
     task.model.num_classes = 3
     built = network.build_model(task)
     built(tf.zeros([1, *SIZE, 3]), training=False)
-    checkpoints.restore_weights(str(trained), built)
+    finished.restore_weights(str(trained), built)
     return built
 
 
@@ -54,7 +54,7 @@ def measured(images: tuple[Path, Path], one: Detector, other: Detector, **option
 def test_the_export_detects_what_its_checkpoint_does(
     images: tuple[Path, Path], model: network.CenterNetModel, exported: Path
 ) -> None:
-    """Through JPEG, PNG, BMP and GIF, gray, palette and CMYK, of six sizes, on pixels that other libraries made."""
+    """Through JPEG, PNG, BMP and GIF, gray, palette and CMYK, of six sizes, on pixels prepared by other libraries."""
     found = measured(images, detector(model), parity.export_detector(str(exported)), score_threshold=0.3)
     assert found.passed, found.failures
     assert found.images == len(SIZES)
@@ -69,7 +69,7 @@ def test_the_export_detects_what_its_checkpoint_does(
 def test_other_weights_are_refused(
     images: tuple[Path, Path], model: network.CenterNetModel, exported: Path, trained: Path
 ) -> None:
-    """An export of other weights than the checkpoint's is what parity is for."""
+    """Parity exists to find an export whose weights are not the checkpoint's."""
     bias = max((v for v in model.trainable_variables if v.shape.as_list() == [3]), key=lambda v: v.name)
     kept = bias.numpy()
     bias.assign_add([0.5, 0.5, 0.5])

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +11,11 @@ from PIL import Image
 
 from beam_preprocess.format import geometry
 from beam_preprocess.format.images import decode, render_view
+from tests.trainer.validation_images import random_jpeg
 from trainer.saved_model import signatures
+from trainer.saved_model.inference import Signature, load_signature, read_label_map
+
+pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
 
 def _photograph(height: int, width: int) -> np.ndarray:
@@ -73,3 +78,45 @@ def test_the_first_frame_of_an_animation() -> None:
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(signatures.decode_image(tf.constant(buffer.getvalue())), np.full((20, 30, 3), 200))
+
+
+@pytest.fixture(scope="module")
+def signature(exported: Path) -> Signature:
+    """`serving_default`, loaded once: as in a server, other requests follow a failed one."""
+    return load_signature(str(exported))
+
+
+def test_images_of_any_sizes_within_one_batch(signature: Signature) -> None:
+    sizes = [(32, 64), (100, 50), (17, 200)]
+    together = signature(image_bytes=tf.constant([random_jpeg(*size, i) for i, size in enumerate(sizes)]))
+    assert together["image_size"].numpy().tolist() == [list(s) for s in sizes]
+    boxes = together["detection_boxes"].numpy()
+    assert boxes.min() >= 0
+    assert boxes.max() <= 1
+    assert set(together["detection_classes"].numpy().ravel()) <= {10, 20, 30}
+    for i, size in enumerate(sizes):
+        alone = signature(image_bytes=tf.constant([random_jpeg(*size, i)]))
+        np.testing.assert_allclose(alone["detection_scores"][0], together["detection_scores"][i], atol=1e-5)
+
+
+def test_num_detections_counts_scores_above_the_threshold(exported: Path, signature: Signature) -> None:
+    outputs = signature(image_bytes=tf.constant([random_jpeg(32, 64)]))
+    threshold = read_label_map(str(exported))["score_threshold"]
+    assert int(outputs["num_detections"][0]) == int((outputs["detection_scores"].numpy()[0] >= threshold).sum())
+
+
+@pytest.mark.parametrize("bad", [b"", b"no image", b"\xff\xd8\xff broken", "truncated"])
+def test_a_corrupt_image_fails_its_request_by_index_and_not_the_process(signature: Signature, bad: bytes | str) -> None:
+    broken = random_jpeg(60, 60)[:400] if bad == "truncated" else bad
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"image_bytes\[1 3\]: cannot be decoded as JPEG, PNG, GIF"
+    ):
+        signature(image_bytes=tf.constant([random_jpeg(32, 64), broken, random_jpeg(20, 20), broken]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[0\]"):
+        signature(image_bytes=tf.constant([broken]))
+    assert signature(image_bytes=tf.constant([random_jpeg(32, 64)]))["image_size"].numpy().tolist() == [[32, 64]]
+
+
+def test_an_empty_batch_is_refused_in_words(signature: Signature) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image_bytes: is empty; send at least one image"):
+        signature(image_bytes=tf.constant([], tf.string))

@@ -1,4 +1,4 @@
-"""Detections of the size of COCO val2017, made by code: what the evaluation benchmarks measure on."""
+"""Synthetic annotations and detections of the size of COCO val2017, for the benchmarks of scoring."""
 
 import json
 from pathlib import Path
@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 IMAGES, OBJECTS, CLASSES, DETECTIONS = 5000, 36_781, 80, 100
-"""val2017's counts; 100 detections an image, as CenterNet gives."""
+"""val2017's counts; 100 detections per image, as CenterNet returns."""
 
 
 def annotations(images: int, seed: int = 0) -> dict[str, Any]:
-    """A COCO instances file with val2017's density: objects per image, classes and sizes skewed as there."""
+    """A COCO instances file with val2017's density: objects per image, skewed classes and sizes."""
     random = np.random.default_rng(seed)
     count = round(OBJECTS * images / IMAGES)
-    share = 1 / np.arange(1, CLASSES + 1)  # the first class has 20 % of the objects, as persons nearly have
+    share = 1 / np.arange(1, CLASSES + 1)  # the first class has 20 % of the objects, almost like persons in COCO
     image = np.sort(random.permutation(np.repeat(np.arange(images), random.geometric(1 / 7.4, images))))
     image = random.choice(image, count)
     category = random.choice(CLASSES, count, p=share / share.sum())
-    side = np.clip(np.exp(random.normal(np.log(42), 1.18, count)), 2, 400)  # facts of COCO: 41 % small, 24 % large
+    side = np.clip(np.exp(random.normal(np.log(42), 1.18, count)), 2, 400)  # as in COCO: 41 % small, 24 % large
     shape = np.exp(random.normal(0, 0.25, count))
     width, height = np.minimum(side * shape, 600), np.minimum(side / shape, 440)
     x, y = random.uniform(0, 640 - width), random.uniform(0, 480 - height)
@@ -42,7 +42,7 @@ def annotations(images: int, seed: int = 0) -> dict[str, Any]:
 
 
 def predictions(dataset: dict[str, Any], seed: int = 1, noise: float = 0.12) -> list[dict[str, Any]]:
-    """Exactly 100 detections an image: most objects found, more or less well, and many false ones of low score."""
+    """Exactly 100 detections per image: most objects, located more or less well, and many low-scoring false ones."""
     random = np.random.default_rng(seed)
     by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in dataset["images"]}
     for entry in dataset["annotations"]:
@@ -71,7 +71,7 @@ def predictions(dataset: dict[str, Any], seed: int = 1, noise: float = 0.12) -> 
 
 
 def write(folder: Path, images: int) -> tuple[str, str]:
-    """Writes instances.json and predictions.json; gives their paths."""
+    """Writes instances.json and predictions.json, and returns their paths."""
     dataset = annotations(images)
     (folder / "instances.json").write_text(json.dumps(dataset))
     (folder / "predictions.json").write_text(json.dumps(predictions(dataset)))

@@ -1,0 +1,181 @@
+"""Scores an exported model on original images, through its own serving signature.
+
+What is measured is what ships: the SavedModel gets the bytes of the image files, and every image of the annotation file
+goes through it exactly once.
+
+predictions.json   detections in COCO results format
+analysis.json      where AP is lost
+matches.npz        what the gate's bootstrap needs
+evaluation.json    the numbers; written last
+"""
+
+import hashlib
+import json
+import math
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import tensorflow as tf
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import write_bytes
+from beam_preprocess.base.json import parse
+from trainer.coco import match_table
+from trainer.coco import metrics as coco_metrics
+from trainer.coco.error_kinds import analyse
+from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, Evaluation
+from trainer.registry.digest import model_digest
+from trainer.saved_model.inference import Signature, detect, load_signature, read_image, to_coco
+from trainer.saved_model.layout import PARITY, SERVED
+
+PROGRESS_SECONDS = 5.0
+
+
+def evaluate(
+    *,
+    model: str,
+    images: str,
+    annotations: str,
+    output: str,
+    data_digest: str = "",
+    batch_size: int = 8,
+    signature_name: str = SERVED,
+    latency_calls: int = 10,
+) -> Evaluation:
+    """Runs the model over all images of an annotation file and scores it as pycocotools does.
+
+    Args:
+      model: SavedModel folder.
+      images: folder of the images.
+      annotations: COCO annotation file.
+      output: folder for PREDICTIONS, ANALYSIS, MATCHES and EVALUATION.
+      data_digest: identifies images and annotations; the gate compares it.
+      batch_size: images per call of the signature.
+      signature_name: signature to score. Others than the served one are for experiments.
+      latency_calls: number of single-image calls to time; 0 measures no latency.
+
+    Raises:
+      InputError: a setting is out of range; or an image is missing, unreadable or of another size than in the
+        annotation file, so that the score would no longer be comparable.
+    """
+    if batch_size < 1:
+        raise InputError(f"--batch-size {batch_size}: use 1 or more")
+    if latency_calls < 0:
+        raise InputError(f"--latency-calls {latency_calls}: use 0 or more")
+    started = time.monotonic()
+    dataset = coco_metrics.read_coco(annotations)
+    entries = dataset["images"]
+    signature = load_signature(model, signature_name)
+    predictions, scored = _predictions(signature, entries, images, batch_size)
+    categories = {category["id"] for category in dataset["categories"]}
+    known = [p for p in predictions if p["category_id"] in categories]
+    if len(known) < len(predictions):
+        print(
+            f"{len(predictions) - len(known)} detections are not scored: {annotations} lacks their categories",
+            flush=True,
+        )
+    result = coco_metrics.score_arrays(annotations, known, scored)
+    files = {
+        PREDICTIONS: json.dumps(known).encode(),
+        ANALYSIS: analyse(result).to_json().encode(),
+        MATCHES: match_table.to_bytes(match_table.from_scored(result)),
+    }
+    evaluation = replace(
+        Evaluation.from_metrics(
+            result.metrics, model=model, data_digest=data_digest, seconds=round(time.monotonic() - started, 3)
+        ),
+        model_digest=model_digest(model),
+        latency_ms=_latency_ms(signature, [_path(images, e) for e in entries], latency_calls),
+        parity=_parity(model),
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    )
+    for name, content in files.items():
+        write_bytes(os.path.join(output, name), content)
+    # Last: a reader that finds it finds the others.
+    write_bytes(os.path.join(output, EVALUATION), evaluation.to_json().encode())
+    ap, ap50 = evaluation.metrics["ap"], evaluation.metrics["ap50"]
+    print(
+        f"result: AP {_number(ap)}, AP50 {_number(ap50)} on {len(scored)} of {len(entries)} images",
+        flush=True,
+    )
+    return evaluation
+
+
+def table(evaluation: Evaluation) -> str:
+    """One line per metric, and the latency."""
+    lines = [f"{name:10s} {_number(value)}" for name, value in evaluation.metrics.items()]
+    if evaluation.latency_ms is not None:
+        lines.append(f"{'latency':10s} {evaluation.latency_ms:.1f} ms per image")
+    return "\n".join(lines)
+
+
+def _predictions(
+    signature: Signature, entries: Sequence[dict[str, Any]], images: str, batch_size: int
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """COCO results, and the ids of the images that went through the model, each as often as it did."""
+    predictions: list[dict[str, Any]] = []
+    scored: list[int] = []
+    started = announced = time.monotonic()
+    for start in range(0, len(entries), batch_size):
+        batch = entries[start : start + batch_size]
+        for entry, detections in zip(batch, detect(signature, [_path(images, e) for e in batch]), strict=True):
+            _check_size(entry, detections, images)
+            predictions += to_coco(entry["id"], detections)
+            scored.append(entry["id"])
+        if time.monotonic() - announced > PROGRESS_SECONDS:
+            announced = time.monotonic()
+            rate = len(scored) / (announced - started)
+            left = (len(entries) - len(scored)) / rate
+            print(
+                f"progress: evaluate {len(scored)}/{len(entries)} images  {rate:.1f} img/s  ETA {left:.0f} s",
+                flush=True,
+            )
+    return predictions, scored
+
+
+def _check_size(entry: dict[str, Any], detections: dict[str, Any], images: str) -> None:
+    height, width = (int(v) for v in detections["image_size"])
+    if (entry.get("height"), entry.get("width")) != (height, width):
+        raise InputError(
+            f"{_path(images, entry)}: is {width}x{height}, but {entry.get('width')}x{entry.get('height')} in the "
+            "annotation file; repair the one that is wrong"
+        )
+
+
+def _latency_ms(signature: Signature, paths: Sequence[str], calls: int) -> float | None:
+    """Median milliseconds of a call with one image; files are read, and the shape is warmed up, beforehand."""
+    if calls < 1:
+        return None
+    encoded = [tf.constant([read_image(path)]) for path in paths[:calls]]
+    signature(image_bytes=encoded[0])
+    seconds = []
+    for call in range(calls):
+        started = time.perf_counter()
+        outputs = signature(image_bytes=encoded[call % len(encoded)])
+        outputs["detection_scores"].numpy()  # an accelerator returns before it is done
+        seconds.append(time.perf_counter() - started)
+    return round(statistics.median(seconds) * 1000, 3)
+
+
+def _parity(model: str) -> dict[str, Any] | None:
+    """What the export measured against its checkpoint; None when the model doesn't hold it."""
+    path = os.path.join(model, PARITY)
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as file:
+        found = parse(file.read(), path, "export the model again")
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: is a {type(found).__name__}, not an object; export the model again")
+    return found
+
+
+def _path(images: str, entry: dict[str, Any]) -> str:
+    return os.path.join(images, entry["file_name"])
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None or not math.isfinite(value) else f"{value:.4f}"

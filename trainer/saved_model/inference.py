@@ -1,0 +1,105 @@
+"""Running an exported model: its label map, its signatures, and detections of image files."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.json import parse
+from trainer.saved_model.layout import LABEL_MAP, SAVED_MODEL, SERVED
+
+Signature = Callable[..., dict[str, tf.Tensor]]
+
+
+def read_label_map(model: str) -> dict[str, Any]:
+    """The label map inside a SavedModel folder.
+
+    Raises:
+      InputError: the folder isn't one of our models.
+    """
+    path = os.path.join(model, LABEL_MAP)
+    if not tf.io.gfile.exists(os.path.join(model, SAVED_MODEL)) or not tf.io.gfile.exists(path):
+        raise InputError(f"{model}: not a SavedModel with {LABEL_MAP}; export one with `centernet export`")
+    with tf.io.gfile.GFile(path) as file:
+        return dict(parse(file.read(), path, "export the model again"))
+
+
+def load_signature(model: str, name: str = SERVED) -> Signature:
+    """A signature of an exported model that takes `image_bytes`.
+
+    Raises:
+      InputError: the folder isn't one of our models, can't be loaded, or lacks this signature.
+    """
+    read_label_map(model)
+    try:
+        loaded = tf.saved_model.load(model)
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(f"{model}: can't be loaded: {' '.join(str(error).split())[:300]}") from error
+    if name not in loaded.signatures:
+        raise InputError(f"{model}: has no signature {name}; it has {', '.join(sorted(loaded.signatures))}")
+    signature = loaded.signatures[name]
+    # A signature holds its variables weakly, so it must keep the model alive.
+    signature._keep_alive = loaded
+    return signature
+
+
+def detect(signature: Signature, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Detections of image files: one entry per file, numpy arrays without the batch axis.
+
+    Raises:
+      InputError: a file is missing or isn't an image; the message names it.
+    """
+    encoded = [read_image(path) for path in paths]
+    try:
+        outputs = signature(image_bytes=tf.constant(encoded))
+    except tf.errors.InvalidArgumentError as error:
+        if len(paths) == 1:
+            raise InputError(f"{paths[0]}: not an image that can be decoded ({_reason(error)}); repair it") from error
+        # Find out which file it was.
+        for path in paths:
+            detect(signature, [path])
+        raise
+    arrays = {name: tensor.numpy() for name, tensor in outputs.items()}
+    return [{name: array[i] for name, array in arrays.items()} for i in range(len(paths))]
+
+
+def read_image(path: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+      InputError: the file is missing.
+    """
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return bytes(file.read())
+    except tf.errors.NotFoundError as error:
+        raise InputError(f"{path}: no such image; check the folder and the annotation file") from error
+
+
+def to_coco(image_id: int, detections: dict[str, Any]) -> list[dict[str, Any]]:
+    """One image's detections in COCO results format, [x, y, width, height] in original pixels.
+
+    Peaks that the decoder masked (score 0) are left out: they are not detections.
+    """
+    height, width = (int(v) for v in detections["image_size"])
+    found = []
+    for box, score, category in zip(
+        (detections["detection_boxes"].astype(np.float64) * [height, width, height, width]).tolist(),
+        detections["detection_scores"].tolist(),
+        detections["detection_classes"].tolist(),
+        strict=True,
+    ):
+        if score <= 0:
+            continue
+        ymin, xmin, ymax, xmax = box
+        bbox = [xmin, ymin, xmax - xmin, ymax - ymin]
+        found.append({"image_id": image_id, "category_id": category, "bbox": bbox, "score": score})
+    return found
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The innermost sentence of a TensorFlow error."""
+    return str(error.message).split("[[")[0].strip().splitlines()[-1][:160]

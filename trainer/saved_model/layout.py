@@ -1,0 +1,17 @@
+"""Names inside an exported model's folder. No TensorFlow."""
+
+SAVED_MODEL = "saved_model.pb"
+"""Moved into place last: servers take it as the ready signal."""
+LABEL_MAP = "assets/label_map.json"
+"""Categories (index, id, name), digests and export options."""
+MODEL_CARD = "assets/model_card.md"
+"""The same for people."""
+PARITY = "assets.extra/parity.json"
+"""How the export compares with its checkpoint; absent when the export was given no images."""
+
+SERVED = "serving_default"
+"""The signature that takes encoded images."""
+TENSOR = "image_tensor"
+"""The signature that takes decoded images."""
+AUGMENTED = "image_bytes_augmented"
+"""The signature with test-time augmentation, when the served one goes without."""
