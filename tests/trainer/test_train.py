@@ -34,7 +34,7 @@ def test_a_finished_folder(trained: Path) -> None:
     assert summary["steps"] == 6
     assert summary["categories"][2] == {"index": 2, "id": 30, "name": "class2"}
     assert (trained / "config.yaml").read_text() == TINY_CONFIG
-    rows = loop.read_history(str(trained))
+    rows = history.read_history(str(trained))
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert all(math.isfinite(row["total_loss"]) for row in rows)
     assert rows[-1]["validation_loss"] > 0
@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(records_folder: Path, tmp_path
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=2e-3, atol=2e-4, err_msg=name)
-    rows, curve = loop.read_history(str(killed)), loop.read_history(str(undisturbed))
+    rows, curve = history.read_history(str(killed)), history.read_history(str(undisturbed))
     assert [row["step"] for row in rows] == [row["step"] for row in curve] == [2, 4, 6, 8, 10, 12]
     for row, other in zip(rows, curve, strict=True):
         assert row["total_loss"] == pytest.approx(other["total_loss"], rel=1e-3), row["step"]
@@ -128,7 +128,7 @@ def test_a_model_starts_from_another_ones_weights(
 
 def test_a_non_finite_loss_stops_the_run_and_names_the_steps(records_folder: Path, tmp_path: Path) -> None:
     override = "trainer.optimizer_config.learning_rate.cosine.initial_learning_rate=1e30,task.gradient_clip_norm=0"
-    with pytest.raises(loop.NonFiniteLoss, match=r"between steps \d+ and \d+"):
+    with pytest.raises(monitors.NonFiniteLoss, match=r"between steps \d+ and \d+"):
         train(records=str(records_folder), output=str(tmp_path), config=TINY_CONFIG, params_override=override)
     assert checkpoints.read_summary(str(tmp_path)) is None
 
@@ -312,7 +312,7 @@ def test_enable_xla_compiles_the_step_and_trains_the_same(
     for xla in ("false", "true"):
         folder, more = tmp_path / xla, f",runtime.enable_xla={xla}"
         train(records=str(records_folder), output=str(folder), config=TINY_CONFIG, params_override=override + more)
-        curves.append([row["total_loss"] for row in loop.read_history(str(folder))])
+        curves.append([row["total_loss"] for row in history.read_history(str(folder))])
     assert len(curves[0]) == 2
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)
 
@@ -328,13 +328,13 @@ def test_enable_xla_compiles_the_step_and_trains_the_same(
 
 
 def test_history_of_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:
-    history = loop.History(str(tmp_path), 0, [])
+    history = history.History(str(tmp_path), 0, [])
     for step in (2, 4, 6):
         history.add({"step": step, "total_loss": 1.0})
     history.add({"step": 6, "validation_loss": 2.0})
-    assert loop.read_history(str(tmp_path))[-1] == {"step": 6, "total_loss": 1.0, "validation_loss": 2.0}
-    assert loop.History(str(tmp_path), 4, loop.read_history(str(tmp_path))).last()["step"] == 4
-    assert [row["step"] for row in loop.read_history(str(tmp_path))] == [2, 4]
+    assert history.read_history(str(tmp_path))[-1] == {"step": 6, "total_loss": 1.0, "validation_loss": 2.0}
+    assert history.History(str(tmp_path), 4, history.read_history(str(tmp_path))).last()["step"] == 4
+    assert [row["step"] for row in history.read_history(str(tmp_path))] == [2, 4]
 
 
 def test_records_of_another_size_are_refused(tmp_path: Path) -> None:

@@ -87,11 +87,11 @@ def test_the_newest_checkpoint_is_evaluated_as_while_training(
     assert main([*flags, f"--config_file={config}"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("result: ")]
     row = json.loads(line.removeprefix("result: "))
-    expected = loop.read_history(str(model_dir))[-1]
+    expected = history.read_history(str(model_dir))[-1]
     assert row["step"] == expected["step"] == 6
     assert row["validation_loss"] == pytest.approx(expected["validation_loss"], rel=1e-4)
     assert row["ap"] == pytest.approx(expected["ap"], abs=1e-6)
-    assert loop.read_history(str(model_dir), HISTORY) == [row]
+    assert history.read_history(str(model_dir), HISTORY) == [row]
     assert (model_dir / "history.jsonl").read_text() == before
 
 
@@ -118,7 +118,7 @@ def test_each_checkpoint_is_evaluated_as_it_appears_and_read_once(
     monkeypatch.setattr(checkpoint_evaluation.checkpoints, "newest_whole", counted)
     flags = ["--mode=continuous_eval", f"--model_dir={model_dir}", f"--val_records={val_records_folder}"]
     assert main([*flags, f"--config_file={config}"]) == 0
-    assert [row["step"] for row in loop.read_history(str(model_dir), HISTORY)] == [2, 4, 6]
+    assert [row["step"] for row in history.read_history(str(model_dir), HISTORY)] == [2, 4, 6]
     assert not to_come
     assert (looks[0], reads[0]) == (5, 5), "before the first look, at the first, and once for each that came"
 

@@ -94,7 +94,7 @@ def one_device(
 
 def assert_same_training(found: Path, expected: Path) -> None:
     """The losses of every check and of the validation, and the statistics that batch norm collected."""
-    rows, others = loop.read_history(str(found)), loop.read_history(str(expected))
+    rows, others = history.read_history(str(found)), history.read_history(str(expected))
     assert [row["step"] for row in rows] == [row["step"] for row in others] == [2, 4, 6]
     for row, other in zip(rows, others, strict=True):
         for name in (*LOSSES, "validation_loss"):
@@ -121,7 +121,7 @@ def test_two_replicas_take_the_steps_of_one_device(tmp_path: Path, trained: Path
     given = {"model_dir": folder, "records": records_folder, "config_file": config, "params_override": override}
     (output,) = run([[*MIRRORED, "2", *(f"--{name}={value}" for name, value in given.items())]], [{}])
     assert "2 replica(s)" in output
-    (row,), (expected, *_) = loop.read_history(str(folder)), loop.read_history(str(trained))
+    (row,), (expected, *_) = history.read_history(str(folder)), history.read_history(str(trained))
     assert row["step"] == expected["step"] == 2
     assert [row[name] for name in LOSSES] == pytest.approx([expected[name] for name in LOSSES], rel=1e-3)
 
@@ -284,7 +284,7 @@ def test_workers_that_were_killed_go_on_together(
     for output in run([command] * 2, two_workers):
         assert f"steps {stopped_at} to {LONG}, resumed" in output
     assert checkpoints.read_summary(str(folder))["steps"] == LONG
-    rows, expected = loop.read_history(str(folder)), loop.read_history(str(undisturbed))
+    rows, expected = history.read_history(str(folder)), history.read_history(str(undisturbed))
     assert [row["step"] for row in rows] == [row["step"] for row in expected] == list(range(2, LONG + 1, 2))
     for row, other in zip(rows, expected, strict=True):
         assert row["total_loss"] == pytest.approx(other["total_loss"], rel=0.05), row["step"]
@@ -307,8 +307,8 @@ def test_workers_save_together_when_one_is_asked_to_stop(
     next(line for line in processes[1].stdout if line.startswith("progress: "))
     processes[1].send_signal(signal.SIGTERM)
     for output in finish(processes, preemption.EXIT_CODE):
-        assert "the same command goes on from there" in output
-    (row,) = loop.read_history(str(folder))
+        assert "the rerun the same command from there" in output
+    (row,) = history.read_history(str(folder))
     assert steps_saved(folder) == row["step"] < 4000
 
 

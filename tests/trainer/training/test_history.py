@@ -16,7 +16,7 @@ BATCH, IMAGES, STEPS, RATE = 4, 10, 6, 0.001
 
 
 def test_a_row_has_every_field_and_the_last_one_the_validation(trained: Path) -> None:
-    rows = loop.read_history(str(trained))
+    rows = history.read_history(str(trained))
     assert [set(row) for row in rows] == [TRAINING, TRAINING, TRAINING | VALIDATION]
     for row in rows:
         assert row["epoch"] == pytest.approx(row["step"] * BATCH / IMAGES)
@@ -39,7 +39,7 @@ def test_tensorboard_shows_the_same(trained: Path) -> None:
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 found[event.step, value.tag] = float(tf.make_ndarray(value.tensor))
-    rows = loop.read_history(str(trained))
+    rows = history.read_history(str(trained))
     expected = {(row["step"], name): row[name] for row in rows for name in row if name != "step"}
     assert found.keys() == expected.keys()
     for key, value in expected.items():

@@ -169,7 +169,7 @@ def _step(task: Task, strategy: tf.distribute.Strategy, case: dict[str, Any], no
         model = task.build_model()
         model(tf.zeros([1, *SIZE, 3]), training=False)
         optimizer = tf_keras.optimizers.legacy.SGD(1.0, global_clipnorm=config.optimizer.get().global_clipnorm)
-        optimizer._create_all_weights(model.trainable_variables)
+        create_slots(optimizer, model.trainable_variables)
     before = [v.numpy() for v in model.trainable_variables]
     per_replica = BATCH // strategy.num_replicas_in_sync
 
@@ -221,7 +221,7 @@ def test_the_compiled_step_has_the_same_loss(case: dict[str, Any]) -> None:
         tf_keras.utils.set_random_seed(7)
         model = task.build_model()
         optimizer = tf_keras.optimizers.legacy.SGD(0.0)
-        optimizer._create_all_weights(model.trainable_variables)
+        create_slots(optimizer, model.trainable_variables)
         step = tf.function(lambda x, m=model, o=optimizer: task.train_step(x, m, o)[task.loss], jit_compile=compiled)
         losses.append(float(step((case["image"], case["labels"]))))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -234,7 +234,7 @@ def test_the_whole_step_compiles_without_a_dynamic_shape(case: dict[str, Any]) -
     model = task.build_model()
     config = with_clipping(experiment.trainer.optimizer_config, experiment.task.gradient_clip_norm)
     optimizer = task.create_optimizer(config, experiment.runtime)
-    optimizer._create_all_weights(model.trainable_variables)
+    create_slots(optimizer, model.trainable_variables)
     task.step = tf.Variable(3, dtype=tf.int64)
     step = tf.function(lambda x: task.train_step(x, model, optimizer)[task.loss], jit_compile=True)
     before = [v.numpy() for v in model.trainable_variables]

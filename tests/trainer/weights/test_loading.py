@@ -65,7 +65,7 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
     model = ShippedTask(config).build_model()
     drawn(model, seed=1)
     optimizer = tf_keras.optimizers.legacy.Adam()
-    optimizer._create_all_weights(model.trainable_variables)
+    create_slots(optimizer, model.trainable_variables)
     checkpoint = tf.train.Checkpoint(
         global_step=tf.Variable(5, dtype=tf.int64), model=model, optimizer=optimizer, **model.checkpoint_items
     )

@@ -38,9 +38,9 @@ def test_the_average_follows_the_weights(scaled: bool, compiled: bool) -> None:
     inner = tf_keras.optimizers.legacy.SGD(1.0)
     if scaled:
         inner = tf_keras.mixed_precision.LossScaleOptimizer(inner, initial_scale=4.0)
-    optimizer = averaging.averaged(inner, optimization.EMAConfig(average_decay=DECAY))
-    optimizer._create_all_weights([variable])
-    assert (averaging.loss_scaling(optimizer) is inner) == scaled
+    optimizer = optimizers.averaged(inner, optimization.EMAConfig(average_decay=DECAY))
+    create_slots(optimizer, [variable])
+    assert (optimizers.loss_scaling(optimizer) is inner) == scaled
 
     @tf.function(jit_compile=compiled)
     def step(gradient: tf.Tensor) -> None:
@@ -65,8 +65,8 @@ def test_the_average_follows_the_weights(scaled: bool, compiled: bool) -> None:
 def test_an_exchange_changes_no_bit() -> None:
     """By a + b and differences, as in Model Garden, a small number beside a large one is lost."""
     small, large = tf.Variable([1e-12, 3.0]), [1e3, 1e-9]
-    optimizer = averaging.averaged(tf_keras.optimizers.legacy.SGD(1.0), optimization.EMAConfig())
-    optimizer._create_all_weights([small])
+    optimizer = optimizers.averaged(tf_keras.optimizers.legacy.SGD(1.0), optimization.EMAConfig())
+    create_slots(optimizer, [small])
     optimizer.get_slot(small, "average").assign(large)
     optimizer.swap_weights()
     np.testing.assert_array_equal(small, np.array(large, np.float32))
@@ -144,7 +144,7 @@ def test_the_average_is_what_is_evaluated(
     """While training and by --mode=eval."""
     average = _loss(averaged_model / checkpoints.WEIGHTS, val_records_folder)
     assert abs(_loss(averaged_model / "ckpt-6", val_records_folder) - average) > 0.005
-    assert loop.read_history(str(averaged_model))[-1]["validation_loss"] == pytest.approx(average, rel=1e-4)
+    assert history.read_history(str(averaged_model))[-1]["validation_loss"] == pytest.approx(average, rel=1e-4)
     folder, config = tmp_path / "model", tmp_path / "run.yaml"
     shutil.copytree(averaged_model, folder)
     config.write_text(TINY_CONFIG)

@@ -69,9 +69,9 @@ def test_sigterm_within_a_loop_saves_and_says_that_there_is_more_to_do(
     assert code == preemption.EXIT_CODE == 75
     newest = tf.train.latest_checkpoint(str(folder))
     assert 0 < checkpoints.step_of(newest) < 4000
-    assert any(f"saved {newest}; the same command goes on" in line for line in lines), lines
+    assert any(f"saved {newest}; the rerun the same command" in line for line in lines), lines
     assert checkpoints.read_summary(str(folder)) is None
-    assert [row["step"] for row in loop.read_history(str(folder))] == [checkpoints.step_of(newest)]
+    assert [row["step"] for row in history.read_history(str(folder))] == [checkpoints.step_of(newest)]
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_sigterm_within_an_evaluation_saves_the_weights_and_not_their_averages(
     stopping = command(config, folder, records_folder, override, *evaluate)
     with (tmp_path / "output").open("w") as output:
         process = subprocess.Popen(stopping, stdout=output, stderr=output)
-        while process.poll() is None and not loop.read_history(str(folder)):
+        while process.poll() is None and not history.read_history(str(folder)):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=120) == 75, (tmp_path / "output").read_text()
@@ -98,7 +98,7 @@ def test_sigterm_within_an_evaluation_saves_the_weights_and_not_their_averages(
     assert checkpoints.step_of(tf.train.latest_checkpoint(str(folder))) == 2
 
     subprocess.run(stopping, check=True, stdout=subprocess.DEVNULL)
-    rows = loop.read_history(str(folder))
+    rows = history.read_history(str(folder))
     assert [row["step"] for row in rows if row["validation_loss"] > 0] == [2, 4, 6]
     # The weights without averaging take the same steps with it and without.
     last, undisturbed = (tf.train.load_checkpoint(str(f / "ckpt-6")) for f in (folder, trained))
@@ -136,7 +136,7 @@ def test_kill_after_kill_the_curve_joins(records_folder: Path, tmp_path: Path, c
     assert len(set(starts)) > 2, starts
     undisturbed = tmp_path / "undisturbed"
     train(records=str(records_folder), output=str(undisturbed), config=config.read_text(), params_override=override)
-    rows, expected = loop.read_history(str(killed)), loop.read_history(str(undisturbed))
+    rows, expected = history.read_history(str(killed)), history.read_history(str(undisturbed))
     assert [row["step"] for row in rows] == [row["step"] for row in expected] == list(range(5, 61, 5))
     for row, other in zip(rows, expected, strict=True):
         assert row["total_loss"] == pytest.approx(other["total_loss"], rel=0.02), row["step"]
@@ -158,7 +158,7 @@ def test_a_torn_checkpoint_is_skipped_with_a_warning(
     """As after a power cut while the newest was written: the one before it is used, and the curve joins."""
     folder = tmp_path / "model"
     shutil.copytree(trained, folder)
-    undisturbed, curve = weights(folder), loop.read_history(str(folder))
+    undisturbed, curve = weights(folder), history.read_history(str(folder))
     (folder / "train.json").unlink()
     data, index = folder / "ckpt-6.data-00000-of-00001", folder / "ckpt-6.index"
     if damage == "data gone":
@@ -178,7 +178,7 @@ def test_a_torn_checkpoint_is_skipped_with_a_warning(
     assert "steps 4 to 6, resumed" in output
     for name, value in weights(folder).items():
         np.testing.assert_allclose(value, undisturbed[name], rtol=2e-3, atol=2e-4, err_msg=name)
-    again = loop.read_history(str(folder))
+    again = history.read_history(str(folder))
     assert [row["step"] for row in again] == [row["step"] for row in curve] == [2, 4, 6]
     assert again[-1]["total_loss"] == pytest.approx(curve[-1]["total_loss"], rel=1e-3)
 
@@ -291,6 +291,6 @@ def test_the_wait_for_data_is_measured(records_folder: Path, tmp_path: Path, mon
     train(records=str(records_folder), output=str(tmp_path / "quick"), config=TINY_CONFIG)
     monkeypatch.setattr(input_pipeline, "train_dataset", slow)
     train(records=str(records_folder), output=str(tmp_path / "slow"), config=TINY_CONFIG)
-    waits = {name: loop.read_history(str(tmp_path / name))[-1]["data_wait"] for name in ("quick", "slow")}
+    waits = {name: history.read_history(str(tmp_path / name))[-1]["data_wait"] for name in ("quick", "slow")}
     assert 0.0 <= waits["quick"] < waits["slow"] <= 1.0
     assert waits["slow"] > 0.5
