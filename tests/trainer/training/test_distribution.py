@@ -20,7 +20,8 @@ from official.core import config_definitions as cfg
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG, write_records
 from trainer.config.sections import find_config
-from trainer.training import checkpoints, distribution, loop, preemption
+from trainer.training import checkpoints, distribution, preemption
+from trainer.training.history import read_history
 
 LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
 
@@ -94,7 +95,7 @@ def one_device(
 
 def assert_same_training(found: Path, expected: Path) -> None:
     """The losses of every check and of the validation, and the statistics that batch norm collected."""
-    rows, others = history.read_history(str(found)), history.read_history(str(expected))
+    rows, others = read_history(str(found)), read_history(str(expected))
     assert [row["step"] for row in rows] == [row["step"] for row in others] == [2, 4, 6]
     for row, other in zip(rows, others, strict=True):
         for name in (*LOSSES, "validation_loss"):
@@ -121,7 +122,7 @@ def test_two_replicas_take_the_steps_of_one_device(tmp_path: Path, trained: Path
     given = {"model_dir": folder, "records": records_folder, "config_file": config, "params_override": override}
     (output,) = run([[*MIRRORED, "2", *(f"--{name}={value}" for name, value in given.items())]], [{}])
     assert "2 replica(s)" in output
-    (row,), (expected, *_) = history.read_history(str(folder)), history.read_history(str(trained))
+    (row,), (expected, *_) = read_history(str(folder)), read_history(str(trained))
     assert row["step"] == expected["step"] == 2
     assert [row[name] for name in LOSSES] == pytest.approx([expected[name] for name in LOSSES], rel=1e-3)
 
@@ -175,9 +176,9 @@ import json, os
 import numpy as np
 import orbit
 from official.core import config_definitions as cfg
-from trainer import distribution
+from trainer.training import distribution
 strategy = distribution.make_strategy(cfg.RuntimeConfig(distribution_strategy="multi_worker_mirrored"))
-from trainer import input_pipeline
+from trainer.data import input_pipeline
 from trainer.config.experiment import RecordsConfig
 from trainer.training.task import Task
 from trainer.training.run import make_experiment
@@ -192,7 +193,7 @@ rows = {"chief": 3, "worker": 1}[json.loads(os.environ["TF_CONFIG"])["task"]["ty
 batch = {"a": np.full([rows, 2], rows, np.int32), "none": np.zeros([rows, 0]), "b": np.arange(rows) + 10.0 * rows}
 (found,) = distribution.gather(strategy, [{name: array[:1] for name, array in batch.items()},
                                           {name: array[1:] for name, array in batch.items()}])
-total = distribution.sums(strategy)([[rows, 5.0]])
+total = distribution.cross_worker_sum(strategy)([[rows, 5.0]])
 print(json.dumps({"ids": ids, "sums": total.tolist(), "dtypes": [v.dtype.name for v in found.values()],
                   "rows": {name: array.tolist() for name, array in found.items()}}))
 """
@@ -284,7 +285,7 @@ def test_workers_that_were_killed_go_on_together(
     for output in run([command] * 2, two_workers):
         assert f"steps {stopped_at} to {LONG}, resumed" in output
     assert checkpoints.read_summary(str(folder))["steps"] == LONG
-    rows, expected = history.read_history(str(folder)), history.read_history(str(undisturbed))
+    rows, expected = read_history(str(folder)), read_history(str(undisturbed))
     assert [row["step"] for row in rows] == [row["step"] for row in expected] == list(range(2, LONG + 1, 2))
     for row, other in zip(rows, expected, strict=True):
         assert row["total_loss"] == pytest.approx(other["total_loss"], rel=0.05), row["step"]
@@ -307,8 +308,8 @@ def test_workers_save_together_when_one_is_asked_to_stop(
     next(line for line in processes[1].stdout if line.startswith("progress: "))
     processes[1].send_signal(signal.SIGTERM)
     for output in finish(processes, preemption.EXIT_CODE):
-        assert "the rerun the same command from there" in output
-    (row,) = history.read_history(str(folder))
+        assert "rerun the same command to resume" in output
+    (row,) = read_history(str(folder))
     assert steps_saved(folder) == row["step"] < 4000
 
 

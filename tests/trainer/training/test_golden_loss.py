@@ -12,7 +12,7 @@ import pytest
 import tf_keras
 
 from tests.trainer.made_records import TINY_CONFIG, write_records
-from trainer.training import loop
+from trainer.training.history import read_history
 from trainer.training.run import train
 
 GOLDEN = Path(__file__).parent / "golden_loss.json"
@@ -28,7 +28,7 @@ LOSS_SCALE = {"float16": ",runtime.loss_scale=dynamic"}
 def curve(records: str, folder: str, dtype: str = "float32") -> list[dict[str, float]]:
     override = f"{STEPS},runtime.mixed_precision_dtype={dtype}{LOSS_SCALE.get(dtype, '')}"
     train(records=records, output=folder, config=TINY_CONFIG, params_override=override)
-    return [{name: row[name] for name in ("step", *LOSSES)} for row in history.read_history(folder)]
+    return [{name: row[name] for name in ("step", *LOSSES)} for row in read_history(folder)]
 
 
 @pytest.fixture(autouse=True)

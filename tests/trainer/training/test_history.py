@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from trainer.training import loop
+from trainer.training.history import History, read_history
 
 LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
 TRAINING = {"step", "epoch", *LOSSES, "learning_rate", "images_per_second", "data_wait"}
@@ -16,7 +16,7 @@ BATCH, IMAGES, STEPS, RATE = 4, 10, 6, 0.001
 
 
 def test_a_row_has_every_field_and_the_last_one_the_validation(trained: Path) -> None:
-    rows = history.read_history(str(trained))
+    rows = read_history(str(trained))
     assert [set(row) for row in rows] == [TRAINING, TRAINING, TRAINING | VALIDATION]
     for row in rows:
         assert row["epoch"] == pytest.approx(row["step"] * BATCH / IMAGES)
@@ -39,8 +39,18 @@ def test_tensorboard_shows_the_same(trained: Path) -> None:
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 found[event.step, value.tag] = float(tf.make_ndarray(value.tensor))
-    rows = history.read_history(str(trained))
+    rows = read_history(str(trained))
     expected = {(row["step"], name): row[name] for row in rows for name in row if name != "step"}
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=1e-5), key
+
+
+def test_history_of_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+    history = History(str(tmp_path), 0, [])
+    for step in (2, 4, 6):
+        history.add({"step": step, "total_loss": 1.0})
+    history.add({"step": 6, "validation_loss": 2.0})
+    assert read_history(str(tmp_path))[-1] == {"step": 6, "total_loss": 1.0, "validation_loss": 2.0}
+    assert History(str(tmp_path), 4, read_history(str(tmp_path))).last()["step"] == 4
+    assert [row["step"] for row in read_history(str(tmp_path))] == [2, 4]
