@@ -1,10 +1,14 @@
 """The command: what it writes, prints and refuses."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from beam_preprocess.base import command
 from tests.trainer.made_records import SIZE, TINY_CONFIG
 from trainer.data.augmentation_preview import GAP
 from trainer.preview_augmentation import main
@@ -51,3 +55,21 @@ def test_bad_input_is_exit_code_2_and_one_line(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert message in line
     assert not output.exists()
+
+
+@pytest.mark.skipif(any(map(os.path.exists, command.GPU_DEVICES)), reason="its driver may have something to report")
+def test_the_command_is_quiet_about_a_missing_driver(records_folder: Path, tmp_path: Path) -> None:
+    """In a process of its own, where TensorFlow starts and looks for a GPU."""
+    config = tmp_path / "run.yaml"
+    config.write_text(TINY_CONFIG)
+    flags = [f"--records={records_folder}", f"--config_file={config}", f"--output={tmp_path / 'sheet.png'}"]
+    environment = {name: value for name, value in os.environ.items() if name not in command.QUIET}
+    found = subprocess.run(
+        [sys.executable, "-m", "trainer.preview_augmentation", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith("result: ")

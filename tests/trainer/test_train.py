@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -231,12 +232,12 @@ def test_damage_inside_a_shard_is_named_when_it_is_read(
     assert re.search(r"damaged inside a shard \(corrupted record at \d+", line)
 
 
-COMMANDS = (trainer.train, trainer.init_weights, trainer.preview_augmentation)
+COMMANDS = ("trainer.train", "trainer.init_weights", "trainer.preview_augmentation")
 
 
-@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
-def test_help_is_quick_and_its_examples_parse(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    parser = module.parser()
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_loads_no_tensorflow_and_its_examples_parse(module: str) -> None:
+    parser = importlib.import_module(module).parser()
     examples = [line.strip() for line in parser.epilog.splitlines() if line.startswith("  centernet ")]
     assert examples
     for example in examples:
@@ -246,20 +247,3 @@ def test_help_is_quick_and_its_examples_parse(module: ModuleType, capsys: pytest
     probe = f"import sys, {module.__name__} as m; m.parser().format_help(); print('tensorflow' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert (found.stdout, found.stderr) == ("False\n", "")
-
-
-def test_the_command_is_quiet_about_drivers_that_are_missing(trained: Path, val_records_folder: Path) -> None:
-    """In a process of its own, where TensorFlow starts."""
-    flags = ["--mode=eval", f"--model_dir={trained.parent / 'empty'}", f"--val-records={val_records_folder}"]
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    code = "import sys; from trainer.train import main; sys.exit(main())"
-    config = trained / "config.yaml"
-    found = subprocess.run(
-        [sys.executable, "-c", code, *flags, f"--config_file={config}", "--tpu=local"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert found.returncode == 2
-    assert len(found.stderr.splitlines()) == 1, found.stderr

@@ -1,8 +1,8 @@
 """The private parts of Model Garden's network that `trainer/model/garden.py` relies on.
 
 When a test here fails after an update of tf-models-official, Model Garden moved one of them. Read its
-`projects/centernet/modeling/backbones/hourglass.py` and `layers/cn_nn_blocks.py`, adapt `garden.repaired_hourglass`, and
-change the assertion here. If the block now takes the norm settings from the Hourglass, and its upsampling has an XLA
+`projects/centernet/modeling/backbones/hourglass.py` and `layers/cn_nn_blocks.py`, adapt `garden.repaired_hourglass`,
+and change the assertion here. If the block now takes the norm settings from the Hourglass, and its upsampling has an XLA
 gradient, delete garden.py.
 """
 
@@ -31,8 +31,11 @@ def test_the_block_still_builds_inner_blocks_of_its_own_type_and_doubles_with_up
 
 
 def test_the_substitution_ends_with_the_block_even_after_an_error() -> None:
-    with pytest.raises(ZeroDivisionError):
+    def fail() -> None:
         with garden.repaired_hourglass(common.NormActivation(), tf_keras.layers.UpSampling2D):
             assert hourglass.cn_nn_blocks is not cn_nn_blocks
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert hourglass.cn_nn_blocks is cn_nn_blocks

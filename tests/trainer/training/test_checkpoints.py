@@ -1,4 +1,4 @@
-"""What a training survives: SIGTERM, a checkpoint torn by a dying machine; and that one seed gives one result."""
+"""The model folder after a crash: torn checkpoints, torn lists, leftovers, a full disk."""
 
 import resource
 import shutil
@@ -27,7 +27,7 @@ def test_a_torn_checkpoint_is_skipped_with_a_warning(
     capsys: pytest.CaptureFixture[str],
     damage: str,
 ) -> None:
-    """As after a power cut while the newest was written: the one before it is used, and the curve joins."""
+    """As after a power cut while the newest was written: the previous one is used, and the curve continues."""
     folder = tmp_path / "model"
     shutil.copytree(trained, folder)
     undisturbed, curve = weights(folder), read_history(str(folder))
@@ -73,7 +73,7 @@ def test_a_checkpoint_that_was_written_but_not_listed_yet_counts(tmp_path: Path)
 
 
 def test_what_a_kill_left_of_a_checkpoint_is_removed(tmp_path: Path) -> None:
-    """Otherwise every kill while saving would leave gigabytes."""
+    """Otherwise every kill during a save would leave gigabytes."""
     (whole,) = saved(tmp_path, 2)
     keep = {path.name for path in tmp_path.iterdir()} | {"ckpt-notes.txt", "tensorboard"}
     for part in ("ckpt-4_temp/part-00000-of-00001.data-00000-of-00001.tempstate123", "ckpt-2_temp/part"):
@@ -89,7 +89,7 @@ def test_what_a_kill_left_of_a_checkpoint_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(tmp_path: Path) -> None:
-    """A limit on the size of a file stands for it: TensorFlow gets as far, and no further."""
+    """A limit on file sizes replaces the full disk: TensorFlow writes up to it and then fails."""
     (whole,) = saved(tmp_path, 2)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
@@ -124,7 +124,7 @@ def test_only_torn_checkpoints_are_no_checkpoint(tmp_path: Path, capsys: pytest.
 
 @pytest.mark.parametrize("kept", [0, 20, 60])
 def test_a_torn_list_of_checkpoints_is_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: int) -> None:
-    """TensorFlow takes such a folder for empty, or stops with a ValueError: hours of training would be lost."""
+    """TensorFlow treats such a folder as empty, or raises a ValueError: hours of training would be lost."""
     saved = tf.train.CheckpointManager(tf.train.Checkpoint(x=tf.Variable(1.0)), str(tmp_path), max_to_keep=3)
     prefixes = [saved.save(step) for step in (8, 10, 12)]
     torn = tmp_path / "checkpoint"
@@ -132,5 +132,5 @@ def test_a_torn_list_of_checkpoints_is_made_anew(tmp_path: Path, capsys: pytest.
     assert checkpoints.newest_whole(str(tmp_path), repair=False) == prefixes[-1]
     assert torn.stat().st_size == kept, "who only looks writes nothing"
     assert checkpoints.newest_whole(str(tmp_path), repair=True) == prefixes[-1]
-    assert "checkpoint is torn: looked for the checkpoints themselves" in capsys.readouterr().out
+    assert "checkpoint is torn: searched the folder for checkpoints instead" in capsys.readouterr().out
     assert tf.train.get_checkpoint_state(str(tmp_path)).all_model_checkpoint_paths == prefixes

@@ -200,10 +200,10 @@ print(json.dumps({"ids": ids, "sums": total.tolist(), "dtypes": [v.dtype.name fo
 
 
 @pytest.mark.slow
-def test_two_workers_read_every_image_once_and_tell_each_other_what_they_have(
+def test_two_workers_read_every_image_once_and_share_what_they_have(
     two_workers: list[dict[str, str]], records_folder: Path
 ) -> None:
-    """As the trainer distributes its input: an epoch a view, each image once in total."""
+    """As the trainer distributes its input: one epoch per view, each image once in total."""
     given = {"RECORDS": str(records_folder), "CONFIG": TINY_CONFIG}
     outputs = run([[sys.executable, "-c", SHARES]] * 2, [environment | given for environment in two_workers])
     chief, worker = (json.loads(output.splitlines()[-1]) for output in outputs)
@@ -257,7 +257,7 @@ def wait_for_checkpoint(folder: Path, processes: list[subprocess.Popen[str]]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["both", "the worker"])
-def test_workers_that_were_killed_go_on_together(
+def test_workers_that_were_killed_resume_together(
     tmp_path: Path,
     tiny: Path,
     undisturbed: Path,
@@ -317,7 +317,7 @@ def test_workers_save_together_when_one_is_asked_to_stop(
 def test_a_worker_that_is_killed_ends_the_chief_with_one_line(
     tmp_path: Path, tiny: Path, two_workers: list[dict[str, str]], records_folder: Path, val_records_folder: Path
 ) -> None:
-    """And not with a wait for ever, nor with a report of TensorFlow's insides."""
+    """It must not wait for ever, nor print a report of TensorFlow's internals."""
     folder = tmp_path / "workers"
     command = TRAIN + flags(tiny, records_folder, val_records_folder, folder, "multi_worker_mirrored", TO_THE_END)
     processes = [start(command, environment) for environment in two_workers]
@@ -381,7 +381,7 @@ def test_devices_that_are_not_there(values: dict[str, Any], message: str) -> Non
 
 @pytest.mark.parametrize(("hosts", "refused"), [(1, False), (2, True)])
 def test_a_tpu_slice_of_several_hosts_is_refused(monkeypatch: pytest.MonkeyPatch, hosts: int, refused: bool) -> None:
-    """No TPU is here: only what is made of the strategy that TensorFlow would return."""
+    """Without a TPU at hand: only what is made of the strategy that TensorFlow would return."""
     found = SimpleNamespace(extended=SimpleNamespace(num_hosts=hosts))
     asked: dict[str, Any] = {}
 

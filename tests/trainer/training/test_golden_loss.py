@@ -1,6 +1,6 @@
 """Thirty steps, seeded, on a CPU: the curve that is in git, and how far half precision may stray from it.
 
-python tests/trainer/test_golden_loss.py    writes the curve anew, after a change that is meant to move it
+python tests/trainer/training/test_golden_loss.py    rewrites the curve, after a change that is meant to move it
 """
 
 import json
@@ -33,7 +33,7 @@ def curve(records: str, folder: str, dtype: str = "float32") -> list[dict[str, f
 
 @pytest.fixture(autouse=True)
 def _policy() -> Iterator[None]:
-    """A training sets the process's precision; the next test's is its own."""
+    """A training sets the precision of the whole process; restore it for the next test."""
     yield
     tf_keras.mixed_precision.set_global_policy("float32")
 

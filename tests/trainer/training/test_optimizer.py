@@ -27,7 +27,7 @@ DECAY = 0.5
 
 @pytest.fixture(autouse=True)
 def _policy() -> Iterator[None]:
-    """A training sets the process's precision; the next test's is its own."""
+    """A training sets the precision of the whole process; restore it for the next test."""
     yield
     tf_keras.mixed_precision.set_global_policy("float32")
 
@@ -35,7 +35,7 @@ def _policy() -> Iterator[None]:
 @pytest.mark.parametrize("compiled", [False, True], ids=["graph", "XLA"])
 @pytest.mark.parametrize("scaled", [False, True], ids=["float32", "loss scaling"])
 def test_the_average_follows_the_weights(scaled: bool, compiled: bool) -> None:
-    """Model Garden's order of the two wrappers fails at the first step with loss scaling."""
+    """With loss scaling, Model Garden's order of the two wrappers fails at the first step."""
     variable = tf.Variable([1.0, 2.0])
     inner = tf_keras.optimizers.legacy.SGD(1.0)
     if scaled:
@@ -110,7 +110,7 @@ def _weights(prefix: Path) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
-def test_the_average_is_what_goes_on(averaged_model: Path) -> None:
+def test_the_average_is_what_is_exported(averaged_model: Path) -> None:
     """`weights/`, which export reads, holds the averages of the last checkpoint, and they aren't its weights."""
     assert checkpoints.read_summary(str(averaged_model))["ema"]  # type: ignore[index]
     averages, kept = _averages(averaged_model, 6), _weights(averaged_model / checkpoints.WEIGHTS)
@@ -127,7 +127,7 @@ def test_the_average_is_what_goes_on(averaged_model: Path) -> None:
 
 
 def _loss(prefix: Path, val_records: Path) -> float:
-    """Validation loss of the weights that stand under the model's own names in a checkpoint."""
+    """Validation loss of the weights that a checkpoint holds under the model's own names."""
     manifest = input_pipeline.load_manifest(str(val_records))
     experiment = make_experiment(TINY_CONFIG, OVERRIDE, manifest, str(val_records), str(val_records), 0)
     distribution.set_precision(experiment.runtime)
@@ -157,7 +157,7 @@ def test_the_average_is_what_is_evaluated(
 
 
 @pytest.mark.slow
-def test_a_resumed_training_goes_on_with_its_averages(
+def test_a_resumed_training_keeps_its_averages(
     averaged_model: Path, records_folder: Path, val_records_folder: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "model"

@@ -1,4 +1,4 @@
-"""How a loop is cut into pieces, and what SIGTERM does before there is anything to save."""
+"""How a loop is split into pieces, and what SIGTERM does before there is anything to save."""
 
 import signal
 import subprocess
@@ -60,7 +60,7 @@ def test_the_loop_ends_when_any_worker_is_asked(after: int) -> None:
     stop, clock.asked_after = Preemption(clock.cross_worker_sum), after
     assert clock.run(stop, 100) == [1, 2, 4, 8, 16][: after + 1]
     assert stop.asked
-    assert not stop.requested, "it was another one"
+    assert not stop.requested, "another worker was asked"
     assert clock.run(stop, 100) == []
 
 
