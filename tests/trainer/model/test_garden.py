@@ -1,9 +1,9 @@
 """The private parts of Model Garden's network that `trainer/model/garden.py` relies on.
 
 When a test here fails after an update of tf-models-official, Model Garden moved one of them. Read its
-`projects/centernet/modeling/backbones/hourglass.py` and `layers/cn_nn_blocks.py`, adapt `garden.repaired_hourglass`,
-and change the assertion here. If the block now takes the norm settings from the Hourglass, and its upsampling has an XLA
-gradient, delete garden.py.
+`projects/centernet/modeling/backbones/hourglass.py` and `layers/cn_nn_blocks.py`, adapt
+`garden.repaired_hourglass`, and change the assertion here. If the block now takes the norm settings from the Hourglass,
+and its upsampling has an XLA gradient, delete garden.py.
 """
 
 import inspect

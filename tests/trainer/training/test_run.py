@@ -50,7 +50,7 @@ def test_another_training_does_not_overwrite(trained: Path, records_folder: Path
         train(records=str(records_folder), output=str(trained), config=TINY_CONFIG, seed=1)
 
 
-def test_ema_weights_are_the_ones_that_go_on(trained: Path, records_folder: Path, tmp_path: Path) -> None:
+def test_ema_weights_are_the_ones_that_are_exported(trained: Path, records_folder: Path, tmp_path: Path) -> None:
     config = TINY_CONFIG.replace("  optimizer_config:\n", "  optimizer_config:\n    ema: {average_decay: 0.5}\n")
     train(records=str(records_folder), output=str(tmp_path / "ema"), config=config)
     averaged, raw = weights(tmp_path / "ema"), weights(trained)
@@ -61,7 +61,7 @@ def test_ema_weights_are_the_ones_that_go_on(trained: Path, records_folder: Path
 
 
 @pytest.mark.parametrize("modules", ["backbone", "all"])
-def test_a_model_starts_from_another_onesweights(
+def test_a_model_starts_from_the_weights_of_another(
     trained: Path, records_folder: Path, tmp_path: Path, modules: str
 ) -> None:
     """Also from the Orbit checkpoint in a model folder, which Model Garden's "all" cannot load."""
@@ -88,7 +88,7 @@ def test_records_of_another_size_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kill_after_kill_the_curve_joins(records_folder: Path, tmp_path: Path, config: Path) -> None:
-    """kill -9 at arbitrary times, each run a few steps further; nothing of the dead runs is left."""
+    """kill -9 at arbitrary times, each run a few steps further; nothing is left of the dead runs."""
     override = (
         "trainer.train_steps=60,trainer.checkpoint_interval=7,trainer.steps_per_loop=5,"
         "trainer.optimizer_config.learning_rate.cosine.decay_steps=60"
