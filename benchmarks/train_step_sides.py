@@ -87,7 +87,8 @@ def ours(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
 
     from beam_preprocess.format.targets import assign_targets, code_table
     from trainer.data.heatmap import Labels
-    from trainer.training.task import Task, with_clipping
+    from trainer.training.optimizer import with_clipping
+    from trainer.training.task import Task
 
     experiment, batch = _experiment(case), synthetic_batch(case)
     size, cutoff = (case["size"],) * 2, 1e-3

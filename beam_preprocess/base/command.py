@@ -19,7 +19,9 @@ from beam_preprocess.base.errors import Failure, InputError
 
 PROGRAM = "centernet"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GLOG_minloglevel": "2", "GRPC_VERBOSITY": "ERROR"}
-"""Keeps drivers that are not there ("failed call to cuInit") out of a command's output; what is set already stays."""
+"""Keeps start-up messages of libraries out of a command's output; what is set already stays."""
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
+"""Present where there is an NVIDIA driver: on Linux and its containers, and in WSL."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,7 +82,9 @@ def run(
 
 def ended(call: Callable[[], int | None]) -> int:
     """Makes the call and turns the ways that it may end into an exit code; see `run`."""
-    for name, value in QUIET.items():
+    # TensorFlow reports a missing driver as an error ("failed call to cuInit"): without one, only fatal errors show.
+    without_gpu = {} if any(map(os.path.exists, GPU_DEVICES)) else {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    for name, value in (QUIET | without_gpu).items():
         os.environ.setdefault(name, value)
     try:
         return call() or 0

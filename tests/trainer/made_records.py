@@ -1,4 +1,4 @@
-"""Small records made by code, without Beam: random blocks of colour, one colour a class."""
+"""Small synthetic records, written without Beam: random blocks of colour, one colour per class."""
 
 import hashlib
 import struct
@@ -26,7 +26,7 @@ def make_objects(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.n
 
 
 def make_record(image_id: int, view: int, boxes: np.ndarray, classes: np.ndarray, crowd: np.ndarray) -> records.Record:
-    """A record of the plain view of an image of input size."""
+    """A record of the plain view of an image that has the input size."""
     image = np.full((*SIZE, 3), 40 + image_id % 100, np.uint8)
     for box, index in zip(boxes, classes, strict=True):
         ymin, xmin, ymax, xmax = (int(v) for v in box)
@@ -45,7 +45,7 @@ def make_record(image_id: int, view: int, boxes: np.ndarray, classes: np.ndarray
 def write_records(
     folder: Path, images: int = 10, views: int = 1, split: str = "train", shards: int = 2, crowd_every: int = 0
 ) -> Manifest:
-    """Writes shards and manifest; image i has i % 5 objects, and a crowd region where asked for."""
+    """Writes shards and manifest; image i has i % 5 objects, and every `crowd_every`-th image a crowd region."""
     folder.mkdir(parents=True, exist_ok=True)
     made: dict[tuple[int, int], list[records.Record]] = {(s, v): [] for s in range(shards) for v in range(views)}
     for i in range(images):

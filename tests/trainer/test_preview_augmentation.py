@@ -1,64 +1,22 @@
-from collections.abc import Callable
+"""The command: what it writes, prints and refuses."""
+
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from tests.trainer.made_records import SIZE, TINY_CONFIG, write_records
-from trainer.preview_augmentation import GAP, main, preview
+from beam_preprocess.base import command
+from tests.trainer.made_records import SIZE, TINY_CONFIG
+from trainer.data.augmentation_preview import GAP
+from trainer.preview_augmentation import main
 
-STILL = "task.augmentation.flip=false" + "".join(
-    f",task.augmentation.{name}=0.0" for name in ("brightness", "contrast", "saturation", "hue")
-)
 CELL = SIZE[0] + GAP, SIZE[1] + GAP
 
 
-def _columns(sheet: np.ndarray) -> list[np.ndarray]:
-    """Without their titles."""
-    count, rest = divmod(sheet.shape[1], CELL[1])
-    assert rest == 0
-    return [column[20 + GAP :] for column in np.split(sheet, count, axis=1)]
-
-
-def _sheet(records: Path, folder: Path, **changes: object) -> list[np.ndarray]:
-    values = {"images": 3, "steps": (0, 1), "config": TINY_CONFIG} | changes
-    return _columns(preview(records=str(records), output=str(folder / "sheet.png"), **values))  # type: ignore[arg-type]
-
-
-def test_without_augmentation_every_column_is_the_stored_one(records_folder: Path, tmp_path: Path) -> None:
-    stored, *steps = _sheet(records_folder, tmp_path, params_override=STILL)
-    assert len(stored) == 3 * 2 * CELL[0], "an image and its heatmap for each of three"
-    assert len(steps) == 2
-    for column in steps:
-        np.testing.assert_array_equal(column, stored)
-
-
-def test_every_step_draws_its_own_and_again_the_same(records_folder: Path, tmp_path: Path) -> None:
-    stored, first, second, again = _sheet(records_folder, tmp_path, steps=(3, 4, 3))
-    (_, other) = _sheet(records_folder, tmp_path, steps=(3,), params_override="task.augmentation.hue=0.1")
-    for one, another in ((first, stored), (first, second), (first, other)):
-        assert (one != another).any()
-    np.testing.assert_array_equal(first, again)
-
-
-def test_flip_takes_boxes_and_heatmap_along(records_folder: Path, tmp_path: Path) -> None:
-    """Some of 12 draws mirror: then the darkened picture with its heatmap is the stored one, mirrored."""
-    override = STILL.replace("flip=false", "flip=true")
-    stored, *steps = _sheet(records_folder, tmp_path, images=4, steps=(0, 1, 2), params_override=override)
-    mirrored = 0
-    for image in range(4):
-        rows = slice((2 * image + 1) * CELL[0], (2 * image + 1) * CELL[0] + SIZE[0])
-        before = stored[rows, : SIZE[1]]
-        for column in steps:
-            after = column[rows, : SIZE[1]]
-            same, turned = (after == before).all(), (after == before[:, ::-1]).all()
-            assert same or turned
-            mirrored += bool(turned and not same)
-    assert 0 < mirrored < 12
-
-
-def test_the_command_writes_a_picture_and_says_what_it_shows(
+def test_the_command_writes_a_picture_and_prints_what_it_shows(
     records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, output = tmp_path / "run.yaml", tmp_path / "new" / "sheet.jpg"
@@ -99,22 +57,19 @@ def test_bad_input_is_exit_code_2_and_one_line(
     assert not output.exists()
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: data[:-40], "bytes, its manifest says"),
-        (lambda data: data[:-40] + b"x" * 40, "records: damaged inside a shard"),
-    ],
-    ids=["cut", "changed"],
-)
-def test_a_damaged_shard_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes], message: str
-) -> None:
-    write_records(tmp_path / "records", images=3, shards=1)
-    (shard,) = (tmp_path / "records").glob("*.tfrecord")
-    shard.write_bytes(damage(shard.read_bytes()))
+@pytest.mark.skipif(any(map(os.path.exists, command.GPU_DEVICES)), reason="its driver may have something to report")
+def test_the_command_is_quiet_about_a_missing_driver(records_folder: Path, tmp_path: Path) -> None:
+    """In a process of its own, where TensorFlow starts and looks for a GPU."""
     config = tmp_path / "run.yaml"
     config.write_text(TINY_CONFIG)
-    flags = {"records": tmp_path / "records", "config_file": config, "output": tmp_path / "sheet.png", "images": 3}
-    assert main([f"--{name}={value}" for name, value in flags.items()]) == 2
-    assert message in capsys.readouterr().err
+    flags = [f"--records={records_folder}", f"--config_file={config}", f"--output={tmp_path / 'sheet.png'}"]
+    environment = {name: value for name, value in os.environ.items() if name not in command.QUIET}
+    found = subprocess.run(
+        [sys.executable, "-m", "trainer.preview_augmentation", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith("result: ")

@@ -30,6 +30,7 @@ from trainer.config.sections import RunConfig
 from trainer.data.heatmap import Labels
 from trainer.model import network
 from trainer.training import distribution
+from trainer.training.optimizer import create_slots
 from trainer.training.task import Task
 
 STEP, DESCRIPTION, VALUES = "step.hlo", "step.json", "values.npz"
@@ -149,13 +150,12 @@ def export_step(
 def build_step(
     experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int
 ) -> tuple[Any, list[tf.TensorSpec], tf_keras.Model]:
-    """(the step, a compiled function from the inputs to the loss; the types of the inputs; the model)."""
-    task = Task(experiment.task, manifest)
+    """(the step as a compiled function of the inputs that returns the loss, the inputs' types, the model)."""
+    global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
+    task = Task(experiment.task, manifest, step=global_step)
     model = task.build_model()
     optimizer = task.create_optimizer(experiment.trainer.optimizer_config, experiment.runtime)
-    optimizer._create_all_weights(model.trainable_variables)
-    global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
-    task.step = global_step
+    create_slots(optimizer, model.trainable_variables)
     data = dataclasses.replace(experiment.task.train_data, global_batch_size=batch, input_path="none")
     specs = tf.nest.flatten(task.build_inputs(data).element_spec)
 

@@ -1,7 +1,7 @@
 """Augmentation on the device, from uint8 images: flip, brightness, contrast, saturation, hue.
 
-The geometry was drawn when the records were made, together with its targets. What is drawn here depends on
-(seed, step, image id) alone: a resumed run draws what an undisturbed one would have drawn.
+The geometry was drawn when the records were made, together with the targets. The draws here depend only on
+(seed, step, image id): a resumed run draws what an undisturbed one would have drawn.
 """
 
 import math
@@ -18,7 +18,7 @@ LUMA = (0.299, 0.587, 0.114)
 _TO_IQ = np.array([[0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 """RGB to the two chroma axes of YIQ (FCC NTSC)."""
 _QUARTER_TURN = np.linalg.inv(np.vstack([LUMA, _TO_IQ]))[:, 1:] @ np.array([[0.0, -1.0], [1.0, 0.0]]) @ _TO_IQ
-"""The part of an RGB colour that a rotation of the hue by 90 degrees adds; grey maps to 0."""
+"""What a rotation of the hue by 90 degrees adds to an RGB colour; grey maps to 0."""
 
 
 def augment(
@@ -39,7 +39,7 @@ def augment(
     """
     image = tf.cast(image, tf.float32)
     draws = _uniform(labels.image_id, seed, step, 5)
-    # Without the padding, which must stay black and count for nothing.
+    # The padding must stay black and must not count.
     inside = _inside(labels.valid, image)
     image = inside * _jitter(image, inside, config, 2.0 * draws[:, 1:] - 1.0)
     if config.flip:
@@ -50,8 +50,8 @@ def augment(
 def _uniform(image_id: tf.Tensor, seed: int, step: tf.Tensor, count: int) -> tf.Tensor:
     """float32 [B, count] in [0, 1), a function of (seed, step, image id)."""
     size = tf.shape(image_id)[0]
-    # One stream a step, and each image picks its row by its id: the same draw on any number of replicas
-    # needs the key to be the image's, so the counter is hashed per image.
+    # One table per step, in which each image picks its row by its id: the draw doesn't depend on the number of
+    # replicas.
     key = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
     table = tf.random.stateless_uniform([_ROWS, count], key)
     rows = tf.cast(tf.math.floormod(image_id, tf.constant(_ROWS, image_id.dtype)), tf.int32)
@@ -59,15 +59,15 @@ def _uniform(image_id: tf.Tensor, seed: int, step: tf.Tensor, count: int) -> tf.
 
 
 _ROWS = 4093
-"""A prime: neighbouring ids, and ids that share a stride, fall on different rows."""
+"""A prime, so that neighbouring ids, and ids with a common stride, pick different rows."""
 
 
 def _jitter(image: tf.Tensor, inside: tf.Tensor, config: Augmentation, draws: tf.Tensor) -> tf.Tensor:
     """Brightness, contrast (around the mean of the grey image), saturation and hue: one affine map of the colours.
 
     brightness: b x;  hue: a rotation in the chroma plane of YIQ;  saturation: grey + s (x - grey);
-    contrast: mean + c (x - mean). Hue and saturation leave the grey value as it is, so the mean is b times the
-    original's, and the four become one 3 x 3 matrix and one constant an image.
+    contrast: mean + c (x - mean). Hue and saturation keep the grey value, so the mean is b times the original's, and
+    the four become one 3 x 3 matrix and one constant per image.
 
     Args:
       image: float32 [B, H, W, 3] in 0..255.
@@ -88,7 +88,7 @@ def _jitter(image: tf.Tensor, inside: tf.Tensor, config: Augmentation, draws: tf
 
 
 def _inside(valid: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """float32 [B, H, W, 1]: 1 inside the valid rectangle; jitter must not colour the padding."""
+    """float32 [B, H, W, 1]: 1 inside the valid rectangle, 0 in the padding."""
     y = tf.range(tf.shape(image)[1])[None, :]
     x = tf.range(tf.shape(image)[2])[None, :]
     rows = (y >= valid[:, 0:1]) & (y < valid[:, 2:3])

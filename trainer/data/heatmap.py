@@ -1,4 +1,4 @@
-"""From stored sparse targets to what the losses need, on the device, with static shapes."""
+"""From stored sparse targets to the inputs of the losses, on the device, with static shapes."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ import tensorflow as tf
 
 
 class Labels(NamedTuple):
-    """A batch of targets; B images, M stored cells and N objects at the most, padded.
+    """A batch of targets: B images, padded to M stored cells and N objects.
 
-    Cells are row-major indices, y * map width + x. Padding has value 0 (cells) or mask 0 (objects) and
-    index 0, which exists: nothing is ever gathered or scattered outside the map.
+    Cells are row-major indices, y * map width + x. Padding has value 0 (cells) or mask 0 (objects), and index 0,
+    which exists: nothing is ever gathered or scattered outside the map.
     """
 
     image_id: tf.Tensor
@@ -35,14 +35,13 @@ class Labels(NamedTuple):
     object_mask: tf.Tensor
     """float32 [B, N]: 1 for objects, 0 for padding and for crowd regions that are not objects."""
     ignore_mask: tf.Tensor
-    """float32 [B, N]: 1 for crowd regions that are not charged; N is 0 when the data set has none."""
+    """float32 [B, N]: 1 for crowd regions that are not charged; N is 0 if the data set has none."""
 
 
 def flip(image: tf.Tensor, labels: Labels, flipped: tf.Tensor, map_width: int) -> tuple[tf.Tensor, Labels]:
     """Mirrors some of the images and their targets left to right.
 
-    A stored Gaussian mirrors exactly; the centre at x = k + f of W cells lands at W - x, that is in cell
-    W - 1 - k with the offset 1 - f.
+    A stored Gaussian mirrors exactly. A centre at x = k + f of W cells moves to W - x: cell W - 1 - k, offset 1 - f.
 
     Args:
       image: [B, H, W, 3].
@@ -74,7 +73,7 @@ def dense_heatmap(labels: Labels, map_size: tuple[int, int], num_classes: int) -
     image = tf.range(batch)[:, None]
     flat = (image * cells + labels.cell_index) * num_classes + labels.cell_class
     empty = tf.zeros([batch * cells * num_classes], tf.float32)
-    # Crowd cells, where they count as objects, may repeat an object's cell; padding writes 0.
+    # Crowd cells that count as objects may repeat an object's cell; padding writes 0.
     heatmap = tf.tensor_scatter_nd_max(empty, tf.reshape(flat, [-1, 1]), tf.reshape(labels.cell_value, [-1]))
     return tf.reshape(heatmap, [batch, cells, num_classes])
 

@@ -1,4 +1,4 @@
-"""From a folder of records to batches: decode the JPEG, pad the targets, nothing else.
+"""From a folder of records to batches: decodes the JPEG and pads the targets, nothing else.
 
 An epoch is one pass over the images: epoch e reads view e mod K. The order is a function of (seed, epoch),
 so a resumed run skips to its step instead of replaying the epochs before it.
@@ -28,11 +28,11 @@ CHANNEL_STDS = (70.9150767, 69.89082075, 73.6027665)
 
 _LISTED = 3
 _PARALLEL = 32
-"""Requests at once: a bucket answers each in some 50 ms, and COCO × 8 views has hundreds of shards."""
+"""Parallel requests: a bucket answers each in about 50 ms, and COCO × 8 views has hundreds of shards."""
 
 
 def normalize(image: tf.Tensor) -> tf.Tensor:
-    """RGB 0..255 to what the network takes: BGR, as the published checkpoints, zero mean, unit deviation.
+    """RGB 0..255 to the network's input: BGR, as in the published checkpoints, with zero mean and unit deviation.
 
     Args:
       image: [B, H, W, 3], any numeric type.
@@ -48,7 +48,7 @@ def load_manifest(folder: str) -> Manifest:
     """Reads a folder's manifest.json.
 
     Raises:
-      InputError: there is none (the folder isn't ready), or it is of another schema.
+      InputError: there is none (the folder isn't ready), or it has another schema version.
     """
     path = os.path.join(folder, manifest_lib.NAME)
     if not folder or not tf.io.gfile.exists(path):
@@ -58,15 +58,15 @@ def load_manifest(folder: str) -> Manifest:
 
 
 def check_shards(folder: str, manifest: Manifest) -> None:
-    """Finds absent, empty, truncated and foreign shards before the first step, by one stat and 12 bytes of each.
+    """Finds missing, empty, truncated and foreign shards before the first step, with one stat and 12 bytes of each.
 
-    Damage inside a shard of the right size is found when it is read: every record has a checksum.
+    Damage inside a shard of the right size is found when the shard is read: every record has a checksum.
 
     Raises:
       InputError: names the shards; or the manifest contradicts itself.
     """
     if manifest.images < 1:
-        raise InputError(f"{folder}: holds no image; make the records again, from data that has some")
+        raise InputError(f"{folder}: holds no images; make the records again, from data that has some")
     records = Counter[int]()
     for shard in manifest.shards:
         records[shard.view] += shard.records
@@ -86,23 +86,23 @@ def check_shards(folder: str, manifest: Manifest) -> None:
 
 
 def _damage(folder: str, shard: Shard) -> str:
-    """What is wrong with a shard; empty when nothing is."""
+    """What is wrong with a shard; empty if nothing is."""
     path = os.path.join(folder, shard.name)
     try:
         size = tf.io.gfile.stat(path).length
     except tf.errors.NotFoundError:
         return f"{shard.name} is missing"
     if size != shard.bytes:
-        return f"{shard.name} {'is empty' if not size else f'has {size} bytes'}, its manifest says {shard.bytes}"
+        return f"{shard.name} {'is empty' if not size else f'has {size} bytes'}, but its manifest lists {shard.bytes}"
     if not size:
-        return ""  # no image fell into it, which the sums above allow
+        return ""  # no image fell into it, which the counts above allow
     with tf.io.gfile.GFile(path, "rb") as file:
         head = file.read(12)
     # TFRecord: length of the first record (uint64) and its masked CRC-32C.
     length, masked = struct.unpack("<QI", head) if len(head) == 12 else (size, 0)
     crc = google_crc32c.value(head[:8])
     if masked != (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF or length + 16 > size:
-        return f"{shard.name} is no TFRecord file"
+        return f"{shard.name} is not a TFRecord file"
     return ""
 
 
@@ -114,16 +114,16 @@ def train_dataset(
     first_step: int = 0,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Endless training batches, from `first_step` on: (uint8 [B, H, W, 3], Labels).
+    """Endless training batches from `first_step`: (uint8 [B, H, W, 3], Labels).
 
-    Batches run across epochs, so no image is left out of any.
+    Batches run across epochs, so every epoch has every image.
 
     Args:
       config: folder, global batch size, seed.
       manifest: of that folder.
       crowd_is_object: see `experiment.Losses`.
       first_step: global step to start at.
-      context: which replica group reads; every pipeline reads its own share of each global batch.
+      context: which of several input pipelines this is; each reads its own share of every global batch.
     """
     pipelines = context.num_input_pipelines if context else 1
     batch = context.get_per_replica_batch_size(config.global_batch_size) if context else config.global_batch_size
@@ -132,11 +132,11 @@ def train_dataset(
     def read_epoch(number: tf.Tensor) -> tf.data.Dataset:
         view = tf.cast(number % manifest.views, tf.int32)
         names = tf.gather(tf.constant(_shard_names(config, manifest)), view)
-        # (seed, epoch) → one shuffle seed; the multiplier keeps runs with neighbouring seeds apart.
+        # One shuffle seed per (seed, epoch); the multiplier separates runs with neighbouring seeds.
         seed = tf.cast(config.seed, tf.int64) * 1_000_003 + number
         files = tf.data.Dataset.from_tensor_slices(names).shuffle(len(names), seed=seed)
         return (
-            # Several files at once, since a bucket answers slowly; the order is that of reading one by one.
+            # Several files at once, because a bucket answers slowly; the order doesn't depend on timing.
             files.interleave(
                 tf.data.TFRecordDataset,
                 cycle_length=min(16, len(names)),
@@ -161,9 +161,9 @@ def validation_dataset(
     crowd_is_object: bool = False,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Every validation image exactly once, filled up with images of weight 0 to whole global batches.
+    """Every validation image exactly once, filled up to whole global batches with images of weight 0.
 
-    Without them a replica could get an empty last batch, which Model Garden doesn't survive.
+    Without these a replica could get an empty last batch, at which Model Garden crashes.
     """
     names = _shard_names(config, manifest)[0]
     batch = context.get_per_replica_batch_size(config.global_batch_size) if context else config.global_batch_size
@@ -178,7 +178,7 @@ def validation_dataset(
 
 
 def _shard_names(config: RecordsConfig, manifest: Manifest) -> list[list[str]]:
-    """By view: the files in shard order."""
+    """For each view, its files in shard order."""
     ordered = sorted(manifest.shards, key=lambda s: s.shard)
     return [
         [os.path.join(config.input_path, s.name) for s in ordered if s.view == view] for view in range(manifest.views)
@@ -186,7 +186,7 @@ def _shard_names(config: RecordsConfig, manifest: Manifest) -> list[list[str]]:
 
 
 def _parser(manifest: Manifest, crowd_is_object: bool):  # type: ignore[no-untyped-def]
-    """serialized record → (uint8 [H, W, 3], Labels without the batch axis)."""
+    """A function: serialized record → (uint8 [H, W, 3], Labels without the batch axis)."""
     made_with = manifest.parameters
     height, width = made_with["image_size"]
     map_size = height // made_with["stride"], width // made_with["stride"]

@@ -1,1 +1,4 @@
-"""The network, its losses, and test-time augmentation."""
+"""The network, its losses, and test-time augmentation.
+
+Doors: `network.build_model`, `losses`, `tta.detect`.
+"""

@@ -1,7 +1,7 @@
 """CenterNet's losses, in float32 from logits.
 
-Sums, not means: the task divides by the number of objects in the *global* batch, so that the loss does not
-depend on how the batch is split over replicas.
+Sums, not means: the task divides by the number of objects in the *global* batch, so that the loss does not depend on
+how the batch is split over replicas.
 """
 
 from collections.abc import Callable
@@ -10,15 +10,15 @@ import tensorflow as tf
 
 
 def sparse_focal_loss_sum(logits: tf.Tensor, index: tf.Tensor, value: tf.Tensor, charged: tf.Tensor) -> tf.Tensor:
-    """`focal_loss_sum` of a heatmap that is given by its stored cells and 0 elsewhere; no heatmap is made.
+    """`focal_loss_sum` of a heatmap that is given by its stored cells and 0 elsewhere, without building the heatmap.
 
-    Where it is 0 the loss is sigmoid(x)^2 softplus(x), a function of the logits alone; the stored cells, a
-    thousandth of all, are corrected one by one. The gradient is written down, since the one that is derived keeps
-    and passes over several times as many arrays of [B, S, C].
+    Where the heatmap is 0, the loss is sigmoid(x)^2 softplus(x), a function of the logits alone; the stored cells, a
+    thousandth of all, are corrected one by one. The gradient is written by hand, because the derived one keeps and
+    reads several times as many arrays of [B, S, C].
 
     Args:
       logits: float32 [B, S, C].
-      index: int32 [B, M, 2]: (cell, class) of the stored cells. Where the value isn't 0, no cell comes twice.
+      index: int32 [B, M, 2]: (cell, class) of the stored cells. Cells with a value other than 0 are unique.
       value: float32 [B, M]; exactly 1.0 at centres, 0 in the padding.
       charged: float32 [B, S, C] or [B, 1, 1]: weight of the negatives.
 
@@ -34,8 +34,8 @@ def sparse_focal_loss_sum(logits: tf.Tensor, index: tf.Tensor, value: tf.Tensor,
         probability = tf.sigmoid(logits)
         complement = 1.0 - probability
         squared = tf.square(probability)
-        # softplus(x) = relu(x) - log(sigmoid(|x|)): the logarithm of a number of at least 1/2, and one exponential
-        # less than softplus and sigmoid apart.
+        # softplus(x) = relu(x) - log(sigmoid(|x|)): the logarithm of a number of at least 1/2, with one exponential
+        # fewer than softplus and sigmoid separately.
         softplus = tf.nn.relu(logits) - tf.math.log(tf.maximum(probability, complement))
         background = squared * softplus
 
@@ -43,7 +43,7 @@ def sparse_focal_loss_sum(logits: tf.Tensor, index: tf.Tensor, value: tf.Tensor,
         weight = charged[:, :, 0] if everywhere_same else tf.gather_nd(charged, index)
         p, minus_log_one_minus_p, minus_log_p = tf.sigmoid(at), tf.nn.softplus(at), tf.nn.softplus(-at)
         q = tf.sigmoid(-at)
-        # What a stored cell has instead of the background: less of it, and at a centre the positive term.
+        # The correction at a stored cell: less of the background and, at a centre, the positive term.
         less = (tf.square(tf.square(1.0 - value)) - 1.0) * weight
         centre = tf.cast(value >= 1.0, tf.float32)
         stored = less * tf.square(p) * minus_log_one_minus_p + centre * tf.square(q) * minus_log_p
@@ -60,7 +60,7 @@ def sparse_focal_loss_sum(logits: tf.Tensor, index: tf.Tensor, value: tf.Tensor,
 
 
 def _over_map(background: tf.Tensor, wanted: bool) -> tf.Tensor:
-    """Summed over the map first, where every cell of an image has one weight: one array of its size less."""
+    """Sums over the map first if all cells of an image have one weight, which saves one array of the map's size."""
     return tf.reduce_sum(background, axis=[1, 2], keepdims=True) if wanted else background
 
 
@@ -68,7 +68,7 @@ def focal_loss_sum(logits: tf.Tensor, heatmap: tf.Tensor, charged: tf.Tensor) ->
     """Penalty-reduced pixelwise logistic focal loss, equation 1 of "Objects as Points" (alpha 2, beta 4).
 
     Model Garden's PenaltyReducedLogisticFocalLoss clips sigmoid to [1e-4, 1 - 1e-4], where its gradient is
-    zero; in the log-sigmoid form nothing needs to be clipped. Inside the clip they are equal.
+    zero; the log-sigmoid form needs no clipping. Inside the clip they are equal.
 
     Args:
       logits: float32 [B, S, C].

@@ -1,14 +1,14 @@
-"""Test-time augmentation: one image seen several times, and one set of maps decoded.
+"""Test-time augmentation: the network sees an image several times, and one set of averaged maps is decoded.
 
-What is averaged, on the grid of the plain image (scale 1):
+Averaged on the grid of the plain image (scale 1):
 
 - the heatmaps, after the sigmoid: mean over the image and its mirror, then over the scales;
 - the sizes: the same two means, in cells of the plain grid;
-- the offsets: not at all. They say where in *its* cell a centre lies, so only the plain image's count.
+- the offsets: not averaged. They locate a centre within a cell of their own grid, so only the plain image's count.
 
 The flip is the original's (xingyizhou/CenterNet, detectors/ctdet.py: hm and wh are means of both, reg is the image's
 own). For several scales the original decodes each and merges the boxes by soft-NMS; here the heatmaps are averaged, as
-with the flip, so that the served model needs no NMS. Maps of another scale come to the plain grid by bilinear
+with the flip, so that the served model needs no NMS. Maps of another scale are moved to the plain grid by bilinear
 interpolation between cell centres. Before that, the heatmap of a larger scale is spread by a maximum over a window of
 one cell of the plain grid, because a peak is one cell wide and interpolation alone would step over it.
 """
@@ -23,7 +23,7 @@ from beam_preprocess.base.errors import InputError
 from trainer.model.network import STRIDE, CenterNetModel
 
 PLAIN = (1.0,)
-"""The scales of no multi-scale test."""
+"""The scales without multi-scale testing."""
 
 
 def scaled_sizes(input_size: tuple[int, int], scales: Sequence[float], model_id: int) -> tuple[tuple[int, int], ...]:
@@ -35,7 +35,7 @@ def scaled_sizes(input_size: tuple[int, int], scales: Sequence[float], model_id:
       model_id: of the Hourglass; each of its levels halves its map, and must be able to double it again.
 
     Raises:
-      InputError: a side that can't be halved so often; the message names the nearest scale that fits.
+      InputError: a side can't be halved that often; the message names the nearest scale that fits.
     """
     multiple = STRIDE << (len(hourglass.HOURGLASS_SPECS[model_id]["blocks_per_stage"]) - 1)
     step = multiple / math.gcd(*input_size)
@@ -52,7 +52,7 @@ def scaled_sizes(input_size: tuple[int, int], scales: Sequence[float], model_id:
 
 
 def detect(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: bool) -> dict[str, tf.Tensor]:
-    """Boxes in pixels of the plain input, confidences and class indices; arguments as of `averaged_maps`."""
+    """Boxes in pixels of the plain input, confidences and class indices; arguments as for `averaged_maps`."""
     if not flip and len(inputs) == 1:
         return dict(model(inputs[0], training=False))
     return dict(model.detection_generator(averaged_maps(model, inputs, flip=flip)))
@@ -63,14 +63,14 @@ def averaged_maps(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: b
 
     Args:
       model: the network, under the float32 policy.
-      inputs: one float32 [B, H_s, W_s, 3] a scale, normalised; the first is the plain one.
+      inputs: one float32 [B, H_s, W_s, 3] per scale, normalised; the first is the plain one.
       flip: also run the mirror of each.
 
     Returns:
       ct_heatmaps [B, h, w, classes] logits, ct_size and ct_offset [B, h, w, 2] in cells of the plain grid.
     """
     for part in (model.backbone, model.head):
-        # Keras holds a functional model to the size that it was built with; this one is fully convolutional.
+        # Keras restricts a functional model to its input size at build; this one is fully convolutional.
         part.input_spec = None
     heatmaps, sizes, offset = [], [], None
     for pictures in inputs:
@@ -81,8 +81,8 @@ def averaged_maps(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: b
             heatmap, size = _to_grid(heatmap, size, (offset.shape[1], offset.shape[2]))
         heatmaps.append(heatmap)
         sizes.append(size)
-    # The decoder takes logits; the clip keeps them finite. Not log1p, which ONNX doesn't have: the logit of a small p
-    # is log p, and 1 - p is exact for a large one.
+    # The decoder takes logits; the clip keeps them finite. ONNX has no log1p, and it isn't needed: the logit of a
+    # small p is about log p, and 1 - p is exact for a large p.
     heatmap = tf.clip_by_value(tf.add_n(heatmaps) / len(heatmaps), 1e-6, 1.0 - 1e-6)
     return {
         "ct_heatmaps": [tf.math.log(heatmap) - tf.math.log(1.0 - heatmap)],
@@ -111,10 +111,10 @@ def _mean_of_pair(maps: tf.Tensor) -> tf.Tensor:
 
 
 def _to_grid(heatmap: tf.Tensor, size: tf.Tensor, grid: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Maps of another scale on the plain grid; sizes become cells of it."""
+    """Moves maps of another scale to the plain grid; sizes are then in its cells."""
     scale = heatmap.shape[1] / grid[0]
     if scale > 1:
-        # Odd, so that nothing is moved to a side.
+        # Odd, so that nothing shifts to one side.
         window = 2 * math.ceil((scale - 1) / 2) + 1
         heatmap = tf.nn.max_pool2d(heatmap, window, strides=1, padding="SAME")
     return tf.image.resize(heatmap, grid, method="bilinear"), tf.image.resize(size, grid, method="bilinear") / scale

@@ -1,7 +1,7 @@
 """The model folder: resumable checkpoints while training, the final weights and `train.json` after it.
 
-ckpt-<step>.*     Orbit's, everything a resumed run needs
-weights/model.*   what export reads: backbone and head (averaged weights, where EMA is on)
+ckpt-<step>.*     everything a resumed run needs
+weights/model.*   what export reads: backbone and head (averaged weights if EMA is on)
 config.yaml       the run's configuration, as given
 train.json        written last: the folder is complete
 """
@@ -16,7 +16,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from beam_preprocess.base.errors import InputError
+from beam_preprocess.base import files
+from beam_preprocess.base.errors import Failure, InputError
 from trainer.config.experiment import CenterNetTask
 from trainer.weights.finished import CONFIG, SUMMARY
 from trainer.weights.finished import read_summary as read_summary
@@ -27,16 +28,16 @@ DIGEST = "train_digest"
 LIST = "checkpoint"
 """TensorFlow's list of a folder's checkpoints."""
 _PART = re.compile(r"(ckpt-\d+)(_temp|\.index.*|\.data-.*)")
-"""Files of a checkpoint, and the folder in which TensorFlow puts one together."""
+"""Files of a checkpoint, and the folder in which TensorFlow assembles one."""
 
 
-class SaveError(RuntimeError):
-    """A checkpoint can't be written; those before are whole."""
+class SaveError(Failure):
+    """A checkpoint can't be written; earlier checkpoints are whole."""
 
 
 @contextmanager
-def writing(folder: str) -> Iterator[None]:
-    """Says in one line what keeps the body from writing: a full disk, a bucket that refuses, a folder that is gone.
+def as_save_error(folder: str) -> Iterator[None]:
+    """Turns what keeps the body from writing into one line: a full disk, a bucket that refuses, a missing folder.
 
     Raises:
       SaveError: that line.
@@ -44,18 +45,18 @@ def writing(folder: str) -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, OSError) as error:
-        if "Collective ops" in str(error):  # another worker is gone: not the folder
+        if "Collective ops" in str(error):  # another worker is gone; the folder is fine
             raise
-        # Without the graph's names that TensorFlow puts around it.
+        # TensorFlow wraps the reason in names of the graph.
         reason = re.sub(r"{{.*?}}|\[Op:.*?\]", "", str(error))
         raise SaveError(
-            f"{folder}: can't be written: {' '.join(reason.split())[:300]}; mend that, then the same command goes on "
-            "from the newest checkpoint"
+            f"{folder}: can't be written: {' '.join(reason.split())[:300]}; fix that, then rerun the same command to "
+            "resume from the newest checkpoint"
         ) from error
 
 
 class Manager(tf.train.CheckpointManager):
-    """TensorFlow's; a checkpoint is put together beside its place, so one that fails leaves those before it whole."""
+    """TensorFlow's manager. It assembles a checkpoint in a temporary folder, so a failure leaves earlier ones whole."""
 
     def save(self, *arguments: Any, **options: Any) -> str | None:
         """See base class.
@@ -63,15 +64,15 @@ class Manager(tf.train.CheckpointManager):
         Raises:
           SaveError: it can't be written.
         """
-        with writing(self.directory):
+        with as_save_error(self.directory):
             return super().save(*arguments, **options)
 
 
 def refuse_other(folder: str, digest: str) -> None:
-    """Looks, and writes nothing.
+    """Refuses a folder that holds another training, so that nothing is overwritten; writes nothing.
 
     Raises:
-      InputError: the folder holds another training: nothing of anybody's is overwritten.
+      InputError: it does.
     """
     path = os.path.join(folder, DIGEST)
     if tf.io.gfile.exists(path):
@@ -87,22 +88,22 @@ def refuse_other(folder: str, digest: str) -> None:
 
 
 def start(folder: str, digest: str) -> None:
-    """Makes the folder ready for a training of this digest, after `refuse_other`."""
-    with writing(folder):
+    """Prepares the folder for a training with this digest; call `refuse_other` first."""
+    with as_save_error(folder):
         tf.io.gfile.makedirs(folder)
-    write(os.path.join(folder, DIGEST), digest)
+    write_text(os.path.join(folder, DIGEST), digest)
 
 
 def newest_whole(folder: str, *, repair: bool) -> str | None:
     """The newest checkpoint that can be read to its end, or None.
 
-    A machine that dies while it writes leaves a torn one; a warning names what is skipped.
+    A machine that dies while it writes leaves a torn checkpoint; a warning names each one that is skipped.
 
     Args:
       folder: the model folder.
-      repair: this process alone writes there. Then a checkpoint that was written, but not listed any more, counts too,
-        and the list is made to name the whole ones; torn ones, and parts of those that were never finished, are
-        removed: every kill could leave gigabytes.
+      repair: only this process writes there. Then a checkpoint that was written but not yet listed counts too, the
+        list is rewritten to name the whole ones, and torn or unfinished ones are removed, because every kill could
+        leave gigabytes.
     """
     listed = _listed(folder)
     found = set(listed or [])
@@ -112,7 +113,7 @@ def newest_whole(folder: str, *, repair: bool) -> str | None:
     while whole and (reason := _unreadable(os.path.join(folder, whole[-1]))):
         print(f"warning: {os.path.join(folder, whole.pop())} is torn and skipped: {reason}", flush=True)
     if repair:
-        # The list first: a crash between leaves files that nothing names.
+        # The list first: after a crash between the two steps, only unlisted files are left over.
         if whole and whole != listed:
             paths = [os.path.join(folder, name) for name in whole]
             tf.compat.v1.train.update_checkpoint_state(folder, paths[-1], all_model_checkpoint_paths=paths)
@@ -123,44 +124,44 @@ def newest_whole(folder: str, *, repair: bool) -> str | None:
 
 
 def _listed(folder: str) -> list[str] | None:
-    """Names (ckpt-<step>) in TensorFlow's list of checkpoints, oldest first; None when the list is torn."""
+    """Names (ckpt-<step>) in TensorFlow's list of checkpoints, oldest first; None if the list is torn."""
     path = os.path.join(folder, LIST)
     if not tf.io.gfile.exists(path):
         return []
     try:
         state = tf.train.get_checkpoint_state(folder)
-    except ValueError:  # an empty file; of one that is cut elsewhere TensorFlow returns None
+    except ValueError:  # an empty file; for a file cut elsewhere TensorFlow returns None
         state = None
     if state:
         return [os.path.basename(path) for path in state.all_model_checkpoint_paths]
-    print(f"warning: {path} is torn: looked for the checkpoints themselves", flush=True)
+    print(f"warning: {path} is torn: searched the folder for checkpoints instead", flush=True)
     return None
 
 
 def _on_disk(folder: str) -> list[str]:
-    """Names of the checkpoints whose index, which is written last, is there."""
+    """Names of the checkpoints whose index is present; TensorFlow writes it last."""
     paths = tf.io.gfile.glob(os.path.join(folder, "ckpt-*.index"))
     return [os.path.basename(path).removesuffix(".index") for path in paths]
 
 
 def _sweep(folder: str, whole: list[str]) -> None:
-    """Removes what belongs to no whole checkpoint."""
+    """Removes parts that don't belong to a whole checkpoint."""
     if not tf.io.gfile.isdir(folder):
         return
     for name in tf.io.gfile.listdir(folder):
-        name = name.rstrip("/")  # as buckets list folders
+        name = name.rstrip("/")  # buckets list folders with it
         path = os.path.join(folder, name)
         if (part := _PART.fullmatch(name)) and (part[1] not in whole or name.endswith("_temp")):
             (tf.io.gfile.rmtree if tf.io.gfile.isdir(path) else tf.io.gfile.remove)(path)
 
 
 def step_of(prefix: str | None) -> int:
-    """Step of a checkpoint, 0 without one."""
+    """Step of a checkpoint; 0 if there is none."""
     return int(prefix.rsplit("-", 1)[1]) if prefix else 0
 
 
 def _unreadable(prefix: str) -> str:
-    """Why a checkpoint can't be read; empty when all of it can."""
+    """Why a checkpoint can't be read; empty if all of it can."""
     try:
         reader = tf.train.load_checkpoint(prefix)
         for name in reader.get_variable_to_shape_map():
@@ -176,20 +177,20 @@ def finish(folder: str, model: tf_keras.Model, task: CenterNetTask, config: str,
     Raises:
       SaveError: they can't be written.
     """
-    with writing(folder):
+    with as_save_error(folder):
         tf.train.Checkpoint(**model.checkpoint_items).write(os.path.join(folder, WEIGHTS))
-    write(os.path.join(folder, CONFIG), config)
-    write(os.path.join(folder, SUMMARY), json.dumps(summary | {"model": task.model.as_dict()}, indent=1) + "\n")
+    write_text(os.path.join(folder, CONFIG), config)
+    write_text(os.path.join(folder, SUMMARY), json.dumps(summary | {"model": task.model.as_dict()}, indent=1) + "\n")
 
 
-def write(path: str, text: str) -> None:
-    """Writes a small file whole or not at all. Object stores can't append, so even a log is written anew.
+def write_text(path: str, text: str) -> None:
+    """Writes a small file whole or not at all. Object stores can't append, so even a log is rewritten each time.
 
     Raises:
       SaveError: it can't be written.
     """
-    temporary = f"{path}.tmp"
-    with writing(os.path.dirname(path)):
-        with tf.io.gfile.GFile(temporary, "w") as file:
-            file.write(text)
-        tf.io.gfile.rename(temporary, path, overwrite=True)
+    with as_save_error(os.path.dirname(path)):
+        try:
+            files.write_text(path, text)
+        except (ValueError, RuntimeError) as error:  # how gcsfs reports some refusals of a bucket
+            raise OSError(str(error)) from error

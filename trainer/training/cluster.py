@@ -1,7 +1,7 @@
-"""A worker's role in a job of several machines, from Vertex AI's words into TensorFlow's.
+"""A worker's role in a job of several machines, translated from Vertex AI's format to TensorFlow's.
 
 Vertex AI sets CLUSTER_SPEC ({"cluster": {"workerpool0": [...], ...}, "task": {"type", "index"}}) in every container of
-a custom job. TensorFlow reads TF_CONFIG, which may be absent or name reduction servers: those are no TensorFlow tasks.
+a custom job. TensorFlow reads TF_CONFIG, which may be absent or name reduction servers; those are not TensorFlow tasks.
 """
 
 import json
@@ -19,10 +19,10 @@ def tf_config(environment: Mapping[str, str]) -> str:
       environment: of the process.
 
     Returns:
-      JSON; "" when there is one machine.
+      JSON; "" if there is only one machine.
 
     Raises:
-      InputError: CLUSTER_SPEC is damaged, or this process has no part in training.
+      InputError: CLUSTER_SPEC is damaged, or this process does not train.
     """
     text = environment.get("CLUSTER_SPEC", "")
     if not text:

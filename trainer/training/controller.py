@@ -1,72 +1,72 @@
-"""The order of a training's events: loops of steps, evaluations, checkpoints, and the way out when it is asked to stop.
+"""The order of a training's events: loops of steps, validations, checkpoints, and the stop when it is asked to.
 
-Everything happens at steps that are functions of the configuration, so a run that was interrupted does the same at the
-same steps as an undisturbed one. (Orbit's controller counts intervals from where a run starts, forgets an evaluation in
-which it was killed, and prints ten lines a loop.)
+Every event happens at a step that is a function of the configuration, so an interrupted run does the same at the same
+steps as an undisturbed one. (Orbit's controller counts intervals from where a run starts, forgets an evaluation in
+which it was killed, and prints ten lines per loop.)
 """
 
 import tensorflow as tf
 from official.core import config_definitions as cfg
 
-from beam_preprocess.format.manifest import Manifest
-from trainer.training import checkpoints, distribution, loop
-from trainer.training.preemption import Interrupted, Preempted, Preemption
+from trainer.training import checkpoints, distribution
+from trainer.training.loop import Trainer
+from trainer.training.monitors import LoopMonitor, ValidationMonitor
+from trainer.training.preemption import Interrupted, Preempted
 
 
 def run(
     experiment: cfg.ExperimentConfig,
     strategy: tf.distribute.Strategy,
-    trainer: loop.Trainer,
+    trainer: Trainer,
     manager: checkpoints.Manager,
-    history: loop.History,
-    manifest: Manifest,
-    stop: Preemption,
+    *,
+    loops: LoopMonitor,
+    validations: ValidationMonitor,
 ) -> None:
-    """Trains to the last step, and evaluates where there are validation records.
+    """Trains to the last step, and validates where there are validation records.
 
     Raises:
       Preempted: asked to stop, and saved.
-      loop.NonFiniteLoss: the loss or a weight became NaN or infinite.
+      monitors.NonFiniteLoss: the loss or a weight became NaN or infinite.
       checkpoints.SaveError: a checkpoint can't be written.
       distribution.WorkerLost: another worker ended.
     """
-    progress, validation = loop.Progress(experiment, manifest, trainer, history), loop.Validation(trainer, history)
-    trainer.preemption, trainer.on_the_way = stop, progress.on_the_way
-    with strategy.scope(), distribution.together(strategy):
+    with strategy.scope(), distribution.report_lost_workers(strategy):
         manager.restore_or_initialize()
         try:
-            _to_the_end(experiment, trainer, manager, progress, validation)
+            run_events(experiment, trainer, manager, loops, validations)
         except Interrupted as stopped:
             if stopped.output:
-                progress(stopped.output)
+                loops.after_loop(stopped.output)
             manager.save(int(trainer.global_step.numpy()), check_interval=False)
             raise Preempted(
-                f"asked to stop by SIGTERM: saved {manager.latest_checkpoint}; the same command goes on from there"
+                f"asked to stop by SIGTERM: saved {manager.latest_checkpoint}; rerun the same command to resume"
             ) from None
         finally:
-            progress.close()
+            loops.close()
 
 
-def _to_the_end(
+def run_events(
     experiment: cfg.ExperimentConfig,
-    trainer: loop.Trainer,
+    trainer: Trainer,
     manager: checkpoints.Manager,
-    progress: loop.Progress,
-    validation: loop.Validation,
+    loops: LoopMonitor,
+    validations: ValidationMonitor,
 ) -> None:
-    settings, evaluates = experiment.trainer, bool(experiment.task.validation_data.input_path)
-    every = [settings.steps_per_loop, *([settings.validation_interval] if evaluates else [])]
+    """Makes the events from the trainer's step to the last step."""
+    settings, validates = experiment.trainer, bool(experiment.task.validation_data.input_path)
+    intervals = [settings.steps_per_loop, *([settings.validation_interval] if validates else [])]
     before = step = int(trainer.global_step.numpy())
     while True:
         last = step >= settings.train_steps
-        # Before the evaluation of the last step: that can be killed too.
+        # Save before the last validation: a kill can come during it.
         if last or step // settings.checkpoint_interval > before // settings.checkpoint_interval:
             manager.save(step, check_interval=False)
-        # A run that starts at such a step makes it again, if it was made: whether it was stands nowhere for sure.
-        if evaluates and step and (last or step % settings.validation_interval == 0):
-            validation(trainer.evaluate(tf.constant(settings.validation_steps)))
+        # A run that resumes at such a step validates again: no record proves that the validation was completed.
+        if validates and step and (last or step % settings.validation_interval == 0):
+            validations.after_validation(trainer.evaluate(tf.constant(settings.validation_steps)))
         if last:
             return
-        until = min(settings.train_steps, *(step - step % interval + interval for interval in every))
-        progress(trainer.train(tf.constant(until - step)))
+        until = min(settings.train_steps, *(step - step % interval + interval for interval in intervals))
+        loops.after_loop(trainer.train(tf.constant(until - step)))
         before, step = step, int(trainer.global_step.numpy())

@@ -1,4 +1,4 @@
-"""Which devices train, in which precision: the `runtime:` section; and who of several workers writes."""
+"""Which devices train, and in which precision (the `runtime:` section), and what several workers share."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,21 +10,20 @@ from official.common import distribute_utils
 from official.core import config_definitions as cfg
 from official.modeling import performance
 
-from beam_preprocess.base.errors import InputError
-
-
-class WorkerLost(RuntimeError):
-    """Another worker of the job ended; the checkpoints are whole, and the whole job has to be started again."""
-
+from beam_preprocess.base.errors import Failure, InputError
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 
 
-def make_strategy(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
-    """The strategy; to be called before any other operation, since workers connect here.
+class WorkerLost(Failure):
+    """Another worker of the job ended. The checkpoints are whole; the whole job must be restarted."""
 
-    `mirrored` without GPUs mirrors over the logical CPU devices where there are several (tests), and is one device
-    otherwise: a single CPU has nothing to mirror, and XLA can't compile a mirrored step.
+
+def make_strategy(runtime: cfg.RuntimeConfig) -> tf.distribute.Strategy:
+    """The strategy; call it before any other operation, because workers connect here.
+
+    `mirrored` without GPUs mirrors over the logical CPU devices if there are several (tests). Otherwise it is one
+    device: a single CPU has nothing to mirror, and XLA can't compile a mirrored step.
 
     Raises:
       InputError: the machine doesn't have what the section asks for.
@@ -66,8 +65,8 @@ def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
 
 
 @contextmanager
-def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Says in one line when another worker is gone: what TensorFlow says of it fills pages.
+def report_lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Reports in one line that another worker is gone; TensorFlow's own report fills pages.
 
     Raises:
       WorkerLost: that line.
@@ -78,26 +77,37 @@ def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if workers(strategy) == 1:
             raise
         raise WorkerLost(
-            f"another worker is gone ({' '.join(str(error.message).split())[:160]}); start all workers again, then the "
-            "training goes on from the newest checkpoint"
+            f"another worker is gone ({' '.join(str(error.message).split())[:160]}); restart all workers to resume "
+            "from the newest checkpoint"
         ) from error
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes to the model folder; of several workers one does."""
+    """Whether this process writes to the model folder; only one of several workers does."""
     return bool(strategy.extended.should_checkpoint)
 
 
 def workers(strategy: tf.distribute.Strategy) -> int:
-    """How many processes train together; each has its own input and its own part of the results."""
-    return strategy.extended._num_workers if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else 1
+    """Number of processes that train together; each has its own input and its own part of the results."""
+    return _place(strategy)[1]
 
 
-Sums = Callable[[npt.ArrayLike], npt.NDArray[np.float32]]
+def _place(strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """(index of this worker, number of workers); the chief is 0."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    resolver = strategy.cluster_resolver
+    tasks = resolver.cluster_spec().as_dict()
+    chiefs = len(tasks.get("chief", []))
+    index = resolver.task_id or 0
+    return index + (chiefs if resolver.task_type == "worker" else 0), max(chiefs + len(tasks.get("worker", [])), 1)
 
 
-def sums(strategy: tf.distribute.Strategy) -> Sums:
-    """What adds arrays up over the workers and gives the sums to all; every worker must call at the same step."""
+CrossWorkerSum = Callable[[npt.ArrayLike], npt.NDArray[np.float32]]
+
+
+def cross_worker_sum(strategy: tf.distribute.Strategy) -> CrossWorkerSum:
+    """A function that adds arrays up over all workers; every worker must call it at the same step."""
     if workers(strategy) == 1:
         return lambda mine: np.asarray(mine, np.float32)
     replicas = strategy.num_replicas_in_sync // workers(strategy)
@@ -105,7 +115,7 @@ def sums(strategy: tf.distribute.Strategy) -> Sums:
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])  # one trace for all lengths
     def total(mine: tf.Tensor) -> tf.Tensor:
         def sum_of_replicas() -> tf.Tensor:
-            # A tensor of the replica's device: the argument has none, and reducing needs one.
+            # Reducing needs a tensor on the replica's device, and the argument has no device.
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(mine))
 
         return strategy.run(sum_of_replicas)
@@ -119,24 +129,24 @@ def sums(strategy: tf.distribute.Strategy) -> Sums:
 
 
 def gather(strategy: tf.distribute.Strategy, batches: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-    """The rows of all workers' batches, at every worker; every worker must call.
+    """The rows of all workers' batches, at every worker; every worker must call it.
 
-    As float32, so integers must be below 2^24. One sum of arrays that are 0 in other workers' rows: TensorFlow's own
-    gathering ends the process (a segmentation fault) at an array without columns.
+    Values travel as float32, so integers must be below 2^24. It is one sum of arrays that are 0 in the rows of other
+    workers, because TensorFlow's own gathering ends the process (a segmentation fault) at an array without columns.
 
     Args:
       strategy: of the training.
-      batches: of this worker; by name an array with a row an image.
+      batches: this worker's; each maps a name to an array with one row per image.
 
     Returns:
-      The same, or, with several workers, one batch.
+      The same batches; with several workers, one batch.
     """
     if workers(strategy) == 1:
         return batches
-    total, me = sums(strategy), strategy.extended._id_in_cluster
+    total, (me, count) = cross_worker_sum(strategy), _place(strategy)
     mine = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     flat = np.concatenate([array.reshape(len(array), -1) for array in mine.values()], axis=1, dtype=np.float32)
-    counts = np.zeros(workers(strategy))
+    counts = np.zeros(count)
     counts[me] = len(flat)
     ends = np.cumsum(total(counts)).astype(int)
     table = np.zeros((ends[-1], flat.shape[1]), np.float32)
@@ -152,10 +162,10 @@ def gather(strategy: tf.distribute.Strategy, batches: list[dict[str, np.ndarray]
 
 
 def check_batch(batch: int, strategy: tf.distribute.Strategy, key: str) -> None:
-    """Refuses a batch of which replicas would get unequal parts: their gradients would count images unequally.
+    """Refuses a batch that replicas can't share equally: their gradients would weight images unequally.
 
     Raises:
-      InputError: the replicas can't share the batch equally.
+      InputError: they can't.
     """
     replicas = strategy.num_replicas_in_sync
     if batch % replicas:
@@ -166,7 +176,7 @@ def set_precision(runtime: cfg.RuntimeConfig) -> None:
     """Keras's global policy; variables, losses and decoding stay in float32.
 
     Raises:
-      InputError: no such precision.
+      InputError: an unknown precision.
     """
     dtype = runtime.mixed_precision_dtype or "float32"
     if dtype not in ("float32", "float16", "bfloat16"):

@@ -1,8 +1,8 @@
-"""AP while training: the network's detections on the validation records, in the pixels of its input.
+"""AP while training: the network's detections on the validation records, in pixels of its input.
 
-IoU doesn't change under the letterbox's one scale, so AP equals the exported model's but for the bounds of small,
-medium and large, and the JPEG coding of the records. It is followed, never chosen by: `trainer.evaluate` scores what
-ships, on the original images.
+A letterbox scales both axes alike, so IoU doesn't change. AP equals the exported model's except for the bounds of
+small, medium and large, and the JPEG coding of the records. It is only monitored; it never selects a checkpoint:
+`trainer.evaluate` scores what ships, on the original images.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ _NAMES = (
 
 
 def step_outputs(outputs: dict[str, Any], labels: Labels) -> dict[str, tf.Tensor]:
-    """What one replica's batch adds: detections of the model and the batch's objects, B images each."""
+    """What the batch of one replica adds: the model's detections and the batch's objects."""
     return {
         "image_weight": labels.image_weight,
         "boxes": outputs["boxes"],
@@ -46,11 +46,11 @@ def step_outputs(outputs: dict[str, Any], labels: Labels) -> dict[str, tf.Tensor
 
 
 def collect(state: list[dict[str, np.ndarray]] | None, step: dict[str, Any]) -> list[dict[str, np.ndarray]]:
-    """Appends the replicas' arrays of one step to those before; batches that only fill up are left out.
+    """Appends the arrays of one step to those of earlier steps, without the images that only fill up a batch.
 
     Args:
-      state: of the steps before.
-      step: for each name of `step_outputs`, a tuple with an entry a replica.
+      state: of the earlier steps.
+      step: for each name of `step_outputs`, a tuple with one entry per replica.
     """
     state = [] if state is None else state
     for replica in range(len(step["image_weight"])):
@@ -64,13 +64,13 @@ def score(batches: list[dict[str, np.ndarray]], *, map_width: int, stride: int, 
     """AP and AP50 of the collected images, by the same matching as `trainer.evaluate`.
 
     Args:
-      batches: from `collect`; every image once.
+      batches: from `collect`; each image once.
       map_width: heatmap width in cells.
-      stride: input pixels a cell.
+      stride: input pixels per cell.
       num_classes: of the model.
 
     Returns:
-      {"ap", "ap50"}: fractions; -1, as in pycocotools, when there are no objects.
+      {"ap", "ap50"}: fractions; -1, as in pycocotools, if there are no objects.
     """
     objects: list[tuple[np.ndarray, ...]] = []
     detections: list[tuple[np.ndarray, ...]] = []

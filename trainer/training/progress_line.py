@@ -1,4 +1,4 @@
-"""How a training shows where it is: a bar that is overwritten on a terminal; in a log a line now and then."""
+"""How a training shows its progress: a bar that is overwritten on a terminal, a line every few seconds in a log."""
 
 import shutil
 import sys
@@ -11,17 +11,17 @@ _TO_LINE_START = "\r\x1b[K"
 
 
 class ProgressLine:
-    """Written to stdout, whatever that is at the time.
+    """Writes to stdout, whatever that is at the time.
 
     Args:
-      total: steps of the training.
+      total: number of steps of the training.
     """
 
     def __init__(self, total: int) -> None:
         self._total, self._shown, self._open = total, -LOG_SECONDS, False
 
     def show(self, step: int, text: str) -> None:
-        """On a terminal the bar; in a log a line every LOG_SECONDS, and the last."""
+        """Shows the bar on a terminal; in a log, one line every LOG_SECONDS and the last one."""
         last = step >= self._total
         if sys.stdout.isatty():
             width = shutil.get_terminal_size().columns - 1
@@ -34,7 +34,7 @@ class ProgressLine:
             print(f"progress: train step {step}/{self._total}  {text}", flush=True)
 
     def _fitting(self, step: int, text: str, width: int) -> str:
-        """A line that is wrapped can't be overwritten: a narrow terminal gets no bar, and fewer words."""
+        """A wrapped line can't be overwritten, so a narrow terminal gets fewer words and no bar."""
         done = BAR_WIDTH * step // self._total
         line = f"{step}/{self._total}  {text}"
         short = line
@@ -46,19 +46,19 @@ class ProgressLine:
         return short[:width]
 
     def close(self) -> None:
-        """Leaves the bar as it is; what is printed next has a line of its own."""
+        """Leaves the bar as it is; the next output starts on a new line."""
         if self._open:
             print(flush=True)
         self._open = False
 
 
 def note(text: str) -> None:
-    """A line in the place of the bar, which comes back below it with the next steps."""
+    """Prints a line in place of the bar; the bar returns below it with the next steps."""
     print((_TO_LINE_START if sys.stdout.isatty() else "") + text, flush=True)
 
 
 def duration(seconds: float) -> str:
-    """Minutes and seconds, with hours and days where there are any: 0:07, 2:05:07, 3d 04:05:07."""
+    """Minutes and seconds, with hours and days if needed: 0:07, 2:05:07, 3d 04:05:07."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)

@@ -1,15 +1,17 @@
-"""One training, from its first step to its last: Model Garden's loop, our task.
+"""One training, from its first step to its last.
 
-A folder that was trained with the same records, configuration and seed is left alone; one that was interrupted resumes
+A folder that was trained with the same records, configuration and seed is left alone; an interrupted training resumes
 from its newest checkpoint.
 """
 
 import os
 import re
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import orbit
 import tensorflow as tf
 import tf_keras
 from official.core import config_definitions as cfg
@@ -23,9 +25,14 @@ from trainer.config.experiment import build_experiment, override
 from trainer.config.records import check_splits, fit_to_records
 from trainer.config.sections import parse_config
 from trainer.data import input_pipeline
-from trainer.training import checkpoints, controller, distribution, loop
+from trainer.training import checkpoints, controller, distribution
+from trainer.training.history import History, read_history
+from trainer.training.loop import Trainer
+from trainer.training.monitors import LoopMonitor, ValidationMonitor
+from trainer.training.optimizer import create_slots, with_clipping
 from trainer.training.preemption import Preemption
-from trainer.training.task import Task, with_clipping
+from trainer.training.task import Task
+from trainer.training.throughput import Throughput
 from trainer.training.training_digest import training_digest
 from trainer.weights import loading
 
@@ -39,7 +46,7 @@ def train(
     val_records: str = "",
     params_override: str = "",
 ) -> dict[str, Any]:
-    """Trains, or goes on, or finds that all is done.
+    """Trains, resumes, or finds that the training is already done.
 
     Args:
       records: folder of training records.
@@ -47,8 +54,8 @@ def train(
         which is written last.
       config: YAML text of the whole run's configuration.
       seed: of weights, order and augmentation.
-      val_records: folder of validation records; with it the validation loss is followed. It never chooses a
-        checkpoint: the validation images are those that gate.
+      val_records: folder of validation records. They are only monitored and never select a checkpoint, because the
+        gate judges by the same images.
       params_override: Model Garden's: `key=value,…` or YAML.
 
     Returns:
@@ -56,20 +63,21 @@ def train(
 
     Raises:
       InputError: the configuration, the records or both don't fit.
-      loop.NonFiniteLoss: the loss or a weight became NaN or infinite.
+      monitors.NonFiniteLoss: the loss or a weight became NaN or infinite.
       checkpoints.SaveError: the model folder can't be written.
-      Preempted: asked to stop by SIGTERM, and saved.
+      distribution.WorkerLost: another worker ended.
+      preemption.Preempted: asked to stop by SIGTERM, and saved.
     """
     manifest = input_pipeline.load_manifest(records)
     experiment = make_experiment(config, params_override, manifest, records, val_records, seed)
     digest = training_digest(experiment, manifest, seed)
     done = checkpoints.read_summary(output)
     if done is not None and done["train_digest"] == digest:
-        print(f"result: reused {output}: trained before with the same records, configuration and seed", flush=True)
+        print(f"result: reused {output}: already trained with the same records, configuration and seed", flush=True)
         return done
     for warning in warnings(experiment):
         print(f"warning: {warning}", flush=True)
-    # Whatever is wrong with the input is said before anything is written.
+    # All input is checked before anything is written.
     input_pipeline.check_shards(records, manifest)
     validation = input_pipeline.load_manifest(val_records) if val_records else None
     check_splits(manifest, records, validation, val_records)
@@ -80,16 +88,24 @@ def train(
         batch = getattr(experiment.task, section).global_batch_size
         distribution.check_batch(batch, strategy, f"task.{section}.global_batch_size")
     distribution.set_precision(experiment.runtime)
-    total = distribution.sums(strategy)
-    stop = Preemption(total, distribution.workers(strategy))
+    cross_worker_sum = distribution.cross_worker_sum(strategy)
+    stop = Preemption(cross_worker_sum, distribution.workers(strategy))
     with ExitStack() as stack:
         stack.enter_context(stop.watch())
-        # Every worker must save, since reading synchronised variables takes all of them, but one folder takes one
+        # Every worker must save, because reading synchronised variables takes all of them, but a folder has only one
         # writer.
         chief = distribution.is_chief(strategy)
         folder = output if chief else stack.enter_context(tempfile.TemporaryDirectory(prefix="centernet-worker-"))
         return _train(
-            experiment, manifest, strategy, stop, total, digest=digest, config=config, output=output, folder=folder
+            experiment,
+            manifest,
+            strategy,
+            stop,
+            cross_worker_sum,
+            digest=digest,
+            config=config,
+            output=output,
+            folder=folder,
         )
 
 
@@ -98,60 +114,69 @@ def _train(
     manifest: Manifest,
     strategy: tf.distribute.Strategy,
     stop: Preemption,
-    total: distribution.Sums,
+    cross_worker_sum: distribution.CrossWorkerSum,
     *,
     digest: str,
     config: str,
     output: str,
     folder: str,
 ) -> dict[str, Any]:
-    """The training itself, when all of its input is known to be good.
+    """The training itself, after all of its input was checked.
 
     Args:
       experiment: fitted to the records.
       manifest: of the training records.
-      strategy: whose scope is not entered yet.
-      stop: watches already.
-      total: see `distribution.sums`.
+      strategy: its scope is not entered yet.
+      stop: already watching.
+      cross_worker_sum: of the strategy.
       digest: of the training.
-      config: YAML text, kept beside the weights.
-      output: model folder, which is read.
-      folder: where this process writes: the same one, or a worker's own.
+      config: YAML text, kept next to the weights.
+      output: model folder to read.
+      folder: where this process writes: the model folder, or a worker's own.
     """
     chief, settings, seed = folder == output, experiment.trainer, experiment.task.train_data.seed
-    val_records = experiment.task.validation_data.input_path
+    validates = bool(experiment.task.validation_data.input_path)
     checkpoints.refuse_other(folder, digest)
 
     # Resume policy: (1) the newest whole checkpoint of this folder, (2) task.init_checkpoint, (3) from scratch.
-    newest = _agreed(output, checkpoints.newest_whole(output, repair=True) if chief else None, total)
+    newest = _agreed(output, checkpoints.newest_whole(output, repair=True) if chief else None, cross_worker_sum)
     first_step = checkpoints.step_of(newest)
     if newest is None and experiment.task.init_checkpoint:
         loading.find_checkpoint(experiment.task.init_checkpoint)
     # Not 0: tf.data compares a global seed of 0 with our tensor seeds as Python values, which fails in a graph.
     tf_keras.utils.set_random_seed(seed + 1)
-    # Outside the scope: a host's number, not one a replica.
-    data_wait = tf.Variable(0.0, trainable=False, dtype=tf.float64)
+    throughput = Throughput(experiment.task.train_data.global_batch_size)
     with strategy.scope():
-        task = Task(experiment.task, manifest, first_step)
+        task = Task(experiment.task, manifest, first_step, step=orbit.utils.create_global_step())
         model = task.build_model()
         optimizer = task.create_optimizer(settings.optimizer_config, experiment.runtime)
-        # Slots exist before the first step, so that a checkpoint restores into them at once.
-        optimizer._create_all_weights(model.trainable_variables)
-        trainer = loop.Trainer(experiment, task, model=model, optimizer=optimizer, evaluate=bool(val_records))
-        trainer.data_wait = data_wait
-        task.step = trainer.global_step
+        create_slots(optimizer, model.trainable_variables)
         if newest is None:
-            trainer.initialize()
+            task.initialize(model)
+
+    # Everything that can be wrong with the input was checked; from here on, the folder is written.
     checkpoints.start(folder, digest)
     train_utils.serialize_config(experiment, folder)
-    history = loop.History(folder, first_step, loop.read_history(output))
+    history = History(folder, first_step, read_history(folder))
+    loops = LoopMonitor(experiment, manifest, model=model, step=task.step, throughput=throughput, history=history)
+    with strategy.scope():
+        trainer = Trainer(
+            experiment,
+            task,
+            model=model,
+            optimizer=optimizer,
+            throughput=throughput,
+            preemption=stop,
+            on_piece=loops.within_loop,
+            evaluate=validates,
+        )
     manager = checkpoints.Manager(
         trainer.checkpoint,
-        directory=folder,
-        max_to_keep=settings.max_to_keep if chief else 1,
+        folder,
+        max_to_keep=settings.max_to_keep,
         step_counter=trainer.global_step,
         checkpoint_interval=settings.checkpoint_interval,
-        # Also for the workers whose own folder is empty while the chief's has a checkpoint.
+        # Also for the workers whose own folder is empty although the chief's has a checkpoint.
         init_fn=lambda: trainer.checkpoint.restore(newest) if newest else None,
     )
     print(
@@ -161,17 +186,11 @@ def _train(
         f"steps {first_step} to {settings.train_steps}" + (f", resumed from {output}" if first_step else ""),
         flush=True,
     )
-    try:
-        controller.run(experiment, strategy, trainer, manager, history, manifest, stop)
-    except tf.errors.DataLossError as error:
-        # Of the graph's long report, where in a shard.
-        place = re.search(r"\w+ record at \d+", str(error))
-        where = " or ".join(filter(None, (experiment.task.train_data.input_path, val_records)))
-        raise InputError(
-            f"{where}: damaged inside a shard ({place[0] if place else error.message[:200]}); copy or make it again, "
-            "then the same command goes on from the newest checkpoint"
-        ) from error
-    if isinstance(optimizer, optimization.ExponentialMovingAverage):
+    validations = ValidationMonitor(task.step, history)
+    with _damage_as_input_error(experiment):
+        controller.run(experiment, strategy, trainer, manager, loops=loops, validations=validations)
+    averaged = isinstance(optimizer, optimization.ExponentialMovingAverage)
+    if averaged:
         with strategy.scope():
             optimizer.swap_weights()
     last = history.last()
@@ -186,7 +205,7 @@ def _train(
         "input_size": list(experiment.task.model.input_size[:2]),
         "num_classes": manifest.num_classes,
         "categories": [{"index": c.index, "id": c.id, "name": c.name} for c in manifest.categories],
-        "ema": isinstance(optimizer, optimization.ExponentialMovingAverage),
+        "ema": averaged,
         "last": last,
     }
     checkpoints.finish(folder, model, experiment.task, config, summary)
@@ -194,18 +213,38 @@ def _train(
     return summary
 
 
-def _agreed(output: str, newest: str | None, total: distribution.Sums) -> str | None:
-    """The chief's newest checkpoint, told to the other workers, who give None.
+@contextmanager
+def _damage_as_input_error(experiment: cfg.ExperimentConfig) -> Iterator[None]:
+    """Reports damage inside a shard in one line.
 
     Raises:
-      InputError: this worker doesn't have it.
+      InputError: that line.
     """
-    step = int(total([float(checkpoints.step_of(newest))])[0])
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        # TensorFlow's long report contains the place in a shard.
+        place = re.search(r"\w+ record at \d+", str(error))
+        task = experiment.task
+        where = " or ".join(filter(None, (task.train_data.input_path, task.validation_data.input_path)))
+        raise InputError(
+            f"{where}: damaged inside a shard ({place[0] if place else error.message[:200]}); copy or make it again, "
+            "then rerun the same command to resume from the newest checkpoint"
+        ) from error
+
+
+def _agreed(output: str, newest: str | None, cross_worker_sum: distribution.CrossWorkerSum) -> str | None:
+    """The chief's newest checkpoint; the other workers, who pass None, get it from the chief.
+
+    Raises:
+      InputError: this worker can't see it.
+    """
+    step = int(cross_worker_sum([float(checkpoints.step_of(newest))])[0])
     prefix = os.path.join(output, f"ckpt-{step}") if step else None
     if prefix and not tf.io.gfile.exists(f"{prefix}.index"):
         raise InputError(
-            f"{output}: the chief has a checkpoint of step {step} there, this worker none; give all workers one "
-            "--model_dir that they share, such as a bucket"
+            f"{output}: the chief has a checkpoint of step {step} there, this worker has none; give all workers one "
+            "shared --model_dir, such as a bucket"
         )
     return prefix
 
@@ -213,6 +252,19 @@ def _agreed(output: str, newest: str | None, total: distribution.Sums) -> str | 
 def make_experiment(
     config: str, params_override: str, manifest: Manifest, records: str, val_records: str, seed: int
 ) -> cfg.ExperimentConfig:
+    """The experiment of a training, fitted to its records.
+
+    Args:
+      config: YAML text of the whole run's configuration.
+      params_override: Model Garden's: `key=value,…` or YAML.
+      manifest: of `records`.
+      records: folder of training records.
+      val_records: folder of validation records, or "".
+      seed: of weights, order and augmentation.
+
+    Raises:
+      InputError: the configuration is wrong, or doesn't fit the records.
+    """
     if not 0 <= seed < 1 << 31:
         raise InputError(f"--seed {seed}: out of range; use 0 to 2147483647")
     experiment = build_experiment(parse_config(config))

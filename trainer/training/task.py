@@ -1,4 +1,4 @@
-"""The Model Garden task: our input, targets and losses around its network and its training loop."""
+"""The Model Garden task: what one step computes, from our input, targets and losses and Model Garden's network."""
 
 import copy
 from typing import Any
@@ -15,7 +15,8 @@ from trainer.config.experiment import CenterNetTask, RecordsConfig
 from trainer.data import augmentation, heatmap, input_pipeline
 from trainer.data.heatmap import Labels
 from trainer.model import losses, network
-from trainer.training import averaging, interim_ap
+from trainer.training import interim_ap
+from trainer.training import optimizer as optimizers
 from trainer.weights import loading
 
 LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
@@ -28,18 +29,20 @@ class Task(base_task.Task):
       params: the `task:` section, fitted to the records.
       manifest: of the training records.
       first_step: where a resumed run's input starts.
+      step: the global step, which seeds the augmentation; None augments every batch as step 0 does.
     """
 
-    def __init__(self, params: CenterNetTask, manifest: Manifest, first_step: int = 0) -> None:
+    def __init__(
+        self, params: CenterNetTask, manifest: Manifest, first_step: int = 0, *, step: tf.Variable | None = None
+    ) -> None:
         super().__init__(params)
         self._manifest, self._first_step = manifest, first_step
         height, width = params.model.input_size[:2]
         self._map_size = height // network.STRIDE, width // network.STRIDE
-        self.step: tf.Variable | None = None
-        """The trainer's global step; augmentation is seeded by it."""
+        self.step = step
 
     def build_model(self) -> network.CenterNetModel:
-        """See `modeling.build_model`."""
+        """See `network.build_model`."""
         return network.build_model(self.task_config)
 
     @classmethod
@@ -49,15 +52,15 @@ class Task(base_task.Task):
         runtime_config: cfg.RuntimeConfig | None = None,
         dp_config: Any = None,
     ) -> tf_keras.optimizers.Optimizer:
-        """Optimizer, schedule and loss scaling of Model Garden's; around them the moving average, see `averaging`."""
+        """Model Garden's optimizer, schedule and loss scaling; around them the moving average, see `optimizer`."""
         inner = copy.deepcopy(optimizer_config)
         inner.ema = None
         try:
             optimizer = super().create_optimizer(inner, runtime_config, dp_config)
         except (KeyError, TypeError, ValueError) as error:
-            # A schedule's or an optimizer's own wishes, such as boundaries for stepwise.
+            # What a schedule or an optimizer requires, such as boundaries for stepwise.
             raise InputError(f"trainer.optimizer_config: {' '.join(str(error).split())}") from error
-        return averaging.averaged(optimizer, optimizer_config.ema)
+        return optimizers.averaged(optimizer, optimizer_config.ema)
 
     def build_inputs(
         self, params: RecordsConfig, input_context: tf.distribute.InputContext | None = None
@@ -78,30 +81,30 @@ class Task(base_task.Task):
         )
 
     def initialize(self, model: tf_keras.Model) -> None:
-        """Loads `init_checkpoint` into a fresh model; called when the model folder has no checkpoint yet."""
+        """Loads `init_checkpoint` into a fresh model; called if the model folder has no checkpoint yet."""
         if self.task_config.init_checkpoint:
             loading.load(self.task_config.init_checkpoint, self.task_config.init_checkpoint_modules, model)
 
     def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
-        """Means of the loss parts."""
+        """One mean per part of the loss."""
         return [tf_keras.metrics.Mean(name, dtype=tf.float32) for name in LOSSES]
 
     def build_losses(
         self, outputs: dict[str, list[tf.Tensor]], labels: Labels, aux_losses: Any = None
     ) -> dict[str, tf.Tensor]:
-        """Loss parts of this replica's images, divided by the objects of the global batch.
+        """Parts of the loss of this replica's images, divided by the objects of the global batch.
 
         Their sum over replicas is the loss of the global batch.
 
         Args:
-          outputs: per head, float [B, H, W, C] of every stack.
+          outputs: for each head, one float [B, H, W, C] per stack.
           labels: targets.
           aux_losses: unused; the recipe has no weight decay.
         """
         classes = self.task_config.model.num_classes
         charged = heatmap.charged(labels, self._map_size, classes)
         if self.task_config.losses.crowd_is_object:
-            # A crowd's cell may be an object's too; their maximum is wanted.
+            # A cell may belong to a crowd and to an object; the target is their maximum.
             target = heatmap.dense_heatmap(labels, self._map_size, classes)
 
             def focal_loss_sum(logits: tf.Tensor) -> tf.Tensor:
@@ -148,7 +151,7 @@ class Task(base_task.Task):
     ) -> dict[str, tf.Tensor]:
         """One optimizer step on one replica."""
         image, labels = inputs
-        config, scaling = self.task_config, averaging.loss_scaling(optimizer)
+        config, scaling = self.task_config, optimizers.loss_scaling(optimizer)
         step = tf.zeros([], tf.int64) if self.step is None else self.step
         image, labels = augmentation.augment(
             image, labels, config.augmentation, config.train_data.seed, step, self._map_size[1]
@@ -173,18 +176,18 @@ class Task(base_task.Task):
         model: tf_keras.Model,
         metrics: list[tf_keras.metrics.Metric] | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Loss parts on one batch, and what AP needs."""
+        """Parts of the loss on one batch, and what AP needs."""
         image, labels = inputs
         outputs = model(input_pipeline.normalize(image), training=False)
         logs = self._logs(self.build_losses(outputs["raw_output"], labels), metrics)
         return {**logs, **interim_ap.step_outputs(outputs, labels)}
 
     def aggregate_logs(self, state: Any = None, step_outputs: Any = None) -> Any:
-        """See `validation.collect`."""
+        """See `interim_ap.collect`."""
         return interim_ap.collect(state, step_outputs)
 
     def reduce_aggregated_logs(self, aggregated_logs: Any, global_step: Any = None) -> dict[str, float]:
-        """See `validation.score`."""
+        """See `interim_ap.score`."""
         return interim_ap.score(
             aggregated_logs,
             map_width=self._map_size[1],
@@ -199,18 +202,6 @@ class Task(base_task.Task):
                 # Replicas hold parts of one sum; the metric averages over replicas.
                 metric.update_state(parts[metric.name] * replicas)
         return {self.loss: parts["total_loss"] * replicas}
-
-
-def with_clipping(config: optimization.OptimizationConfig, norm: float) -> optimization.OptimizationConfig:
-    """The optimizer's configuration with `global_clipnorm` set, which acts after the all-reduce.
-
-    Model Garden clips every replica's gradient before it, so that the threshold grows with the replicas.
-    """
-    if not norm:
-        return config
-    clipped = copy.deepcopy(config)
-    clipped.optimizer.get().global_clipnorm = norm
-    return clipped
 
 
 def _all_reduce_sum(value: tf.Tensor) -> tf.Tensor:

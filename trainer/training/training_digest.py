@@ -1,4 +1,4 @@
-"""What a training is: two of one digest end with the same weights."""
+"""What identifies a training: two trainings with one digest end with the same weights."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ WATCHING_KEYS = (
     "validation_steps",
     "continuous_eval_timeout",
 )
-"""Of the `trainer:` section: they shape no weight."""
+"""Keys of the `trainer:` section that don't influence the weights."""
 
 
 def training_digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: int) -> str:
-    """Identifies the weights: records, seed, and every key of the experiment that shapes them.
+    """Identifies the weights: records, seed, and every key of the experiment that influences them.
 
-    What only watches or saves may change between a run and its resumption, such as after a disk was full.
+    Keys that only watch or save may change between a run and its resumption, for example after a disk was full.
     """
     values = as_dict(experiment)
     values["task"].pop("validation_data")

@@ -1,38 +1,38 @@
-"""Where a training starts: the weights of an earlier one, of a Model Garden model, or of our own final folder."""
+"""Loads the weights that a training starts from: an earlier training's, or those of a Model Garden checkpoint."""
 
 import os
 from dataclasses import dataclass
 
 import tensorflow as tf
 import tf_keras
-from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from beam_preprocess.base.errors import InputError
+from trainer.weights.object_graph import NotObjectBased, keys_of_variables
 
 WEIGHTS = os.path.join("weights", "model")
-"""The final weights in a model folder of ours."""
+"""Path of the final weights within our model folder."""
 LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What came over, by variable name."""
+    """Which variables were loaded, by name."""
 
     loaded: tuple[str, ...]
     absent: tuple[str, ...]
-    """The checkpoint has no such variable."""
+    """Variables that the checkpoint lacks."""
     misfits: tuple[str, ...]
-    """The shapes differ; each entry names both."""
+    """Variables whose shape differs; each entry names both shapes."""
 
 
 def find_checkpoint(path: str) -> str:
     """The prefix of a checkpoint.
 
     Args:
-      path: a finished model folder of ours, a folder of Orbit or Model Garden checkpoints, or a prefix.
+      path: our finished model folder, a folder of Orbit or Model Garden checkpoints, or a prefix.
 
     Raises:
-      InputError: no checkpoint there.
+      InputError: there is no checkpoint.
     """
     prefix: str | None = path.removesuffix(".index")
     if tf.io.gfile.exists(os.path.join(path, f"{WEIGHTS}.index")):
@@ -47,19 +47,19 @@ def find_checkpoint(path: str) -> str:
 def load(path: str, modules: str, model: tf_keras.Model) -> Transfer:
     """Loads the weights that a training starts from.
 
-    Variables are found by their place in the object graph below `backbone` and `head`, which Model Garden's
-    checkpoints, Orbit's and ours have in common; optimizer and step on the checkpoint's side are left there.
+    Variables are found by their place in the object graph below `backbone` and `head`, which is the same in Model
+    Garden's, Orbit's and our checkpoints. Optimizer and step in the checkpoint are not loaded.
 
     Args:
       path: see `find_checkpoint`.
       modules: one of `experiment.INITIAL_MODULES`.
-      model: a built model; nothing of it changes when an error is raised.
+      model: a built model; it doesn't change if an error is raised.
 
     Raises:
-      InputError: no checkpoint there, or variables are absent or of another shape where `modules` asks for them.
+      InputError: there is no checkpoint, or variables that `modules` requires are missing or have another shape.
     """
     prefix = find_checkpoint(path)
-    # Each part by itself: an absent head must not look like an absent backbone.
+    # Part by part: a missing head must not look like a missing backbone.
     backbone = _match(prefix, {"backbone": model.backbone})
     head = _match(prefix, {"head": model.head}) if modules != "backbone" else _Matches()
     required = [backbone] if modules == "matching" else [backbone, head]
@@ -83,7 +83,7 @@ def load(path: str, modules: str, model: tf_keras.Model) -> Transfer:
 
 
 class _Matches:
-    """Variables of a part of the model against a checkpoint."""
+    """Variables of a part of the model, compared with a checkpoint."""
 
     def __init__(self) -> None:
         self.pairs: list[tuple[tf.Variable, str]] = []
@@ -94,16 +94,12 @@ class _Matches:
 def _match(prefix: str, parts: dict[str, tf_keras.Model]) -> _Matches:
     reader = tf.train.load_checkpoint(prefix)
     shapes = reader.get_variable_to_shape_map()
-    if _OBJECT_GRAPH not in shapes:
-        raise InputError(f"{prefix}: is no object-based TensorFlow 2 checkpoint; convert it with trainer.init_weights")
-    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
-    nodes = tf.train.CheckpointView(prefix).match(tf.train.Checkpoint(**parts))
-    keys = {
-        id(trackable): attribute.checkpoint_key
-        for number, trackable in nodes.items()
-        for attribute in graph.nodes[number].attributes
-        if attribute.name == _VALUE
-    }
+    try:
+        keys = keys_of_variables(prefix, tf.train.Checkpoint(**parts))
+    except NotObjectBased as error:
+        raise InputError(
+            f"{prefix}: not an object-based TensorFlow 2 checkpoint; convert it with centernet init-weights"
+        ) from error
     matches = _Matches()
     for part in parts.values():
         for variable in part.weights:
@@ -115,10 +111,6 @@ def _match(prefix: str, parts: dict[str, tf_keras.Model]) -> _Matches:
             else:
                 matches.pairs.append((variable, key))
     return matches
-
-
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_VALUE = "VARIABLE_VALUE"
 
 
 def _listed(what: str, misfits: list[str] | tuple[str, ...], absent: list[str] | tuple[str, ...]) -> str:

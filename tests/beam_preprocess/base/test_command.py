@@ -1,6 +1,7 @@
 """How commands parse and end."""
 
 import argparse
+import os
 
 import pytest
 
@@ -85,3 +86,23 @@ def test_help_shows_program_examples_and_notes() -> None:
     assert "usage: centernet thing" in text
     assert "examples:\n  centernet thing --model_dir=x\n\nexit codes: 0" in text
     assert isinstance(made(), argparse.ArgumentParser)
+
+
+@pytest.mark.parametrize(
+    ("driver", "given", "level"),
+    [
+        (False, None, "3"),  # TensorFlow logs the missing driver as an error
+        (True, None, "2"),  # a driver that fails must show
+        (False, "0", "0"),  # the user's choice stays
+    ],
+)
+def test_a_missing_driver_is_silent_and_a_broken_one_is_not(driver, given, level, tmp_path, monkeypatch) -> None:
+    device = tmp_path / "nvidiactl"
+    if driver:
+        device.touch()
+    monkeypatch.setattr(command, "GPU_DEVICES", (str(device),))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", given or "")
+    if given is None:
+        monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    assert command.ended(lambda: None) == 0
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == level

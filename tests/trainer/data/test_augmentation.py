@@ -15,7 +15,7 @@ TO_IQ = augmentation._TO_IQ
 
 
 def _labels() -> Labels:
-    """Of images whose last rows are padding; a cell is a pixel, and each has one object of its own."""
+    """Labels of images whose last rows are padding; a cell is a pixel, and each image has one object."""
     cell = tf.constant(np.arange(BATCH)[:, None] * 3 % (SIDE * SIDE), tf.int32)
     one, none = tf.ones([BATCH, 1]), tf.zeros([BATCH, 1], tf.int32)
     return Labels(

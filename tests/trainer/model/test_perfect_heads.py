@@ -1,4 +1,4 @@
-"""AP of heads that say exactly the targets: what decoding alone may lose, in every precision, is nothing."""
+"""AP of heads that equal the targets: decoding alone must lose nothing, in every precision."""
 
 from typing import Any
 

@@ -20,7 +20,8 @@ from official.core import config_definitions as cfg
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG, write_records
 from trainer.config.sections import find_config
-from trainer.training import checkpoints, distribution, loop, preemption
+from trainer.training import checkpoints, distribution, preemption
+from trainer.training.history import read_history
 
 LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
 
@@ -94,7 +95,7 @@ def one_device(
 
 def assert_same_training(found: Path, expected: Path) -> None:
     """The losses of every check and of the validation, and the statistics that batch norm collected."""
-    rows, others = loop.read_history(str(found)), loop.read_history(str(expected))
+    rows, others = read_history(str(found)), read_history(str(expected))
     assert [row["step"] for row in rows] == [row["step"] for row in others] == [2, 4, 6]
     for row, other in zip(rows, others, strict=True):
         for name in (*LOSSES, "validation_loss"):
@@ -121,7 +122,7 @@ def test_two_replicas_take_the_steps_of_one_device(tmp_path: Path, trained: Path
     given = {"model_dir": folder, "records": records_folder, "config_file": config, "params_override": override}
     (output,) = run([[*MIRRORED, "2", *(f"--{name}={value}" for name, value in given.items())]], [{}])
     assert "2 replica(s)" in output
-    (row,), (expected, *_) = loop.read_history(str(folder)), loop.read_history(str(trained))
+    (row,), (expected, *_) = read_history(str(folder)), read_history(str(trained))
     assert row["step"] == expected["step"] == 2
     assert [row[name] for name in LOSSES] == pytest.approx([expected[name] for name in LOSSES], rel=1e-3)
 
@@ -175,9 +176,9 @@ import json, os
 import numpy as np
 import orbit
 from official.core import config_definitions as cfg
-from trainer import distribution
+from trainer.training import distribution
 strategy = distribution.make_strategy(cfg.RuntimeConfig(distribution_strategy="multi_worker_mirrored"))
-from trainer import input_pipeline
+from trainer.data import input_pipeline
 from trainer.config.experiment import RecordsConfig
 from trainer.training.task import Task
 from trainer.training.run import make_experiment
@@ -192,17 +193,17 @@ rows = {"chief": 3, "worker": 1}[json.loads(os.environ["TF_CONFIG"])["task"]["ty
 batch = {"a": np.full([rows, 2], rows, np.int32), "none": np.zeros([rows, 0]), "b": np.arange(rows) + 10.0 * rows}
 (found,) = distribution.gather(strategy, [{name: array[:1] for name, array in batch.items()},
                                           {name: array[1:] for name, array in batch.items()}])
-total = distribution.sums(strategy)([[rows, 5.0]])
+total = distribution.cross_worker_sum(strategy)([[rows, 5.0]])
 print(json.dumps({"ids": ids, "sums": total.tolist(), "dtypes": [v.dtype.name for v in found.values()],
                   "rows": {name: array.tolist() for name, array in found.items()}}))
 """
 
 
 @pytest.mark.slow
-def test_two_workers_read_every_image_once_and_tell_each_other_what_they_have(
+def test_two_workers_read_every_image_once_and_share_what_they_have(
     two_workers: list[dict[str, str]], records_folder: Path
 ) -> None:
-    """As the trainer distributes its input: an epoch a view, each image once in total."""
+    """As the trainer distributes its input: one epoch per view, each image once in total."""
     given = {"RECORDS": str(records_folder), "CONFIG": TINY_CONFIG}
     outputs = run([[sys.executable, "-c", SHARES]] * 2, [environment | given for environment in two_workers])
     chief, worker = (json.loads(output.splitlines()[-1]) for output in outputs)
@@ -256,7 +257,7 @@ def wait_for_checkpoint(folder: Path, processes: list[subprocess.Popen[str]]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["both", "the worker"])
-def test_workers_that_were_killed_go_on_together(
+def test_workers_that_were_killed_resume_together(
     tmp_path: Path,
     tiny: Path,
     undisturbed: Path,
@@ -284,7 +285,7 @@ def test_workers_that_were_killed_go_on_together(
     for output in run([command] * 2, two_workers):
         assert f"steps {stopped_at} to {LONG}, resumed" in output
     assert checkpoints.read_summary(str(folder))["steps"] == LONG
-    rows, expected = loop.read_history(str(folder)), loop.read_history(str(undisturbed))
+    rows, expected = read_history(str(folder)), read_history(str(undisturbed))
     assert [row["step"] for row in rows] == [row["step"] for row in expected] == list(range(2, LONG + 1, 2))
     for row, other in zip(rows, expected, strict=True):
         assert row["total_loss"] == pytest.approx(other["total_loss"], rel=0.05), row["step"]
@@ -307,8 +308,8 @@ def test_workers_save_together_when_one_is_asked_to_stop(
     next(line for line in processes[1].stdout if line.startswith("progress: "))
     processes[1].send_signal(signal.SIGTERM)
     for output in finish(processes, preemption.EXIT_CODE):
-        assert "the same command goes on from there" in output
-    (row,) = loop.read_history(str(folder))
+        assert "rerun the same command to resume" in output
+    (row,) = read_history(str(folder))
     assert steps_saved(folder) == row["step"] < 4000
 
 
@@ -316,7 +317,7 @@ def test_workers_save_together_when_one_is_asked_to_stop(
 def test_a_worker_that_is_killed_ends_the_chief_with_one_line(
     tmp_path: Path, tiny: Path, two_workers: list[dict[str, str]], records_folder: Path, val_records_folder: Path
 ) -> None:
-    """And not with a wait for ever, nor with a report of TensorFlow's insides."""
+    """It must not wait for ever, nor print a report of TensorFlow's internals."""
     folder = tmp_path / "workers"
     command = TRAIN + flags(tiny, records_folder, val_records_folder, folder, "multi_worker_mirrored", TO_THE_END)
     processes = [start(command, environment) for environment in two_workers]
@@ -380,7 +381,7 @@ def test_devices_that_are_not_there(values: dict[str, Any], message: str) -> Non
 
 @pytest.mark.parametrize(("hosts", "refused"), [(1, False), (2, True)])
 def test_a_tpu_slice_of_several_hosts_is_refused(monkeypatch: pytest.MonkeyPatch, hosts: int, refused: bool) -> None:
-    """No TPU is here: only what is made of the strategy that TensorFlow would return."""
+    """Without a TPU at hand: only what is made of the strategy that TensorFlow would return."""
     found = SimpleNamespace(extended=SimpleNamespace(num_hosts=hosts))
     asked: dict[str, Any] = {}
 

@@ -1,6 +1,6 @@
 """Thirty steps, seeded, on a CPU: the curve that is in git, and how far half precision may stray from it.
 
-python tests/trainer/test_golden_loss.py    writes the curve anew, after a change that is meant to move it
+python tests/trainer/training/test_golden_loss.py    rewrites the curve, after a change that is meant to move it
 """
 
 import json
@@ -12,7 +12,7 @@ import pytest
 import tf_keras
 
 from tests.trainer.made_records import TINY_CONFIG, write_records
-from trainer.training import loop
+from trainer.training.history import read_history
 from trainer.training.run import train
 
 GOLDEN = Path(__file__).parent / "golden_loss.json"
@@ -28,12 +28,12 @@ LOSS_SCALE = {"float16": ",runtime.loss_scale=dynamic"}
 def curve(records: str, folder: str, dtype: str = "float32") -> list[dict[str, float]]:
     override = f"{STEPS},runtime.mixed_precision_dtype={dtype}{LOSS_SCALE.get(dtype, '')}"
     train(records=records, output=folder, config=TINY_CONFIG, params_override=override)
-    return [{name: row[name] for name in ("step", *LOSSES)} for row in loop.read_history(folder)]
+    return [{name: row[name] for name in ("step", *LOSSES)} for row in read_history(folder)]
 
 
 @pytest.fixture(autouse=True)
 def _policy() -> Iterator[None]:
-    """A training sets the process's precision; the next test's is its own."""
+    """A training sets the precision of the whole process; restore it for the next test."""
     yield
     tf_keras.mixed_precision.set_global_policy("float32")
 

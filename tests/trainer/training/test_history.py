@@ -1,4 +1,4 @@
-"""`history.jsonl` and TensorBoard: every field, and both say the same."""
+"""`history.jsonl` and TensorBoard: every field, and both agree."""
 
 import math
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from trainer.training import loop
+from trainer.training.history import History, read_history
 
 LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
 TRAINING = {"step", "epoch", *LOSSES, "learning_rate", "images_per_second", "data_wait"}
 VALIDATION = {"validation_loss", "ap", "ap50"}
 BATCH, IMAGES, STEPS, RATE = 4, 10, 6, 0.001
-"""Of `made_records.TINY_CONFIG` and the fixture's records."""
+"""Values of `made_records.TINY_CONFIG` and of the fixture's records."""
 
 
 def test_a_row_has_every_field_and_the_last_one_the_validation(trained: Path) -> None:
-    rows = loop.read_history(str(trained))
+    rows = read_history(str(trained))
     assert [set(row) for row in rows] == [TRAINING, TRAINING, TRAINING | VALIDATION]
     for row in rows:
         assert row["epoch"] == pytest.approx(row["step"] * BATCH / IMAGES)
@@ -33,14 +33,24 @@ def test_a_row_has_every_field_and_the_last_one_the_validation(trained: Path) ->
     assert 0 <= rows[-1]["ap"] <= rows[-1]["ap50"] <= 1
 
 
-def test_tensorboard_shows_the_same(trained: Path) -> None:
+def test_tensorboard_agrees(trained: Path) -> None:
     found: dict[tuple[int, str], float] = {}
     for path in (trained / "tensorboard").glob("events.*"):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 found[event.step, value.tag] = float(tf.make_ndarray(value.tensor))
-    rows = loop.read_history(str(trained))
+    rows = read_history(str(trained))
     expected = {(row["step"], name): row[name] for row in rows for name in row if name != "step"}
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=1e-5), key
+
+
+def test_history_of_a_resumed_run_drops_the_rows_after_its_checkpoint(tmp_path: Path) -> None:
+    history = History(str(tmp_path), 0, [])
+    for step in (2, 4, 6):
+        history.add({"step": step, "total_loss": 1.0})
+    history.add({"step": 6, "validation_loss": 2.0})
+    assert read_history(str(tmp_path))[-1] == {"step": 6, "total_loss": 1.0, "validation_loss": 2.0}
+    assert History(str(tmp_path), 4, read_history(str(tmp_path))).last()["step"] == 4
+    assert [row["step"] for row in read_history(str(tmp_path))] == [2, 4]

@@ -1,4 +1,4 @@
-"""How a loop is cut into pieces, and what SIGTERM does before there is anything to save."""
+"""How a loop is split into pieces, and what SIGTERM does before there is anything to save."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from trainer.training.preemption import CHECK_SECONDS, EXIT_CODE, Interrupted, P
 
 
 class Clock:
-    """Of workers that need so many seconds for a step, and more for the first one."""
+    """Stands for workers that take this many seconds per step, and more for the first."""
 
     def __init__(self, seconds: float, first: float = 0.0, workers: int = 1) -> None:
         self.seconds, self.first, self.workers = seconds, first, workers
@@ -19,7 +19,7 @@ class Clock:
         self.asked_after = 1 << 30
         self.calls = 0
 
-    def sums(self, mine: list[float]) -> list[float]:
+    def cross_worker_sum(self, mine: list[float]) -> list[float]:
         self.calls += 1
         took = self.length * self.seconds + (self.first if self.calls == 1 else 0.0)
         return [mine[0] + (self.calls > self.asked_after), took * self.workers]
@@ -46,7 +46,7 @@ def test_a_loop_is_run_in_pieces_of_about_two_seconds(
     seconds: float, first: float, workers: int, lengths: list[int]
 ) -> None:
     clock = Clock(seconds, first, workers)
-    stop = Preemption(clock.sums, workers)
+    stop = Preemption(clock.cross_worker_sum, workers)
     assert clock.run(stop, 100) == lengths
     assert sum(lengths) == 100
     assert max(lengths[2:]) * seconds <= max(CHECK_SECONDS, seconds) + 1e-9
@@ -57,10 +57,10 @@ def test_a_loop_is_run_in_pieces_of_about_two_seconds(
 @pytest.mark.parametrize("after", [0, 1, 4])
 def test_the_loop_ends_when_any_worker_is_asked(after: int) -> None:
     clock = Clock(0.1)
-    stop, clock.asked_after = Preemption(clock.sums), after
+    stop, clock.asked_after = Preemption(clock.cross_worker_sum), after
     assert clock.run(stop, 100) == [1, 2, 4, 8, 16][: after + 1]
     assert stop.asked
-    assert not stop.requested, "it was another one"
+    assert not stop.requested, "another worker was asked"
     assert clock.run(stop, 100) == []
 
 
@@ -76,11 +76,12 @@ def test_an_evaluation_is_left_when_asked() -> None:
 def test_sigterm_is_noted_and_the_old_handler_comes_back() -> None:
     before, stop = signal.getsignal(signal.SIGTERM), Preemption()
     with stop.watch():
-        stop.worth_saving = True
-        for _ in stop.pieces(30):
+        for piece, _ in enumerate(stop.pieces(30)):
             assert not stop.asked
-            signal.raise_signal(signal.SIGTERM)
+            if piece == 1:  # after the first one, there is something to save
+                signal.raise_signal(signal.SIGTERM)
         assert stop.asked
+        assert piece == 1
     assert signal.getsignal(signal.SIGTERM) is before
 
 

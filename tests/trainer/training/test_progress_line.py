@@ -18,7 +18,7 @@ TEXT = "loss 4.512 (centre 2.490, size 7.073, offset 1.315)  lr 7.50e-04  0.4 im
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], str]:
-    """Runs a call whose stdout is a terminal so many columns wide; returns what arrives there."""
+    """Runs a call whose stdout is a terminal of this many columns; returns its output."""
 
     def run(columns: int, call: Callable[[], None]) -> str:
         keyboard, screen = os.openpty()

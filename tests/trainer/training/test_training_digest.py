@@ -23,7 +23,7 @@ from trainer.training.training_digest import training_digest
     ],
 )
 def test_a_training_is_identified_by_what_shapes_its_weights(records_folder: Path, change: str, same: bool) -> None:
-    """Whoever resumes one may save and look more often; nothing else."""
+    """A resumed training may only save and validate at other steps."""
     manifest = load_manifest(str(records_folder))
     digests = {
         training_digest(make_experiment(TINY_CONFIG, override, manifest, str(records_folder), "", 0), manifest, 0)

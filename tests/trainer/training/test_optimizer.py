@@ -1,4 +1,4 @@
-"""The moving average of the weights: around loss scaling, exactly exchanged, evaluated, resumed, and what goes on."""
+"""The moving average of the weights: around loss scaling, exchanged exactly, evaluated, resumed and exported."""
 
 import json
 import shutil
@@ -14,7 +14,9 @@ from official.modeling import optimization
 from tests.trainer.made_records import TINY_CONFIG
 from trainer.data import input_pipeline
 from trainer.train import main
-from trainer.training import averaging, checkpoints, distribution, loop
+from trainer.training import checkpoints, distribution
+from trainer.training.history import read_history
+from trainer.training.optimizer import averaged, create_slots, loss_scaling
 from trainer.training.run import make_experiment, train
 from trainer.training.task import Task
 
@@ -25,7 +27,7 @@ DECAY = 0.5
 
 @pytest.fixture(autouse=True)
 def _policy() -> Iterator[None]:
-    """A training sets the process's precision; the next test's is its own."""
+    """A training sets the precision of the whole process; restore it for the next test."""
     yield
     tf_keras.mixed_precision.set_global_policy("float32")
 
@@ -33,14 +35,14 @@ def _policy() -> Iterator[None]:
 @pytest.mark.parametrize("compiled", [False, True], ids=["graph", "XLA"])
 @pytest.mark.parametrize("scaled", [False, True], ids=["float32", "loss scaling"])
 def test_the_average_follows_the_weights(scaled: bool, compiled: bool) -> None:
-    """Model Garden's order of the two wrappers fails at the first step with loss scaling."""
+    """With loss scaling, Model Garden's order of the two wrappers fails at the first step."""
     variable = tf.Variable([1.0, 2.0])
     inner = tf_keras.optimizers.legacy.SGD(1.0)
     if scaled:
         inner = tf_keras.mixed_precision.LossScaleOptimizer(inner, initial_scale=4.0)
-    optimizer = averaging.averaged(inner, optimization.EMAConfig(average_decay=DECAY))
-    optimizer._create_all_weights([variable])
-    assert (averaging.loss_scaling(optimizer) is inner) == scaled
+    optimizer = averaged(inner, optimization.EMAConfig(average_decay=DECAY))
+    create_slots(optimizer, [variable])
+    assert (loss_scaling(optimizer) is inner) == scaled
 
     @tf.function(jit_compile=compiled)
     def step(gradient: tf.Tensor) -> None:
@@ -65,8 +67,8 @@ def test_the_average_follows_the_weights(scaled: bool, compiled: bool) -> None:
 def test_an_exchange_changes_no_bit() -> None:
     """By a + b and differences, as in Model Garden, a small number beside a large one is lost."""
     small, large = tf.Variable([1e-12, 3.0]), [1e3, 1e-9]
-    optimizer = averaging.averaged(tf_keras.optimizers.legacy.SGD(1.0), optimization.EMAConfig())
-    optimizer._create_all_weights([small])
+    optimizer = averaged(tf_keras.optimizers.legacy.SGD(1.0), optimization.EMAConfig())
+    create_slots(optimizer, [small])
     optimizer.get_slot(small, "average").assign(large)
     optimizer.swap_weights()
     np.testing.assert_array_equal(small, np.array(large, np.float32))
@@ -108,7 +110,7 @@ def _weights(prefix: Path) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
-def test_the_average_is_what_goes_on(averaged_model: Path) -> None:
+def test_the_average_is_what_is_exported(averaged_model: Path) -> None:
     """`weights/`, which export reads, holds the averages of the last checkpoint, and they aren't its weights."""
     assert checkpoints.read_summary(str(averaged_model))["ema"]  # type: ignore[index]
     averages, kept = _averages(averaged_model, 6), _weights(averaged_model / checkpoints.WEIGHTS)
@@ -125,7 +127,7 @@ def test_the_average_is_what_goes_on(averaged_model: Path) -> None:
 
 
 def _loss(prefix: Path, val_records: Path) -> float:
-    """Validation loss of the weights that stand under the model's own names in a checkpoint."""
+    """Validation loss of the weights that a checkpoint holds under the model's own names."""
     manifest = input_pipeline.load_manifest(str(val_records))
     experiment = make_experiment(TINY_CONFIG, OVERRIDE, manifest, str(val_records), str(val_records), 0)
     distribution.set_precision(experiment.runtime)
@@ -144,7 +146,7 @@ def test_the_average_is_what_is_evaluated(
     """While training and by --mode=eval."""
     average = _loss(averaged_model / checkpoints.WEIGHTS, val_records_folder)
     assert abs(_loss(averaged_model / "ckpt-6", val_records_folder) - average) > 0.005
-    assert loop.read_history(str(averaged_model))[-1]["validation_loss"] == pytest.approx(average, rel=1e-4)
+    assert read_history(str(averaged_model))[-1]["validation_loss"] == pytest.approx(average, rel=1e-4)
     folder, config = tmp_path / "model", tmp_path / "run.yaml"
     shutil.copytree(averaged_model, folder)
     config.write_text(TINY_CONFIG)
@@ -155,7 +157,7 @@ def test_the_average_is_what_is_evaluated(
 
 
 @pytest.mark.slow
-def test_a_resumed_training_goes_on_with_its_averages(
+def test_a_resumed_training_keeps_its_averages(
     averaged_model: Path, records_folder: Path, val_records_folder: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "model"
@@ -177,3 +179,20 @@ def test_a_resumed_training_goes_on_with_its_averages(
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, rtol=2e-3, atol=2e-4, err_msg=name)
+
+
+def test_private_parts_of_the_optimizers_are_where_they_were() -> None:
+    """When this fails after an update of tf-models-official or tf_keras, one of these attributes moved.
+
+    Read `official/modeling/optimization/ema_optimizer.py` and `tf_keras/optimizers/legacy/optimizer_v2.py`, adapt
+    trainer/training/optimizer.py, the only module that touches them, and change this list.
+    """
+    inner = tf_keras.optimizers.legacy.Adam()
+    shipped = optimization.ExponentialMovingAverage(inner)
+    assert shipped._optimizer is inner
+    for name in ("_trainable_weights_only", "_model_weights", "_average_weights"):
+        assert name in vars(shipped), name
+    assert not shipped.has_shadow_copy
+    variable = tf.Variable([1.0])
+    create_slots(inner, [variable])
+    assert inner.get_slot(variable, "m") is not None

@@ -1,0 +1,41 @@
+"""The private parts of Model Garden's network that `trainer/model/garden.py` relies on.
+
+When a test here fails after an update of tf-models-official, Model Garden moved one of them. Read its
+`projects/centernet/modeling/backbones/hourglass.py` and `layers/cn_nn_blocks.py`, adapt
+`garden.repaired_hourglass`, and change the assertion here. If the block now takes the norm settings from the Hourglass,
+and its upsampling has an XLA gradient, delete garden.py.
+"""
+
+import inspect
+
+import pytest
+import tf_keras
+from official.projects.centernet.modeling.backbones import hourglass
+from official.projects.centernet.modeling.layers import cn_nn_blocks
+from official.vision.configs import common
+
+from trainer.model import garden
+
+
+def test_the_hourglass_still_finds_its_blocks_through_the_module() -> None:
+    assert hourglass.cn_nn_blocks is cn_nn_blocks
+    assert "cn_nn_blocks.HourglassBlock(" in inspect.getsource(hourglass.Hourglass)
+
+
+def test_the_block_still_builds_inner_blocks_of_its_own_type_and_doubles_with_upsample_layer() -> None:
+    source = inspect.getsource(cn_nn_blocks.HourglassBlock)
+    for part in ("type(self)(", "self._num_stages", "self.upsample_layer"):
+        assert part in source, part
+    taken = inspect.signature(cn_nn_blocks.HourglassBlock.__init__).parameters
+    assert {"use_sync_bn", "norm_momentum", "norm_epsilon"} <= set(taken)
+
+
+def test_the_substitution_ends_with_the_block_even_after_an_error() -> None:
+    def fail() -> None:
+        with garden.repaired_hourglass(common.NormActivation(), tf_keras.layers.UpSampling2D):
+            assert hourglass.cn_nn_blocks is not cn_nn_blocks
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert hourglass.cn_nn_blocks is cn_nn_blocks

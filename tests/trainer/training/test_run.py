@@ -1,0 +1,128 @@
+"""One training as a whole: what it leaves, what it reuses and refuses, where it starts; kills don't change it."""
+
+import json
+import math
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_preprocess.base.errors import InputError
+from tests.trainer.made_records import TINY_CONFIG, write_records
+from tests.trainer.training.runs import command, saved_step, weights
+from trainer.training import checkpoints
+from trainer.training.history import read_history
+from trainer.training.run import train
+
+
+def test_a_finished_folder(trained: Path) -> None:
+    summary = json.loads((trained / "train.json").read_text())
+    assert summary["steps"] == 6
+    assert summary["categories"][2] == {"index": 2, "id": 30, "name": "class2"}
+    assert (trained / "config.yaml").read_text() == TINY_CONFIG
+    rows = read_history(str(trained))
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert all(math.isfinite(row["total_loss"]) for row in rows)
+    assert rows[-1]["validation_loss"] > 0
+    assert weights(trained)
+
+
+def test_the_same_training_is_not_done_twice(
+    trained: Path, records_folder: Path, val_records_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in trained.rglob("*") if p.is_file()}
+    train(
+        records=str(records_folder),
+        output=str(trained),
+        config=TINY_CONFIG,
+        val_records=str(val_records_folder),
+        params_override="trainer.validation_interval=6",
+    )
+    assert "result: reused" in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in trained.rglob("*") if p.is_file()}
+
+
+def test_another_training_does_not_overwrite(trained: Path, records_folder: Path) -> None:
+    with pytest.raises(InputError, match="holds a training of other records, configuration or seed"):
+        train(records=str(records_folder), output=str(trained), config=TINY_CONFIG, seed=1)
+
+
+def test_ema_weights_are_the_ones_that_are_exported(trained: Path, records_folder: Path, tmp_path: Path) -> None:
+    config = TINY_CONFIG.replace("  optimizer_config:\n", "  optimizer_config:\n    ema: {average_decay: 0.5}\n")
+    train(records=str(records_folder), output=str(tmp_path / "ema"), config=config)
+    averaged, raw = weights(tmp_path / "ema"), weights(trained)
+    assert checkpoints.read_summary(str(tmp_path / "ema"))["ema"]
+    kernel = next(n for n in raw if "kernel" in n)
+    assert np.abs(averaged[kernel] - raw[kernel]).max() > 1e-5
+    assert np.abs(averaged[kernel] - raw[kernel]).max() < 0.1
+
+
+@pytest.mark.parametrize("modules", ["backbone", "all"])
+def test_a_model_starts_from_the_weights_of_another(
+    trained: Path, records_folder: Path, tmp_path: Path, modules: str
+) -> None:
+    """Also from the Orbit checkpoint in a model folder, which Model Garden's "all" cannot load."""
+    newest = tf.train.latest_checkpoint(str(trained))
+    for name, path in (("finished", str(trained)), ("orbit", newest)):
+        override = (
+            f"task.init_checkpoint={path},task.init_checkpoint_modules={modules},"
+            "trainer.optimizer_config.learning_rate.cosine.initial_learning_rate=0.0,trainer.train_steps=2"
+        )
+        folder = tmp_path / name
+        train(records=str(records_folder), output=str(folder), config=TINY_CONFIG, params_override=override)
+        started, original = weights(folder), weights(trained)
+        same = {n for n in original if n.endswith("kernel/.ATTRIBUTES/VARIABLE_VALUE")}
+        equal = {n for n in same if np.array_equal(started[n], original[n])}
+        assert equal == (same if modules == "all" else {n for n in same if n.startswith("backbone")})
+
+
+def test_records_of_another_size_are_refused(tmp_path: Path) -> None:
+    write_records(tmp_path / "records")
+    config = TINY_CONFIG.replace("image_size: [32, 64]", "image_size: [64, 64]")
+    with pytest.raises(InputError, match="image_size"):
+        train(records=str(tmp_path / "records"), output=str(tmp_path / "out"), config=config)
+
+
+@pytest.mark.slow
+def test_kill_after_kill_the_curve_joins(records_folder: Path, tmp_path: Path, config: Path) -> None:
+    """kill -9 at arbitrary times, each run a few steps further; nothing is left of the dead runs."""
+    override = (
+        "trainer.train_steps=60,trainer.checkpoint_interval=7,trainer.steps_per_loop=5,"
+        "trainer.optimizer_config.learning_rate.cosine.decay_steps=60"
+    )
+    killed, random = tmp_path / "killed", np.random.default_rng(0)
+    running, starts = command(config, killed, records_folder, override), []
+    while checkpoints.read_summary(str(killed)) is None:
+        starts.append(saved_step(killed))
+        with (tmp_path / "output").open("w") as output:
+            process = subprocess.Popen(running, stdout=output, stderr=output)
+        if len(starts) == 5:
+            assert process.wait() == 0, (tmp_path / "output").read_text()
+        while process.poll() is None and saved_step(killed) == starts[-1]:
+            time.sleep(0.002)
+        time.sleep(random.uniform(0.0, 0.1))
+        process.kill()
+        process.wait()
+    assert len(set(starts)) > 2, starts
+    undisturbed = tmp_path / "undisturbed"
+    train(records=str(records_folder), output=str(undisturbed), config=config.read_text(), params_override=override)
+    rows, expected = read_history(str(killed)), read_history(str(undisturbed))
+    assert [row["step"] for row in rows] == [row["step"] for row in expected] == list(range(5, 61, 5))
+    for row, other in zip(rows, expected, strict=True):
+        assert row["total_loss"] == pytest.approx(other["total_loss"], rel=0.02), row["step"]
+    assert not list(killed.glob("*_temp"))
+
+
+@pytest.mark.slow
+def test_one_seed_gives_one_result_and_another_another(records_folder: Path, tmp_path: Path) -> None:
+    made = {}
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        train(records=str(records_folder), output=str(tmp_path / name), config=TINY_CONFIG, seed=seed)
+        made[name] = weights(tmp_path / name)
+    kernels = [name for name in made["a"] if "kernel" in name]
+    for name in made["a"]:
+        np.testing.assert_array_equal(made["a"][name], made["b"][name], err_msg=name)
+    assert all((made["a"][name] != made["c"][name]).any() for name in kernels)

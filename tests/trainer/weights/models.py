@@ -1,0 +1,36 @@
+"""Networks whose every weight is drawn, for tests of loading and conversion."""
+
+from typing import Any
+
+import numpy as np
+
+from tests.trainer.made_records import TINY_CONFIG
+from trainer.config.experiment import build_experiment
+from trainer.config.sections import parse_config
+from trainer.model import network
+
+TWO_STACKS = (
+    TINY_CONFIG.replace("num_hourglasses: 1", "num_hourglasses: 2")
+    .replace("['2']", "['2_0', '2']")
+    .replace("model_id: 10", "model_id: 20")  # Model Garden's converter takes one inner block for a nested hourglass
+)
+
+
+def drawn(model: Any, seed: int) -> None:
+    """Draws every weight, batch statistics included."""
+    rng = np.random.default_rng(seed)
+    for part in (model.backbone, model.head):
+        part.set_weights([rng.uniform(0.1, 1.0, w.shape).astype(np.float32) for w in part.get_weights()])
+
+
+def build(config: str, classes: int, seed: int) -> network.CenterNetModel:
+    """A model of ours whose every weight is drawn."""
+    task = build_experiment(parse_config(config)).task
+    task.model.num_classes = classes
+    model = network.build_model(task)
+    drawn(model, seed)
+    return model
+
+
+def same(a: Any, b: Any) -> list[bool]:
+    return [np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True)]

@@ -1,0 +1,33 @@
+"""The part of TensorFlow's checkpoint format that `trainer/weights/object_graph.py` relies on.
+
+When a test here fails after an update of TensorFlow, the format or `tensorflow.core.protobuf` moved. Read
+`python/checkpoint/checkpoint_view.py` and `core/protobuf/trackable_object_graph.proto` of that release, adapt
+`keys_of_variables`, and change the assertion here.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.weights.object_graph import NotObjectBased, keys_of_variables
+
+
+def test_each_variable_has_the_key_of_its_value(tmp_path: Path) -> None:
+    saved = tf.train.Checkpoint(a=tf.Variable([1.0, 2.0]), b=tf.train.Checkpoint(c=tf.Variable(3.0)))
+    prefix = saved.write(str(tmp_path / "saved"))
+    a, c, absent = tf.Variable([0.0, 0.0]), tf.Variable(0.0), tf.Variable(0.0)
+    ours = tf.train.Checkpoint(a=a, b=tf.train.Checkpoint(c=c), d=absent)
+    keys = keys_of_variables(prefix, ours)
+    assert keys.keys() == {id(a), id(c)}
+    reader = tf.train.load_checkpoint(prefix)
+    np.testing.assert_array_equal(reader.get_tensor(keys[id(a)]), [1.0, 2.0])
+    assert reader.get_tensor(keys[id(c)]) == 3.0
+
+
+def test_a_checkpoint_without_an_object_graph(tmp_path: Path) -> None:
+    prefix = str(tmp_path / "old")
+    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1.0)])
+    with pytest.raises(NotObjectBased):
+        keys_of_variables(prefix, tf.train.Checkpoint(a=tf.Variable(0.0)))

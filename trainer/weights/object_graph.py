@@ -1,0 +1,41 @@
+"""The only module that reads TensorFlow's checkpoint format below its public API.
+
+`tf.train.CheckpointView` finds which object of ours is which node of a checkpoint; the key of a node's value is only in
+the protocol buffer. If a release of TensorFlow moves it, tests/trainer/weights/test_object_graph.py fails and describes
+what to change here.
+"""
+
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_VALUE = "VARIABLE_VALUE"
+
+
+class NotObjectBased(ValueError):
+    """The checkpoint has no object graph, as those of TensorFlow 1."""
+
+
+def keys_of_variables(prefix: str, objects: tf.train.Checkpoint) -> dict[int, str]:
+    """Where a checkpoint holds the values of our variables.
+
+    Args:
+      prefix: of the checkpoint.
+      objects: ours, under the names that they have in the checkpoint.
+
+    Returns:
+      id(variable) → key for the checkpoint's reader, for the variables that it holds.
+
+    Raises:
+      NotObjectBased: the checkpoint has no object graph.
+    """
+    reader = tf.train.load_checkpoint(prefix)
+    if not reader.has_tensor(_OBJECT_GRAPH):
+        raise NotObjectBased(prefix)
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
+    return {
+        id(trackable): attribute.checkpoint_key
+        for number, trackable in tf.train.CheckpointView(prefix).match(objects).items()
+        for attribute in graph.nodes[number].attributes
+        if attribute.name == _VALUE
+    }
