@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from components.support.stage import TIMEOUT
-from tests.pipeline.container_run import ContainerRun
-from tests.pipeline.containers import artifact, container, execute
-from tests.pipeline.golden import CASES, compiled
+from tests.e2e.container_run import ContainerRun
+from tests.e2e.containers import artifact, container, execute
+from tests.pipeline.graph.golden import CASES, compiled
 from tests.trainer.made_decision import decide
 from trainer.coco.metrics import METRIC_NAMES
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
