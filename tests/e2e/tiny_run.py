@@ -55,6 +55,11 @@ def pipeline(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def link_environment(folder: Path) -> None:
+    """Makes the environment of the tests reachable by another path."""
+    folder.symlink_to(sys.prefix, target_is_directory=True)
+
+
 def make_data(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     small = DemoData(train_images=8, val_images=4, height=(96, 128), width=(96, 128), side=(30.0, 60.0))
