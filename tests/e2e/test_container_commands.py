@@ -137,7 +137,7 @@ def test_a_container_over_its_time_limit_ends(specs: dict[str, Any], tmp_path: P
     process = made.run()
     assert process.returncode == 1
     assert made.output() is None
-    assert "error: stage data_check took longer than its limit of 0.5 s" in process.stderr
+    assert "error: stage 'check the data' took longer than its limit of 0.5 s" in process.stderr
     assert "annotations.py" in process.stderr, "where it was"
 
 
