@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from beam_preprocess.base.errors import Failure, InputError
-from pipeline.graph.kfp_spec import display_names
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CACHE_HIT = re.compile(r"Task (\S+) cache hit \(key=(\w+)\)")
@@ -67,7 +66,10 @@ def run(
       PipelineFailed: a task failed.
       InputError: the folder for temporary files holds no programs.
     """
+    # kfp takes a second to import.
     from kfp import local
+
+    from pipeline.graph.kfp_spec import display_names
 
     local.init(
         runner=local.SubprocessRunner(use_venv=False),

@@ -13,7 +13,7 @@ from components.support.stage import WORK_DIR
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import TARGETS
 from pipeline.local import cache as local_cache
-from pipeline.local import prepare, processes, result_table
+from pipeline.local import kfp_runner, prepare, processes, result_table
 from pipeline.local.prepare import LocalOptions
 from pipeline.local.run_folder import RunFolder, shown
 from pipeline.local.stage_log import StageFailure, StageLog
@@ -46,9 +46,8 @@ def run(request: RunRequest, options: LocalOptions) -> int:
 
 def _execute(folder: RunFolder, started: float, *, cached: bool, verbose: bool) -> tuple[int, str]:
     """(exit code, outcome in a sentence)."""
-    # kfp takes a second to import: only once the input is known to be good.
+    # It loads kfp, which takes a second: only once the input is known to be good.
     from pipeline.graph.training_pipeline import make_pipeline
-    from pipeline.local import kfp_runner
 
     # No image is started. Its name holds the code's digest, as a built image's tag does: it is part of kfp's cache key.
     target = TARGETS["local"]
