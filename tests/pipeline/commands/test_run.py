@@ -1,4 +1,4 @@
-"""`centernet run`: bad input is exit code 2 and one line that names the thing, the value and the fix, before it starts."""
+"""`centernet run`: bad input is refused before the run, in one line that names the thing, the value and the fix."""
 
 import json
 import shutil
