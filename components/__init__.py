@@ -1,1 +1,4 @@
-"""Thin KFP components, one a file: each imports one function of ours, calls it, and writes metadata."""
+"""KFP components, one per file: each calls one function of ours and sets its artifacts' metadata.
+
+Doors: the function in each module, which has the module's name.
+"""

@@ -1,4 +1,4 @@
-"""Component: is this data that can be trained and scored on, and which data is it?"""
+"""Component: can this data be trained and scored on, and which data is it?"""
 
 from typing import NamedTuple
 
@@ -14,15 +14,16 @@ def data_check(
     work_dir: str,
     report: dsl.Output[dsl.Artifact],
 ) -> NamedTuple("Digests", [("train_digest", str), ("val_digest", str)]):  # type: ignore[valid-type]
-    """Checks both splits; the digests key the caches of the stages below."""
-    import json
-
-    from beam_preprocess.base.files import write_text
-    from beam_preprocess.dataset.check import check_data
+    """Checks both splits. The digests are part of the cache keys of later stages."""
     from components.support.stage import stage
-    from trainer.config.sections import parse_config
 
-    with stage("data_check", report, work_dir) as output:
+    with stage("data_check", report, work_dir, title="check the data") as output:
+        import json
+
+        from beam_preprocess.base.files import write_text
+        from beam_preprocess.dataset.check import check_data
+        from trainer.config.sections import parse_config
+
         found = check_data(
             train_images=train_images,
             train_annotations=train_annotations,
@@ -31,10 +32,7 @@ def data_check(
             config=parse_config(config).preprocess,
         )
         write_text(f"{output}/data.json", json.dumps(found, indent=1))
-    train, val = found["train"], found["val"]
-    print(
-        f"result: train {train['images']} images, {train['objects']} objects; val {val['images']} images, "
-        f"{val['objects']} objects; {len(found['categories'])} classes",
-        flush=True,
-    )
+        train, val, classes = found["train"], found["val"], len(found["categories"])
+        counts = f"train {train['images']} images, {train['objects']} objects; val {val['images']} images, "
+        print(f"result: {counts}{val['objects']} objects; {classes} classes", flush=True)
     return train["data_digest"], val["data_digest"]

@@ -12,14 +12,14 @@ def evaluate(
     work_dir: str,
     evaluation: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Scores the model. A champion (its artifact has a status) that can't be scored holds the candidate: no failure."""
-    from beam_preprocess.base.files import write_text
+    """Scores the model. A champion (its artifact has a status) that fails holds the candidate; it is not an error."""
     from components.support.stage import stage
-    from trainer.promotion.evaluation import NoEvaluation
 
-    status = model.metadata.get("status", "candidate")
     with stage(name, evaluation, work_dir) as output:
-        missing = None
+        from beam_preprocess.base.files import write_text
+        from trainer.promotion.evaluation import NoEvaluation
+
+        status, missing = model.metadata.get("status", "candidate"), None
         if status in ("none", "failed", "champion"):
             missing = NoEvaluation(status=status, reason=model.metadata["reason"])
         else:

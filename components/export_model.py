@@ -8,14 +8,27 @@ def export_model(
     images: str,
     annotations: str,
     data_digest: str,
+    config: str,
     work_dir: str,
     model: dsl.Output[dsl.Model],
 ) -> None:
-    """Exports the checkpoint, if the export detects what the checkpoint does on validation images."""
+    """Exports the checkpoint, if the export detects what the checkpoint does on validation images.
+
+    `config`: its `export:` section is this run's, and may differ from the one that the training saw. The digest in the
+    metadata makes a cached evaluation that of these files, wherever they lie.
+    """
     from components.support.stage import stage
-    from trainer.saved_model.building import export
 
     with stage("export", model, work_dir) as output:
+        from trainer.registry.digest import model_digest
+        from trainer.saved_model.building import export
+
         export(
-            checkpoint=checkpoint.uri, output=output, images=images, annotations=annotations, data_digest=data_digest
+            checkpoint=checkpoint.uri,
+            output=output,
+            images=images,
+            annotations=annotations,
+            data_digest=data_digest,
+            config=config,
         )
+        model.metadata["model_digest"] = model_digest(output)

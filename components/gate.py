@@ -1,4 +1,4 @@
-"""Component: the decision. One unnamed bool, the only form of output that kfp's local runner branches on reliably."""
+"""Component: the decision. It has one unnamed bool, the only output that kfp's local runner branches on reliably."""
 
 from kfp import dsl
 
@@ -15,12 +15,13 @@ def gate(
     page: dsl.Output[dsl.Markdown],
 ) -> bool:
     """Judges the candidate by the rules of the `gate:` section."""
-    from beam_preprocess.base.files import write_text
     from components.support.stage import stage
-    from trainer.config.sections import parse_config
-    from trainer.promotion.judge import judge
 
     with stage("gate", decision, work_dir) as output:
+        from beam_preprocess.base.files import write_text
+        from trainer.config.sections import parse_config
+        from trainer.promotion.judge import judge
+
         judged = judge(
             f"{candidate.uri}/evaluation.json",
             f"{champion.uri}/evaluation.json",
@@ -32,6 +33,5 @@ def gate(
         write_text(f"{output}/decision.json", judged.to_json())
         page.uri = f"{output}/decision.md"
         write_text(page.uri, judged.to_markdown())
-    print(judged.to_text())
-    print(f"result: {'promote' if judged.promote else 'hold'}", flush=True)
+        print(f"{judged.to_text()}\nresult: {'promote' if judged.promote else 'hold'}", flush=True)
     return judged.promote

@@ -1,15 +1,16 @@
-"""Component: the champion stays, and why."""
+"""Component: the candidate is not promoted."""
 
 from kfp import dsl
 
 
 def hold(decision: dsl.Input[dsl.Artifact]) -> str:
-    """Says which rules did not pass."""
-    from components.support.stage import limited
-    from trainer.promotion.decision import read_decision
-    from trainer.promotion.publish import hold
+    """Prints the rules that the candidate failed."""
+    from components.support.stage import step
 
-    with limited("hold"):
+    with step("hold"):
+        from trainer.promotion.decision import read_decision
+        from trainer.promotion.publish import hold
+
         outcome = hold(read_decision(f"{decision.uri}/decision.json"))
-    print(f"result: {outcome}", flush=True)
+        print(f"result: {outcome}", flush=True)
     return outcome

@@ -16,25 +16,25 @@ def preprocess(
     work_dir: str,
     records: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Writes the records; `data_digest` is data_check's, so a cached result is never that of other data."""
-    from beam_preprocess.base.errors import InputError
-    from beam_preprocess.job.pipeline import preprocess
-    from components.support.dataflow import beam_arguments
+    """Writes the records. `data_digest` comes from data_check, so a cached result is always for the same data."""
     from components.support.stage import cores, stage, threads
-    from trainer.config.sections import parse_config
 
-    place = {"output": records.uri, "split": split}
-    arguments = beam_arguments(preprocess_on, dataflow, beam_args, **place, processes=cores(), threads=threads())
+    place = {"output": records.uri, "split": split, "processes": cores(), "threads": threads()}
     with stage(f"preprocess-{split}", records, work_dir) as output:
-        manifest = preprocess(
+        from beam_preprocess.base.errors import InputError
+        from beam_preprocess.job.pipeline import preprocess
+        from components.support.dataflow import beam_arguments
+        from trainer.config.sections import parse_config
+
+        made = preprocess(
             images=images,
             annotations=annotations,
             split=split,  # type: ignore[arg-type]
             output=output,
             config=parse_config(config).preprocess,
             seed=seed,
-            pipeline_args=arguments,
+            pipeline_args=beam_arguments(preprocess_on, dataflow, beam_args, **place),
         )
-    if manifest.data_digest != data_digest:
-        raise InputError(f"{images}: the {split} data changed since data_check; start the run again")
-    records.metadata.update(images=manifest.images, objects=manifest.objects, records_digest=manifest.records_digest)
+        if made.data_digest != data_digest:
+            raise InputError(f"{images}: the {split} data changed since data_check; start the run again")
+    records.metadata.update(images=made.images, objects=made.objects, records_digest=made.records_digest)

@@ -6,14 +6,15 @@ from kfp import dsl
 def promote(
     decision: dsl.Input[dsl.Artifact], model: dsl.Input[dsl.Model], registry: str, run_id: str, job: str = ""
 ) -> str:
-    """Publishes the model and swaps the alias, if the decision allows it and the champion is still the same one.
+    """Publishes the model and swaps the alias, if the decision allows it and the champion has not changed since.
 
-    A run without `run_id` (a schedule's) goes by `job`, the service's own id of it.
+    A run without `run_id`, such as a schedule's, is identified by `job`: the service's own id of the run.
     """
-    from components.support.stage import limited
-    from trainer.promotion.publish import promote
+    from components.support.stage import step
 
-    with limited("promote"):
+    with step("promote"):
+        from trainer.promotion.publish import promote
+
         outcome = promote(
             decision=f"{decision.uri}/decision.json",
             model=model.uri,
@@ -21,5 +22,5 @@ def promote(
             key=run_id or job,
             metadata={"run_id": run_id or job},
         )
-    print(f"result: {outcome}", flush=True)
+        print(f"result: {outcome}", flush=True)
     return outcome

@@ -1,4 +1,4 @@
-"""Component: this run is complete; one on the same data, configuration and image would say nothing new."""
+"""Component: notes that this run is complete, for the next run's `should_run`."""
 
 
 def remember(
@@ -12,13 +12,12 @@ def remember(
     registry: str,
     pipeline_root: str,
 ) -> str:
-    """Writes what `should_run` of the next run compares with; returns the outcome, for the pipeline's output."""
-    from components.support.stage import limited
-    from trainer.promotion.last_run import identity, write_last
+    """Writes what `should_run` compares with. Returns the outcome, for the pipeline's output."""
+    from components.support.stage import step
 
-    with limited("remember the run"):
-        uri = write_last(
-            identity(train_digest, val_digest, config + runtime, seed, image), outcome, registry, pipeline_root
-        )
-    print(f"result: {uri}", flush=True)
+    with step("remember the run"):
+        from trainer.promotion.last_run import identity, write_last
+
+        run = identity(train_digest, val_digest, config + runtime, seed, image)
+        print(f"result: {write_last(run, outcome, registry, pipeline_root)}", flush=True)
     return outcome

@@ -1,4 +1,4 @@
-"""Component: the page that a person reads on Monday, and the same facts for machines."""
+"""Component: the page for people, and the same facts for programs."""
 
 from kfp import dsl
 
@@ -20,17 +20,18 @@ def report(
     html: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Collects what the stages wrote; each stage's folder and seconds travel with its artifact."""
-    from components.support import report_inputs
+    """Collects what the stages wrote; each stage's folder is its artifact's URI."""
     from components.support.stage import stage
-    from trainer.promotion.summary import write_summary
-    from trainer.report.page import write_report
 
-    stages = [data, train_records, val_records, checkpoint, model, candidate, champion, decision]
     with stage("report", html, work_dir) as output:
-        run = report_inputs.collect(outcome, config, *stages)
+        from components.support.report_inputs import collect
+        from trainer.promotion.summary import write_summary
+        from trainer.report.page import write_report
+
+        stages = [data, train_records, val_records, checkpoint, model, candidate, champion, decision]
+        run = collect(outcome, config, *stages)
         write_summary(run, f"{output}/summary.json")
         html.uri, summary.uri = f"{output}/report.html", f"{output}/summary.json"
         scored = {name: f"{candidate.uri}/{name}.json" for name in ("predictions", "analysis")}
         write_report(run=run, annotations=annotations, images=images, output=html.uri, **scored)
-    print(f"result: {html.uri}", flush=True)
+        print(f"result: {html.uri}", flush=True)

@@ -1,4 +1,4 @@
-"""Component: which model does an alias of the registry name now?"""
+"""Component: the model that an alias of the registry names now."""
 
 from kfp import dsl
 
@@ -6,20 +6,20 @@ from kfp import dsl
 def resolve_champion(registry: str, alias: str, known: str, champion: dsl.Output[dsl.Model]) -> str:
     """Points the artifact at the SavedModel of `champion` or `best`.
 
-    `known`: the champion's version, when `best` is asked for. Returns the version; "" for none, or when it is `known`.
+    `known`: the champion's version, for `best`. Returns the version; "" if there is none, or if it is `known`.
     `status` in the metadata is "ready", "none", "champion" (it is `known`), or "failed" with a reason.
     """
-    from components.support.stage import limited
-    from trainer.registry.base import RegistryError
-    from trainer.registry.uri import open_registry
+    from components.support.stage import step
 
-    with limited(f"find {alias}"):
+    with step(f"find {alias}"):
+        from trainer.registry.base import RegistryError
+        from trainer.registry.uri import open_registry
+
         store = open_registry(registry)
         version = store.alias(alias) or ""
         if not version or version == known:
-            status, reason = (
-                ("champion", f"{alias} is the champion {known}") if version else ("none", f"no {alias} yet")
-            )
+            status = "champion" if version else "none"
+            reason = f"{alias} is the champion {known}" if version else f"no {alias} yet"
             champion.metadata.update(status=status, reason=reason)
             print(f"result: {reason}", flush=True)
             return ""

@@ -1,4 +1,4 @@
-"""Component: is there anything new since the last completed run?"""
+"""Component: has anything changed since the last completed run?"""
 
 
 def should_run(
@@ -12,12 +12,14 @@ def should_run(
     registry: str,
     pipeline_root: str,
 ) -> bool:
-    """True unless only changes count, and data, configuration (with overrides), seed and image are the last run's."""
-    from components.support.stage import limited
-    from trainer.promotion.last_run import identity, is_last
+    """False if `only_if_changed`, and data, configuration (with overrides), seed and image are the last run's."""
+    from components.support.stage import step
 
-    run = identity(train_digest, val_digest, config + runtime, seed, image)
-    with limited("anything new"):
-        new = not (only_if_changed and is_last(run, registry, pipeline_root))
-    print(f"result: {'run' if new else 'nothing changed since the last completed run'}", flush=True)
-    return new
+    with step("check for changes"):
+        from trainer.promotion.last_run import identity, is_last
+
+        run = identity(train_digest, val_digest, config + runtime, seed, image)
+        changed = not (only_if_changed and is_last(run, registry, pipeline_root))
+        words = "changed, running" if only_if_changed else "not asked for, running"
+        print(f"result: {words if changed else 'nothing changed since the last completed run'}", flush=True)
+    return changed

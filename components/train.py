@@ -12,20 +12,21 @@ def train(
     work_dir: str,
     checkpoint: dsl.Output[dsl.Model],
 ) -> None:
-    """Trains on the records, or goes on where an interrupted run of the same folder stopped.
+    """Trains on the records, or resumes an interrupted training in the same folder.
 
-    `runtime` is the target's: keys of the `runtime:` section that win over the configuration's.
+    `runtime` comes from the target: keys of the `runtime:` section that override the configuration's.
     """
-    import os
-
     from components.support.stage import stage
-    from trainer.training.cluster import tf_config
-
-    if cluster := tf_config(os.environ):
-        os.environ["TF_CONFIG"] = cluster  # before TensorFlow is imported
-    from trainer.training.run import train
 
     with stage("train", checkpoint, work_dir) as output:
+        import os
+
+        from trainer.training.cluster import tf_config
+
+        if cluster := tf_config(os.environ):
+            os.environ["TF_CONFIG"] = cluster  # before TensorFlow is imported
+        from trainer.training.run import train
+
         summary = train(
             records=records.uri,
             val_records=val_records.uri,

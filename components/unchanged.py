@@ -2,6 +2,9 @@
 
 
 def unchanged() -> str:
-    """Says so."""
-    print("result: nothing new, no model was trained", flush=True)
+    """Reports it."""
+    from components.support.stage import step
+
+    with step("nothing new"):
+        print("result: nothing changed, no model was trained", flush=True)
     return "unchanged: data, configuration and image are the last completed run's"

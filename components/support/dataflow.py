@@ -1,4 +1,4 @@
-"""Where Beam runs the preprocessing: in the step's own machine, or on Dataflow, whose options are made here."""
+"""Where Beam runs the preprocessing: on the step's own machine, or on Dataflow, with the options built here."""
 
 import json
 import re
@@ -32,17 +32,17 @@ class Dataflow:
     project: str
     region: str
     sdk_container_image: str
-    """Holds this package: workers install nothing."""
+    """Contains this package: workers install nothing."""
     machine_type: str = "n2-standard-8"
     max_workers: int = 50
     disk_gb: int = 50
     service_account: str = ""
-    """As whom the workers act; "" is the project's default account of Compute Engine."""
+    """Service account that the workers run as; "" is Compute Engine's default account of the project."""
     network: str = ""
     subnetwork: str = ""
     """Workers in a subnetwork have no public address. It must reach Google's services (Private Google Access)."""
     flexrs: bool = False
-    """Cheaper: preemptible workers, and a start within six hours."""
+    """Cheaper: preemptible workers, and the job starts within six hours."""
 
     def __post_init__(self) -> None:
         for name, (form, wanted) in _FORMS.items():
@@ -58,17 +58,17 @@ class Dataflow:
 
     @classmethod
     def parse(cls, text: str) -> "Dataflow":
-        """From the JSON of the pipeline's parameter.
+        """Reads the JSON of the pipeline's parameter `dataflow`.
 
         Raises:
-          InputError: no JSON object, an unknown or missing key, or a value that can't be right.
+          InputError: not a JSON object, an unknown or missing key, or a wrong value.
         """
         try:
             values = json.loads(text)
         except ValueError as error:
-            raise InputError(f"dataflow: {text!r}: is no JSON ({error}); give an object") from error
+            raise InputError(f"dataflow: {text!r}: not JSON ({error}); give an object") from error
         if not isinstance(values, dict):
-            raise InputError(f'dataflow: {text!r}: is no JSON object; give one, such as {{"region": "us-central1"}}')
+            raise InputError(f'dataflow: {text!r}: not a JSON object; give one, such as {{"region": "us-central1"}}')
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -82,12 +82,12 @@ class Dataflow:
         """Beam's options.
 
         Args:
-          job_name: in Dataflow's list of jobs; no two running jobs of a region share one.
-          temporary: gs:// folder for what Beam stages and its temporary files.
+          job_name: unique among the region's running jobs.
+          temporary: gs:// folder for staged and temporary files.
         """
         optional = {
             "service_account_email": self.service_account,
-            # Dataflow takes either of the two; the subnetwork says more.
+            # Dataflow accepts one of the two; the subnetwork is more specific.
             "network": "" if self.subnetwork else self.network.rsplit("/", 1)[-1],
             "subnetwork": self.subnetwork,
             "flexrs_goal": "COST_OPTIMIZED" if self.flexrs else "",
@@ -118,14 +118,14 @@ def beam_arguments(
     Args:
       preprocess_on: "step" or "dataflow".
       dataflow: JSON, see `Dataflow`; only read for "dataflow".
-      beam_args: further options as one text, which win.
-      output: where the pipeline backend puts the step's output; Beam's temporary files go beside it.
-      split: names the job.
-      processes: of Beam in the step, if it runs on the local engine.
-      threads: of the one process, where there is one: they start at once, and the bytes are the same.
+      beam_args: further options as one text; they override the others.
+      output: where the pipeline backend puts the step's output; Beam's temporary files go next to it.
+      split: part of the job's name.
+      processes: Beam's processes in the step, if it runs on the local engine.
+      threads: Beam's threads, if there is one process. They start faster than processes, and write the same bytes.
 
     Raises:
-      InputError: another place, options that can't be right, a second runner, or an output outside a bucket.
+      InputError: an unknown place, wrong options, a second runner, or an output outside a bucket.
     """
     try:
         more = shlex.split(beam_args)
@@ -140,7 +140,7 @@ def beam_arguments(
                 f"beam_args: {beam_args!r} names {runner}; give preprocess_on=dataflow and its keys instead"
             )
         if runner or "--runner" in more:
-            return more  # its own options say how parallel it is
+            return more  # its own options set the parallelism
         mode, count = ("multi_processing", processes) if processes > 1 else ("multi_threading", threads)
         parallel = [f"--direct_running_mode={mode}", f"--direct_num_workers={count}"]
         return [*(parallel if count > 1 else []), *more]

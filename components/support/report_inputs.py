@@ -1,16 +1,19 @@
 """From the artifacts of all stages to the summary of the run."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_json
+from components.support.events import EVENTS, stage_seconds
 from components.support.stage import Artifact
 from trainer.promotion.decision import read_decision
 from trainer.promotion.evaluation import Evaluation, read_evaluation
 from trainer.promotion.judge import read_champion
 from trainer.promotion.summary import Summary, build_summary, read_history
 
-FIX = "run the stage that writes it again"
+FIX = "rerun the stage that writes it"
 
 
 def collect(
@@ -30,7 +33,7 @@ def collect(
     Args:
       outcome: what promote or hold returned.
       config: the run's YAML text.
-      data, ..., decision: the stages' output artifacts.
+      data, train_records, val_records, checkpoint, model, candidate, champion, decision: the stages' output artifacts.
 
     Raises:
       InputError: a file of a stage is missing or damaged.
@@ -59,7 +62,7 @@ def collect(
         config=config,
         data={split: {k: v for k, v in values.items() if k != "shards"} for split, values in manifests.items()},
         history=read_history(f"{checkpoint.uri}/history.jsonl"),
-        seconds={name: float(artifact.metadata["seconds"]) for name, artifact in stages.items()},
+        seconds=_seconds(stages),
         parity=_parity(model.uri),
         paths={
             "model": model.uri,
@@ -74,10 +77,21 @@ def collect(
     )
 
 
+def _seconds(stages: dict[str, Artifact]) -> dict[str, float]:
+    """Seconds by stage: from the run's events, or from the artifacts where there are none.
+
+    Stages whose result came from an earlier run's cache took no time, and are left out.
+    """
+    if path := os.environ.get(EVENTS):
+        ended = stage_seconds(Path(path))
+        return {name: ended[name] for name in stages if name in ended}
+    return {name: float(artifact.metadata["seconds"]) for name, artifact in stages.items()}
+
+
 def _parity(model: str) -> dict[str, Any] | None:
     """The model's parity.json; None for an export without validation images."""
     try:
         return dict(read_json(f"{model}/assets.extra/parity.json", "export again with validation images"))
     except InputError as error:
-        print(f"warning: the report shows no parity: {error}", flush=True)
+        print(f"warning: the report has no parity: {error}", flush=True)
         return None

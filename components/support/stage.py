@@ -1,4 +1,4 @@
-"""What every component does around its one call: where the output goes, how long it took, how long it may take."""
+"""What every component does around its one call: where its output goes, what it reports, how long it may take."""
 
 import faulthandler
 import os
@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from components.support.events import EVENTS, reported
+
 TIMEOUT = "STAGE_TIMEOUT_SECONDS"
 """Environment variable that the compiled pipeline sets; pipeline tasks have no time limit of their own."""
 WORK_DIR = "STAGE_WORK_DIR"
-"""The run's folder where it may be no argument of the task: arguments are part of kfp's cache key."""
+"""Environment variable: the run's folder, where it must not be an argument. Arguments are part of kfp's cache key."""
 GRACE_SECONDS = 10.0
-"""After the limit: for the words and the traceback."""
+"""Time after the limit for the message and the traceback."""
 CORES = "STAGE_CORES"
-"""Likewise: the cores that the task asks for."""
+"""Environment variable that the compiled pipeline sets: the cores that the task asks for."""
 
 
 class Artifact(Protocol):
@@ -27,43 +29,56 @@ class Artifact(Protocol):
 
 
 @contextmanager
-def stage(name: str, artifact: Artifact, work_dir: str) -> Iterator[str]:
-    """Points the output artifact at its place and notes the seconds of the body in its metadata.
+def stage(folder: str, artifact: Artifact, work_dir: str, *, title: str = "") -> Iterator[str]:
+    """Points the output artifact at its place, and does what `step` does.
 
-    The body has the task's time limit, see `limited`.
+    On a service the seconds of the body go into the artifact's metadata. On this machine they don't: metadata is part
+    of kfp's cache key there, and the report takes the seconds from the events.
 
     Args:
-      name: of the stage, a folder name.
+      folder: name of the output folder.
       artifact: the stage's output.
       work_dir: folder of the whole run. A run that is started again with the same folder finds what its stages wrote,
-        and the libraries reuse it. "" takes the environment's, and without that leaves the artifact where the pipeline
-        backend put it.
+        and the libraries reuse it. "" takes the environment's folder; without one the artifact stays where the
+        pipeline backend put it.
+      title: the stage's name in the graph, if it is not the folder's name with spaces for hyphens.
 
     Yields:
       The artifact's URI.
     """
     if work_dir := work_dir or os.environ.get(WORK_DIR, ""):
-        artifact.uri = f"{work_dir.rstrip('/')}/{name}"
+        artifact.uri = f"{work_dir.rstrip('/')}/{folder}"
     started = time.monotonic()
-    with limited(name):
+    with step(title or folder.replace("-", " ")):
         yield artifact.uri
-    artifact.metadata["seconds"] = round(time.monotonic() - started, 2)
+    if not os.environ.get(EVENTS):
+        artifact.metadata["seconds"] = round(time.monotonic() - started, 2)
 
 
 @contextmanager
-def limited(name: str) -> Iterator[None]:
-    """Ends the process if the body takes longer than the compiled pipeline allows; on this machine there is no limit.
+def step(title: str) -> Iterator[None]:
+    """Reports the body's events, and ends the process if the body takes longer than the compiled pipeline allows.
 
-    Past it the process says so, prints where it is, and ends with exit code 1, also out of native code.
+    On this machine there is no limit. Past the limit the process prints a message and where it is, and ends with exit
+    code 1, also out of native code.
+
+    Args:
+      title: the stage's name in the graph.
     """
+    with reported(title), _limited(title):
+        yield
+
+
+@contextmanager
+def _limited(title: str) -> Iterator[None]:
     limit = float(os.environ.get(TIMEOUT, "0"))
     if not limit:
         yield
         return
-    timer = threading.Timer(limit, _end, (name, limit))
+    timer = threading.Timer(limit, _end, (title, limit))
     timer.daemon = True
     timer.start()
-    # Native code may hold the interpreter's lock for ever, and no Python thread runs then: faulthandler's needs none.
+    # Native code may hold the interpreter's lock forever. No Python thread runs then, but faulthandler's does.
     faulthandler.dump_traceback_later(limit + GRACE_SECONDS, exit=True)
     try:
         yield
@@ -72,10 +87,10 @@ def limited(name: str) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _end(name: str, limit: float) -> None:
+def _end(title: str, limit: float) -> None:
     print(
-        f"error: stage {name} took longer than its limit of {limit:g} s ({TIMEOUT}; timeout_hours of the target in "
-        "pipeline/graph/targets.py); it was here:",
+        f"error: stage {title!r} took longer than its limit of {limit:g} s ({TIMEOUT}; timeout_hours of the target in "
+        "pipeline/graph/targets.py). It was here:",
         file=sys.stderr,
     )
     faulthandler.dump_traceback(all_threads=True)
@@ -85,11 +100,13 @@ def _end(name: str, limit: float) -> None:
 
 
 def cores() -> int:
-    """How many processes the stage may use: the cores that its task asks for, if they are there; 1 on this machine's
-    own runs, where a second process costs more seconds than it saves on small data."""
+    """Number of processes that the stage may use: the cores that its task asks for, if the machine has them.
+
+    1 in local runs: on small data a second process costs more seconds than it saves.
+    """
     return min(int(os.environ.get(CORES, "1")), os.cpu_count() or 1)
 
 
 def threads() -> int:
-    """How many threads a stage may use that stays in one process. A fifth of preprocessing holds Python's lock."""
+    """Number of threads that a stage in one process may use. Preprocessing holds Python's lock a fifth of the time."""
     return min(4, os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""`centernet compile`: compiles the pipeline for one target."""
+"""`centernet compile`: the graph as a Kubeflow Pipelines spec."""
 
 import argparse
 import sys
@@ -6,40 +6,43 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from beam_preprocess.base.command import Parser, run
-from beam_preprocess.base.command import parser as command_parser
+from beam_preprocess.base import command
 from beam_preprocess.base.errors import InputError
+from pipeline.graph.targets import COMMITTED, TARGETS
 
+DESCRIPTION = """Compile the graph for one target into a Kubeflow Pipelines spec, which Vertex AI accepts as well.
+Targets that train as a custom job (several machines, TPUs) need Vertex AI. docs/targets.md has the
+table of targets."""
 EXAMPLES = (
     "centernet compile",
     "centernet compile --check",
     "centernet compile --target vertex-tpu-v5e --output gs://my-bucket/templates/pipeline.yaml",
 )
+NOTES = "exit codes: 0 done, 1 --check found a stale file, 2 bad input or usage"
+OUTPUT = "pipeline.yaml"
 
 
-def parser() -> Parser:
-    """The flags of `centernet compile`."""
-    made = command_parser(
-        "compile",
-        "Compile the pipeline for one target, to a file for Kubeflow Pipelines and Vertex AI. docs/targets.md lists\n"
-        "the targets; those that train as a custom job need Vertex AI.",
-        examples=EXAMPLES,
-        notes="exit codes: 0 done, 1 the file is stale (--check), 2 bad input or usage",
+def parser() -> command.Parser:
+    """The flags."""
+    made = command.parser("compile", DESCRIPTION, examples=EXAMPLES, notes=NOTES)
+    made.add_argument(
+        "--target", default=COMMITTED, metavar="NAME", help=f"one of {', '.join(TARGETS)}; default: %(default)s"
     )
-    made.add_argument("--target", default="vertex-gpu", metavar="NAME", help="default: %(default)s")
-    made.add_argument("--output", default="pipeline.yaml", metavar="FILE", help="or gs://…; default: %(default)s")
-    made.add_argument("--image", default="", metavar="URI", help="image of every step; default: a placeholder")
+    made.add_argument("--output", default=OUTPUT, metavar="FILE", help="path or gs:// URI; default: %(default)s")
+    made.add_argument(
+        "--image", default="", metavar="URI", help="container image of every step; default: the target's placeholder"
+    )
     made.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`centernet compile`; see its help for exit codes."""
-    return run(parser(), argv, _call)
+    """Exit codes: see `NOTES`."""
+    return command.run(parser(), argv, _call)
 
 
 def _call(flags: argparse.Namespace) -> int:
-    from pipeline.graph.compile import compile_pipeline, staleness
+    from pipeline.graph.compile import compile_pipeline
     from pipeline.graph.targets import find_target
 
     target, output = find_target(flags.target), flags.output
@@ -48,10 +51,12 @@ def _call(flags: argparse.Namespace) -> int:
     if flags.check:
         if "://" in output:
             raise InputError(f"--output {output}: --check compares a file of this machine; give its path")
+        from pipeline.graph.compile import staleness
+
         difference = staleness(target, Path(output))
         if difference:
             print(difference)
-            write = "make pipeline.yaml" if output == "pipeline.yaml" else "the same command without --check"
+            write = "make pipeline.yaml" if output == OUTPUT else "the same command without --check"
             print(f"{output} is stale: run {write}", file=sys.stderr)
             return 1
         print(f"{output} is current")

@@ -1,59 +1,143 @@
-"""`centernet run`: runs the whole pipeline on this machine."""
+"""`centernet run`: the whole pipeline on this machine."""
 
 import argparse
 from collections.abc import Sequence
 
-from beam_preprocess.base.command import Parser, run
-from beam_preprocess.base.command import parser as command_parser
+from beam_preprocess.base import command
+from beam_preprocess.base.errors import InputError
 
+DESCRIPTION = """Run the whole pipeline on this machine: check the data, preprocess, train, export, evaluate, compare
+with the champion, then promote the model or hold it, and report why. Without data flags, it
+generates the demo data set and runs on that."""
 EXAMPLES = (
     "centernet run",
     "centernet run --coco-dir /data/coco --config custom-small",
+    "centernet run --coco-dir /data/coco --set trainer.train_steps=2000 --set gate.min_ap=0.4",
     "centernet run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1",
     "centernet run --only-if-changed",
     "centernet run --resume runs/latest",
+    "centernet run --resume runs/latest --set gate.min_ap=0.35",
 )
+NOTES = """The first example is the demo: 3 minutes on 2 cores. The last one judges a finished run again, without
+training.
+
+exit codes: 0 done (promoted or held), 1 a stage failed or the run was interrupted, 2 bad input or usage"""
+
+FIXED_BY_RESUME = (
+    "train_images",
+    "train_annotations",
+    "val_images",
+    "val_annotations",
+    "coco_dir",
+    "demo_data_dir",
+    "config",
+    "max_reject_fraction",
+    "seed",
+    "registry",
+    "runs_dir",
+    "only_if_changed",
+)
+"""Flags that `--resume` can't honour: the run was started with its own values."""
 
 
-def parser() -> Parser:
-    """The flags of `centernet run`."""
-    made = command_parser(
-        "run",
-        "Run the whole pipeline on this machine, with kfp's local runner.\n"
-        "Without data flags it generates the demo data set and uses that.",
-        examples=EXAMPLES,
-        notes="exit codes: 0 done (promoted or held), 1 a stage failed, 2 bad input or usage",
-    )
+def parser() -> command.Parser:
+    """The flags. A flag that `--resume` can't honour is None when it is not given."""
+    made = command.parser("run", DESCRIPTION, examples=EXAMPLES, notes=NOTES)
     data = made.add_argument_group("data (COCO format)")
     for split in ("train", "val"):
-        data.add_argument(f"--{split}-images", default="", metavar="DIR", help=f"folder of the {split} images")
-        data.add_argument(f"--{split}-annotations", default="", metavar="FILE", help=f"COCO JSON of the {split} images")
+        data.add_argument(f"--{split}-images", metavar="DIR", help=f"folder of the {split} images")
+        data.add_argument(f"--{split}-annotations", metavar="FILE", help=f"COCO JSON file of the {split} images")
     data.add_argument(
-        "--coco-dir", default="", metavar="DIR", help="folder laid out like COCO 2017, instead of the four"
+        "--coco-dir",
+        metavar="DIR",
+        help="instead of the four: a folder with annotations/instances_{train,val}2017.json, train2017/ and val2017/",
     )
-    data.add_argument(
-        "--demo-data-dir", default=".demo-data", metavar="DIR", help="demo data set; default: %(default)s"
+    data.add_argument("--demo-data-dir", metavar="DIR", help="folder of the demo's data; default: .demo-data")
+
+    options = made.add_argument_group("run options")
+    options.add_argument(
+        "--config",
+        metavar="NAME",
+        help="a shipped configuration's name, or a YAML file's path or URI; default: demo for the demo, custom-small "
+        "for your own data",
     )
-    made.add_argument("--config", default="", metavar="YAML", help="a file, or the name of a shipped configuration")
-    made.add_argument("--max-reject-fraction", type=float, metavar="F", help="maximum fraction of images rejected")
-    made.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    made.add_argument("--registry", default="registry", metavar="DIR", help="default: %(default)s")
-    made.add_argument("--runs-dir", default="runs", metavar="DIR", help="default: %(default)s")
-    made.add_argument("--resume", default="", metavar="RUN", help="folder of an earlier run to resume")
-    made.add_argument("--only-if-changed", action="store_true", help="skip training if nothing changed")
-    made.add_argument("--no-cache", action="store_true", help="don't reuse results of earlier runs")
-    made.add_argument("--notify", default="", metavar="ADDRESS", help="email the outcome (here it is printed)")
-    made.add_argument("-v", "--verbose", action="store_true", help="show the whole log")
+    options.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one key of the configuration, such as trainer.train_steps=2000; repeatable",
+    )
+    options.add_argument(
+        "--max-reject-fraction",
+        type=float,
+        metavar="F",
+        help="short for --set preprocess.max_reject_fraction=F: maximum fraction of training images rejected",
+    )
+    options.add_argument("--seed", type=int, metavar="N", help="seed of crops, weights and data order; default: 0")
+    options.add_argument("--registry", metavar="DIR", help="folder of the model registry; default: registry")
+    options.add_argument("--runs-dir", metavar="DIR", help="parent folder of the run's folder; default: runs")
+    options.add_argument(
+        "--resume",
+        default="",
+        metavar="RUN",
+        help="folder of an earlier run: resume it, with its own flags. --set then takes keys of gate: and export: "
+        "only, and the run is judged again",
+    )
+    options.add_argument(
+        "--only-if-changed",
+        action="store_const",
+        const=True,
+        help="skip training if nothing changed: data, configuration, seed and image are those of the registry's last "
+        "completed run",
+    )
+    options.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="run every stage; by default preprocess, train, export and evaluate take the result of an earlier run "
+        "below --runs-dir with the same data, configuration, seed and code",
+    )
+    options.add_argument(
+        "--notify",
+        default="",
+        metavar="ADDRESS",
+        help="email the outcome (Vertex AI only; locally it is printed)",
+    )
+    options.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line per stage")
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`centernet run`; see its help for exit codes."""
-    return run(parser(), argv, _call)
+    """Exit codes: see `NOTES`."""
+    return command.run(parser(), argv, _call)
 
 
 def _call(flags: argparse.Namespace) -> int:
-    from pipeline.local.run import RunOptions
-    from pipeline.local.run import run as run_locally
+    from pipeline.graph.request import DATA, RunRequest
+    from pipeline.local.prepare import LocalOptions
+    from pipeline.local.run import run
 
-    return run_locally(RunOptions(**vars(flags)))
+    if flags.resume:
+        _refuse_fixed(flags)
+    changes = list(flags.set)
+    if flags.max_reject_fraction is not None:
+        changes.append(f"preprocess.max_reject_fraction={flags.max_reject_fraction}")
+    given = {name: getattr(flags, name) for name in (*DATA, "coco_dir", "config", "seed", "registry")}
+    given = {name: value for name, value in given.items() if value is not None}
+    local = {name: getattr(flags, name) for name in ("runs_dir", "demo_data_dir")}
+    local = {name: value for name, value in local.items() if value is not None}
+    request = RunRequest(
+        **given,
+        changes=tuple(changes),
+        only_if_changed=bool(flags.only_if_changed),
+        cached=not flags.no_cache,
+        notify=flags.notify,
+    )
+    return run(request, LocalOptions(**local, resume=flags.resume, verbose=flags.verbose))
+
+
+def _refuse_fixed(flags: argparse.Namespace) -> None:
+    for name in FIXED_BY_RESUME:
+        if getattr(flags, name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag}: a resumed run keeps its own value; leave out {flag}, or start a new run")

@@ -1,4 +1,4 @@
-"""Compiles the graph to `pipeline.yaml`, and says how a file differs from what would be compiled."""
+"""Compiles the graph to `pipeline.yaml`, and compares a file with what the code compiles to."""
 
 import difflib
 import tempfile
@@ -13,15 +13,12 @@ from beam_preprocess.base.files import write_text
 from pipeline.graph.targets import Target
 from pipeline.graph.training_pipeline import make_pipeline
 
-DEFAULT_TARGET = "vertex-gpu"
-DEFAULT_OUTPUT = "pipeline.yaml"
-
 
 def compile_pipeline(target: Target, output: str | Path) -> None:
-    """Writes the compiled pipeline: the whole file or nothing.
+    """Writes the compiled pipeline: the whole file, or nothing.
 
     Args:
-      target: where it runs.
+      target: where the pipeline will run.
       output: a path, or a URI such as gs://….
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -31,12 +28,12 @@ def compile_pipeline(target: Target, output: str | Path) -> None:
 
 
 def staleness(target: Target, committed: Path) -> str:
-    """A unified diff from the file to what the code compiles to; "" when the file is current.
+    """A unified diff from the file to what the code compiles to; "" if the file is current.
 
-    The kfp version that wrote the file is left out: an upgrade that changes nothing else makes nothing stale.
+    The kfp version that wrote the file is ignored: an upgrade alone doesn't make a file stale.
 
     Raises:
-      InputError: the file is there and is no compiled pipeline.
+      InputError: the file exists and is not a compiled pipeline.
     """
     with tempfile.TemporaryDirectory() as folder:
         before = _text(committed) if committed.exists() else ""
@@ -59,10 +56,10 @@ def _text(path: Path) -> str:
         content: Any = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(
-            f"--output {path}: cannot be read ({' '.join(str(error).split())[:200]}); compile it"
+            f"--output {path}: cannot be read ({' '.join(str(error).split())[:200]}); compile it again"
         ) from error
     if not isinstance(content, dict):
-        raise InputError(f"--output {path}: is no compiled pipeline; compile it")
+        raise InputError(f"--output {path}: not a compiled pipeline; compile it again")
     content.pop("sdkVersion", None)
     text: str = yaml.dump(content, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
     return text

@@ -1,29 +1,26 @@
-"""Training as a Vertex AI CustomJob: the component that a plain task would run, in worker pools of our choice."""
+"""Training as a Vertex AI CustomJob: a plain task's component, in worker pools that the target describes."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-import yaml
-from google.protobuf import json_format
-from kfp import components
-
+from pipeline.graph import kfp_spec
 from pipeline.graph.targets import Target
 
 REDUCTION_SERVER = "us-docker.pkg.dev/vertex-ai-restricted/training/reductionserver:latest"
-"""Google's; it exists under this tag only."""
+"""Google's image; it exists under this tag only."""
 REDUCTION_MACHINE = "n1-highcpu-16"
 LIBRARY_NAME = "custom-training-job"
+"""The library's name for every component that it wraps."""
 
 
 def as_custom_job(component: Any, target: Target) -> Callable[..., Any]:
-    """The component with the same inputs and outputs, run by Google's launcher as a CustomJob.
+    """The component with the same inputs and outputs, which Google's launcher runs as a CustomJob.
 
     Args:
       component: a lightweight component.
-      target: one with `custom_job`.
+      target: its `custom_job` is true.
     """
-    # The library takes seconds to import, and other targets don't need it.
+    # It takes seconds to import, and other targets don't need it.
     from google_cloud_pipeline_components.v1.custom_job import create_custom_training_job_from_component
 
     job = create_custom_training_job_from_component(
@@ -35,7 +32,7 @@ def as_custom_job(component: Any, target: Target) -> Callable[..., Any]:
         accelerator_count=target.accelerator_count or 1,
         boot_disk_size_gb=target.boot_disk_gb,
         timeout=f"{round(target.timeout_hours * 3600)}s",
-        # A worker that is replaced finds no partners: the job starts again from the newest checkpoint as a whole.
+        # A replaced worker finds no partners: the whole job restarts from the newest checkpoint.
         restart_job_on_worker_restart=target.replicas > 1 or target.spot,
         strategy="SPOT" if target.spot else "STANDARD",
         env=[{"name": name, "value": value} for name, value in environment(target).items()],
@@ -44,7 +41,7 @@ def as_custom_job(component: Any, target: Target) -> Callable[..., Any]:
 
 
 def environment(target: Target) -> dict[str, str]:
-    """Environment variables of training on that target."""
+    """Environment variables of training on the target."""
     values = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     if target.device == "gpu":
         values["TF_GPU_THREAD_MODE"] = "gpu_private"
@@ -55,25 +52,26 @@ def _with_pools(job: Any, target: Target) -> Callable[..., Any]:
     """Adds what the library has no argument for: the topology of a TPU, and the pool of reduction servers."""
     if not target.tpu_topology and not target.reduction_servers:
         return job
-    spec: dict[str, Any] = json_format.MessageToDict(job.pipeline_spec)
-    for owner in (spec["root"], *spec["components"].values()):
-        declared = owner.get("inputDefinitions", {}).get("parameters", {}).get("worker_pool_specs")
-        if declared is None:
-            continue
-        pools: list[dict[str, Any]] = declared["defaultValue"]
-        if target.tpu_topology:
-            for pool in pools:
-                pool["machine_spec"]["tpu_topology"] = target.tpu_topology
-        if target.reduction_servers:
-            pools.append(
-                {
-                    "machine_spec": {"machine_type": REDUCTION_MACHINE},
-                    "replica_count": target.reduction_servers,
-                    "container_spec": {"image_uri": REDUCTION_SERVER},
-                }
-            )
-    # JSON first: it turns protobuf's own types into plain ones.
-    # The library's name for every component becomes the graph's, in all places at once: else kfp nests the task.
-    return components.load_component_from_text(
-        yaml.safe_dump(json.loads(json.dumps(spec))).replace(LIBRARY_NAME, "train")
-    )
+
+    def edit(spec: dict[str, Any]) -> None:
+        for owner in (spec["root"], *spec["components"].values()):
+            declared = owner.get("inputDefinitions", {}).get("parameters", {}).get("worker_pool_specs")
+            if declared is not None:
+                _edit_pools(declared["defaultValue"], target)
+
+    edited: Callable[..., Any] = kfp_spec.edited(job, edit, old_name=LIBRARY_NAME, new_name="train")
+    return edited
+
+
+def _edit_pools(pools: list[dict[str, Any]], target: Target) -> None:
+    if target.tpu_topology:
+        for pool in pools:
+            pool["machine_spec"]["tpu_topology"] = target.tpu_topology
+    if target.reduction_servers:
+        pools.append(
+            {
+                "machine_spec": {"machine_type": REDUCTION_MACHINE},
+                "replica_count": target.reduction_servers,
+                "container_spec": {"image_uri": REDUCTION_SERVER},
+            }
+        )

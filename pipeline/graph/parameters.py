@@ -1,7 +1,7 @@
-"""A compiled pipeline's parameters, and values for them: wrong ones are told before anything is sent.
+"""A compiled pipeline's parameters and their values. Wrong ones are refused before anything is sent.
 
-Vertex AI's client takes a submission without a required parameter and lets the service fail; so everything is checked
-here.
+Vertex AI's client accepts a submission without a required parameter, and the service then fails; so everything is
+checked here.
 """
 
 import json
@@ -20,7 +20,7 @@ class Parameter:
 
     name: str
     type: str
-    """kfp's: STRING, NUMBER_INTEGER, NUMBER_DOUBLE, BOOLEAN, LIST or STRUCT."""
+    """kfp's name: STRING, NUMBER_INTEGER, NUMBER_DOUBLE, BOOLEAN, LIST or STRUCT."""
     required: bool
     default: Any = None
 
@@ -43,7 +43,7 @@ def split_pairs(flag: str, pairs: Iterable[str]) -> dict[str, str]:
     """`name=value` texts as a mapping.
 
     Raises:
-      InputError: one has no "=", or a name comes twice.
+      InputError: a text has no "=", or a name is given twice.
     """
     values: dict[str, str] = {}
     for pair in pairs:
@@ -61,11 +61,11 @@ def check_values(known: Mapping[str, Parameter], texts: Mapping[str, str], value
 
     Args:
       known: the pipeline's signature.
-      texts: what the user wrote as `--param name=value`; parsed by the parameter's type.
-      values: what other flags give, typed already; a name that is in `texts` too is an error.
+      texts: values of `--param name=value`, by name; parsed according to the parameter's type.
+      values: typed values of other flags; a name that is also in `texts` is an error.
 
     Returns:
-      Values by name; parameters that keep their default are left out.
+      Values by name, without parameters that keep their default.
 
     Raises:
       InputError: a name that the pipeline doesn't have, a value of another type, a name given twice, or a required
@@ -75,7 +75,7 @@ def check_values(known: Mapping[str, Parameter], texts: Mapping[str, str], value
         if name not in known:
             raise InputError(f"--param {name}: the pipeline has no such parameter; it has {', '.join(sorted(known))}")
         if name in values:
-            raise InputError(f"--param {name}: is given by a flag as well; give one of the two")
+            raise InputError(f"--param {name}: also given by a flag; give one of the two")
     found = {**values, **{name: _parse(known[name], text) for name, text in texts.items()}}
     for name in values:
         if name not in known:
@@ -96,15 +96,15 @@ def with_dataflow(
     service_account: str,
     network: str,
 ) -> dict[str, Any]:
-    """The values of a run, with the run's own place and account where `dataflow` leaves them out.
+    """The values of a run. The run's own place and account fill in what `dataflow` leaves out.
 
     Args:
       known: the pipeline's signature.
       values: by name, checked.
-      project, region, service_account, network: of the run; "" is not given.
+      project, region, service_account, network: the run's; "" means not given.
 
     Raises:
-      InputError: preprocess_on, dataflow or beam_args can't be right.
+      InputError: a wrong value of preprocess_on, dataflow or beam_args.
     """
     found = {"preprocess_on": STEP, "beam_args": "", "dataflow": "{}"}
     found |= {name: known[name].default for name in found if name in known}
@@ -116,13 +116,13 @@ def with_dataflow(
             given = json.loads(found["dataflow"])
         except ValueError:
             given = None
-        if isinstance(given, dict):  # what isn't is refused below
+        if isinstance(given, dict):  # anything else is refused below
             defaults = json.loads(known["dataflow"].default)
             found["dataflow"] = json.dumps(
                 {**{name: value for name, value in runs.items() if value}, **defaults, **given}
             )
         filled["dataflow"] = found["dataflow"]
-    # Only to be checked: the step makes them again, when it knows its output.
+    # Only a check: the step builds them again, when it knows its output.
     place, dataflow, beam_args = (found[name] for name in ("preprocess_on", "dataflow", "beam_args"))
     beam_arguments(place, dataflow, beam_args, output="gs://pipeline/root", split="train")
     return filled
@@ -133,7 +133,7 @@ def _parse(parameter: Parameter, text: str) -> Any:
     try:
         return reader(text)
     except ValueError as error:
-        raise InputError(f"--param {parameter.name}={text}: is no {wanted}") from error
+        raise InputError(f"--param {parameter.name}={text}: not {wanted}") from error
 
 
 def _boolean(text: str) -> bool:
@@ -161,10 +161,10 @@ def _json(kind: type) -> Callable[[str], Any]:
 
 
 _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "STRING": (str, "text"),
-    "NUMBER_INTEGER": (int, "integer"),
-    "NUMBER_DOUBLE": (_finite, "finite number"),
-    "BOOLEAN": (_boolean, "boolean; write true or false"),
-    "LIST": (_json(list), "JSON list"),
-    "STRUCT": (_json(dict), "JSON object"),
+    "STRING": (str, "a text"),
+    "NUMBER_INTEGER": (int, "a whole number"),
+    "NUMBER_DOUBLE": (_finite, "a finite number"),
+    "BOOLEAN": (_boolean, "a boolean; write true or false"),
+    "LIST": (_json(list), "a JSON list"),
+    "STRUCT": (_json(dict), "a JSON object"),
 }

@@ -1,4 +1,4 @@
-"""Where the pipeline runs: one row a target. The graph is the same for all of them."""
+"""Where the pipeline runs: one row per target. The graph is the same for all targets."""
 
 import json
 import re
@@ -11,23 +11,24 @@ from beam_preprocess.base.errors import InputError
 from trainer.shared.versions import VERSION
 
 REPOSITORY = "us-docker.pkg.dev/example-project/centernet"
-"""Of the images, replaced at submission. "python" is in their names because kfp's runners look for it."""
+"""Repository of the images; a submission replaces it. "python" is in the images' names because kfp's runners warn about
+images without it."""
 CPU_IMAGE, GPU_IMAGE, TPU_IMAGE = (f"{REPOSITORY}/python-{kind}:{VERSION}" for kind in ("cpu", "gpu", "tpu"))
-IMAGE = GPU_IMAGE
-"""The image of the target that is committed as pipeline.yaml."""
+COMMITTED = "vertex-gpu"
+"""The target that is committed as pipeline.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """What one plain task asks for. Static, so that the same compiled file runs on Vertex AI and on this machine."""
+    """What one plain task requests. Fixed values, so that one compiled file runs on Vertex AI and on this machine."""
 
     cpu: str = ""
-    """Of a task without: the backend's default machine."""
+    """"" takes the backend's default machine."""
     memory: str = ""
     accelerator: str = ""
     accelerators: int = 0
     timeout_hours: float = 4.0
-    """The stage ends itself with a traceback after so long (`components.support.stage`)."""
+    """The stage ends itself with a traceback after this many hours (`components.support.stage`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,40 +40,44 @@ class Target:
     device: Literal["cpu", "gpu", "tpu"] = "cpu"
     """What trains."""
     precision: Literal["float32", "float16", "bfloat16"] | None = None
-    """Replaces runtime.mixed_precision_dtype of the run's configuration; None, as `strategy`, leaves it."""
+    """Overrides the configuration's runtime.mixed_precision_dtype; None keeps it."""
     strategy: Literal["one_device", "mirrored", "multi_worker_mirrored", "tpu"] | None = None
+    """Overrides runtime.distribution_strategy; None keeps it."""
     custom_job: bool = False
-    """Training is a Vertex AI CustomJob: for several machines, TPUs and spot capacity. Can't run on this machine."""
+    """Training is a Vertex AI CustomJob: for several machines, TPUs and spot capacity. It can't run on this machine."""
     machine_type: str = ""
-    """Of the custom job; a plain task's is chosen by Vertex AI from `resources`."""
+    """Machine of the custom job; Vertex AI chooses a plain task's machine from `resources`."""
     accelerator: str = ""
     accelerator_count: int = 0
-    """On each machine."""
+    """Accelerators per machine."""
     tpu_topology: str = ""
     replicas: int = 1
     reduction_servers: int = 0
-    """Machines that sum the gradients of several GPU nodes; 0 leaves it to NCCL's rings."""
+    """Machines that sum the gradients of several GPU nodes; with 0, the nodes do it (NCCL's rings)."""
     spot: bool = False
     boot_disk_gb: int = 200
     timeout_hours: float = 48.0
-    """Of one attempt to train."""
+    """Time limit of one attempt to train."""
     retries: int = 0
-    """Further attempts to train; each goes on from the newest checkpoint."""
+    """Further attempts to train; each resumes from the newest checkpoint."""
     resources: Mapping[str, Resources] = field(default_factory=dict)
-    """Of the plain tasks, by component name; one that isn't named takes the backend's default machine and limit."""
+    """The plain tasks' requests, by component name. Other tasks take the backend's default machine and limit."""
     preprocess_on: Literal["step", "dataflow"] = "step"
     """Default of the pipeline's parameter: Beam in the step's own machine, or a Dataflow job."""
     notify: tuple[str, ...] = ()
-    """Who is mailed when the run ends; Vertex AI only."""
+    """Addresses that are emailed when the run ends; Vertex AI only."""
 
     def __post_init__(self) -> None:
         rules = [
             (self.replicas >= 1, f"replicas: {self.replicas}; set 1 or more"),
             (self.retries >= 0, f"retries: {self.retries}; set 0 or more"),
             (self.timeout_hours > 0, f"timeout_hours: {self.timeout_hours:g}; set more than 0"),
-            (self.replicas == 1 or self.custom_job, f"replicas: {self.replicas} need a custom job"),
-            (self.replicas > 1 or not self.reduction_servers, "reduction_servers: one machine has nothing to reduce"),
-            (not self.custom_job or bool(self.machine_type), "machine_type: a custom job needs one"),
+            (self.replicas == 1 or self.custom_job, f"replicas: {self.replicas} need custom_job; set it, or 1"),
+            (
+                self.replicas > 1 or not self.reduction_servers,
+                "reduction_servers: a single machine has no gradients to exchange; set 0",
+            ),
+            (not self.custom_job or bool(self.machine_type), "machine_type: empty; a custom job needs one"),
         ]
         for valid, message in rules:
             if not valid:
@@ -80,19 +85,19 @@ class Target:
 
     @property
     def beam_image(self) -> str:
-        """Of Dataflow's workers: the image of the same build; "" when `image` isn't named as `make images` names it."""
+        """Image of Dataflow's workers, from the same build; "" if `image` isn't named as `make images` names it."""
         repository, slash, name = self.image.rpartition("/")
         built = re.fullmatch(r"python-(cpu|gpu|tpu)(:[\w.-]+)", name)
         return f"{repository}{slash}python-beam{built[2]}" if built else ""
 
     @property
     def dataflow(self) -> str:
-        """Default of the pipeline's parameter of that name: JSON of `components.support.dataflow.Dataflow`'s keys."""
+        """Default of the pipeline's parameter `dataflow`: JSON with keys of `components.support.dataflow.Dataflow`."""
         return json.dumps({"sdk_container_image": self.beam_image})
 
     @property
     def runtime(self) -> str:
-        """Keys of the `runtime:` section that the place decides, as `trainer.train`'s params_override; "" for none."""
+        """Keys of the `runtime:` section that the target decides, as `trainer.train`'s params_override; "" for none."""
         values: dict[str, str | int] = {}
         if self.strategy is not None:
             values["distribution_strategy"] = self.strategy
@@ -105,7 +110,7 @@ class Target:
 
 
 _SMALL = Resources(cpu="4", memory="16G")
-_TINY = Resources(cpu="4", memory="16G", timeout_hours=1)  # as much as the service's own default
+_TINY = Resources(cpu="4", memory="16G", timeout_hours=1)  # the service's own default machine
 _WORKER = Resources(cpu="16", memory="64G", timeout_hours=24)
 _CPU_SCORES = Resources(cpu="16", memory="64G", timeout_hours=12)
 _GPU_SCORES = Resources(cpu="12", memory="85G", accelerator="NVIDIA_TESLA_A100", accelerators=1)
@@ -115,7 +120,7 @@ _H100_TRAINS = Resources(cpu="208", memory="1872G", accelerator="NVIDIA_H100_80G
 
 
 def _plain(**special: Resources) -> Mapping[str, Resources]:
-    """Every plain task's resources."""
+    """Resources of every plain task."""
     usual = {
         "data_check": _SMALL,
         "preprocess": _WORKER,
@@ -205,10 +210,10 @@ TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target
 
 
 def find_target(name: str) -> Target:
-    """The target of that name.
+    """The target with this name.
 
     Raises:
-      InputError: there is none.
+      InputError: no such target.
     """
     if name not in TARGETS:
         raise InputError(f"--target {name}: unknown; known targets are {', '.join(TARGETS)}")

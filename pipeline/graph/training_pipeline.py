@@ -3,53 +3,38 @@
 data_check -> should_run -> preprocess(train), preprocess(val) -> train -> export -> evaluate(candidate)
 resolve champion and best -> evaluate(champion), evaluate(best) -> gate -> promote | hold -> report -> remember
 
-With `only_if_changed` a run on what the last completed run was made of ends after should_run, as "unchanged".
+With `only_if_changed`, a run ends after should_run as "unchanged" if data, configuration, seed and image are those of
+the last completed run.
 """
 
-import inspect
 from collections.abc import Callable
-from functools import partial, wraps
 from typing import Any
 
 from kfp import dsl
 
-from components import (
-    data_check,
-    evaluate,
-    export_model,
-    gate,
-    hold,
-    preprocess,
-    promote,
-    remember,
-    report,
-    resolve_champion,
-    should_run,
-    train,
-    unchanged,
-)
-from pipeline.graph import tasks
+from components.data_check import data_check
+from components.evaluate import evaluate
+from components.export_model import export_model
+from components.gate import gate
+from components.hold import hold
+from components.preprocess import preprocess
+from components.promote import promote
+from components.remember import remember
+from components.report import report
+from components.resolve_champion import resolve_champion
+from components.should_run import should_run
+from components.train import train
+from components.unchanged import unchanged
+from pipeline.graph import kfp_spec
 from pipeline.graph.targets import Target
+from pipeline.graph.tasks import Tasks
 
 NAME = "centernet-training"
 
 
 def make_pipeline(target: Target) -> Any:
-    """The pipeline for one target: `kfp.dsl`'s graph component, which compiles, and runs when it is called."""
-    component = partial(tasks.component, target=target)
-    check_data = component(data_check.data_check)
-    make_records = component(preprocess.preprocess)
-    train_model = component(train.train, trains=True)
-    export = component(export_model.export_model)
-    find_champion = component(resolve_champion.resolve_champion)
-    score = component(evaluate.evaluate)
-    decide = component(gate.gate)
-    promote_candidate = component(promote.promote)
-    hold_candidate = component(hold.hold)
-    write_report = component(report.report)
-    look_back = component(should_run.should_run)
-    write_down = component(remember.remember)
-    end = component(unchanged.unchanged)
+    """The pipeline for one target: kfp's graph component. Compile it, or call it to run it."""
+    task = Tasks(target)
 
     def training_pipeline(
         train_images: str,
@@ -69,8 +54,10 @@ def make_pipeline(target: Target) -> Any:
         network: str = "",
         only_if_changed: bool = False,
     ) -> str:
-        # What reads the outside world is never cached. What computes is cached by content: the digests are inputs.
-        checked = check_data(
+        # Tasks that read the outside world are never cached. Tasks that compute are cached by content: the digests
+        # are among their inputs.
+        checked = task(
+            data_check,
             "check the data",
             cached=False,
             train_images=train_images,
@@ -90,10 +77,11 @@ def make_pipeline(target: Target) -> Any:
             "registry": registry,
             "pipeline_root": dsl.PIPELINE_ROOT_PLACEHOLDER,
         }
-        fresh = look_back("anything new", cached=False, only_if_changed=only_if_changed, **run)
-        with dsl.If(fresh.output == True, name="changed"):  # noqa: E712 - kfp overloads ==
+        changed = task(should_run, "check for changes", cached=False, only_if_changed=only_if_changed, **run)
+        with dsl.If(changed.output == True, name="changed"):  # noqa: E712 - kfp overloads ==
             records = {
-                split: make_records(
+                split: task(
+                    preprocess,
                     f"preprocess {split}",
                     cached=True,
                     images=images,
@@ -112,8 +100,10 @@ def make_pipeline(target: Target) -> Any:
                     ("val", val_images, val_annotations),
                 )
             }
-            # The validation loss is followed, but chooses nothing: these are the images that gate.
-            trained = train_model(
+            # The validation loss is only monitored, because these are the images that gate: it never selects a
+            # checkpoint.
+            trained = task(
+                train,
                 "train",
                 cached=True,
                 records=records["train"].output,
@@ -122,7 +112,7 @@ def make_pipeline(target: Target) -> Any:
                 seed=seed,
                 runtime=runtime,
                 work_dir=work_dir,
-                # A custom job takes them from nobody else; a plain task has the run's own.
+                # A custom job needs its own; a plain task has the run's.
                 **({"service_account": service_account, "network": network} if target.custom_job else {}),
             )
             validation = {
@@ -131,31 +121,56 @@ def make_pipeline(target: Target) -> Any:
                 "data_digest": checked.outputs["val_digest"],
                 "work_dir": work_dir,
             }
-            exported = export("export", cached=True, checkpoint=trained.outputs["checkpoint"], **validation)
-            candidate = score(
-                "evaluate candidate", cached=True, model=exported.output, name="evaluate-candidate", **validation
+            exported = task(
+                export_model,
+                "export",
+                cached=True,
+                checkpoint=trained.outputs["checkpoint"],
+                config=config,
+                **validation,
             )
-            # Asked late, so that the champion is the one at the time of the decision; scored after the candidate, so
-            # that whatever fails there is the champion's own fault and not the images'.
-            champion = find_champion(
-                "find champion", cached=False, registry=registry, alias="champion", known=""
+            candidate = task(
+                evaluate,
+                "evaluate candidate",
+                cached=True,
+                model=exported.output,
+                name="evaluate-candidate",
+                **validation,
+            )
+            # The registry is read late, so that the champion is the current one when the gate decides. The champion
+            # is scored after the candidate: if scoring then fails, the champion is to blame, not the images.
+            champion = task(
+                resolve_champion, "find champion", cached=False, registry=registry, alias="champion", known=""
             ).after(candidate)
-            # Not cached: a champion that could not be scored once would stay so.
-            champion_scored = score(
+            # Not cached: a failure to score the champion would be cached as well.
+            champion_scored = task(
+                evaluate,
                 "evaluate champion",
                 cached=False,
                 model=champion.outputs["champion"],
                 name="evaluate-champion",
                 **validation,
             )
-            # Small losses that the tolerance allows must not add up: the best version is compared with, too.
-            best = find_champion(
-                "find best", cached=False, registry=registry, alias="best", known=champion.outputs["Output"]
+            # The candidate is also compared with the best version, so that small losses that the tolerance allows
+            # can't add up from run to run.
+            best = task(
+                resolve_champion,
+                "find best",
+                cached=False,
+                registry=registry,
+                alias="best",
+                known=champion.outputs["Output"],
             )
-            best_scored = score(
-                "evaluate best", cached=False, model=best.outputs["champion"], name="evaluate-best", **validation
+            best_scored = task(
+                evaluate,
+                "evaluate best",
+                cached=False,
+                model=best.outputs["champion"],
+                name="evaluate-best",
+                **validation,
             )
-            decision = decide(
+            decision = task(
+                gate,
                 "gate",
                 cached=False,
                 candidate=candidate.output,
@@ -167,20 +182,22 @@ def make_pipeline(target: Target) -> Any:
                 work_dir=work_dir,
             )
             with dsl.If(decision.outputs["Output"] == True, name="promoted"):  # noqa: E712 - kfp overloads ==
-                promoted = promote_candidate(
+                promoted = task(
+                    promote,
                     "promote",
                     cached=False,
                     decision=decision.outputs["decision"],
                     model=exported.output,
                     registry=registry,
                     run_id=run_id,
-                    # A schedule's runs all have the same parameters: this names each of them.
+                    # All runs of a schedule have the same parameters; the job id tells them apart.
                     job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                 )
             with dsl.Else(name="held"):
-                held = hold_candidate("hold", cached=False, decision=decision.outputs["decision"])
+                held = task(hold, "hold", cached=False, decision=decision.outputs["decision"])
             outcome = dsl.OneOf(promoted.output, held.output)
-            reported = write_report(
+            reported = task(
+                report,
                 "report",
                 cached=False,
                 outcome=outcome,
@@ -197,27 +214,23 @@ def make_pipeline(target: Target) -> Any:
                 config=config,
                 work_dir=work_dir,
             )
-            # Last, so that a run that broke is not the last completed one.
-            remembered = write_down("remember the run", cached=False, outcome=outcome, **run).after(reported)
+            # Last, so that a run that failed does not count as completed.
+            remembered = task(remember, "remember the run", cached=False, outcome=outcome, **run).after(reported)
         with dsl.Else(name="unchanged"):
-            nothing_new = end("nothing new", cached=False)
+            nothing_new = task(unchanged, "nothing new", cached=False)
         return dsl.OneOf(remembered.output, nothing_new.output)
 
     described = dsl.pipeline(name=NAME, description="CenterNet from a COCO data set to a promoted or held model.")
-    return described(_notifying(training_pipeline, target.notify) if target.notify else training_pipeline)
+    return described(_with_mail(training_pipeline, target.notify) if target.notify else training_pipeline)
 
 
-def _notifying(graph: Callable[..., str], recipients: tuple[str, ...]) -> Callable[..., None]:
-    """The graph with a mail at its end, however it ends. It has no output then: kfp lets none out of the handler."""
+def _with_mail(graph: Callable[..., str], recipients: tuple[str, ...]) -> Callable[..., None]:
+    """The graph with an email at its end, however it ends."""
+    # It takes seconds to import, and other runs don't need it.
     from google_cloud_pipeline_components.v1.vertex_notification_email import VertexNotificationEmailOp
 
-    @wraps(graph)
-    def with_mail(*arguments: Any) -> None:
-        mail = VertexNotificationEmailOp(recipients=list(recipients)).set_display_name("mail the outcome")
-        with dsl.ExitHandler(mail.set_caching_options(False), name="the run"):
-            graph(*arguments)
+    def mail() -> Any:
+        task = VertexNotificationEmailOp(recipients=list(recipients))
+        return task.set_display_name("mail the outcome").set_caching_options(False)
 
-    signature = inspect.signature(graph).replace(return_annotation=inspect.Signature.empty)
-    with_mail.__signature__ = signature  # type: ignore[attr-defined]
-    del with_mail.__annotations__["return"], with_mail.__wrapped__
-    return with_mail
+    return kfp_spec.in_exit_handler(graph, "the run", mail)

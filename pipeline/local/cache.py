@@ -1,7 +1,7 @@
-"""Results of earlier local runs: kfp's cache, kept below the runs' folder and made safe for code that changes.
+"""Results of earlier local runs: kfp's cache, below the runs' folder, and safe when code changes.
 
-kfp's key of a task is its component's source, its arguments and its input artifacts. Our components are a few lines
-that call the packages, so entries lie in a folder of the code that made them: other code finds none.
+kfp keys a task by its component's source, its arguments and its input artifacts. Our components are a few lines that
+call the packages, so the entries are in a folder per version of the code: other code finds none.
 """
 
 import hashlib
@@ -22,12 +22,13 @@ READY = {
     "model": "saved_model.pb",
     "evaluation": "evaluation.json",
 }
-"""Output artifacts of the tasks that are cached, and the file that is written last or makes them what they are."""
+"""Output artifact of each cached task, and the file that shows that the artifact is complete."""
 
 
 def open_cache(runs: Path) -> Path:
-    """The folder of the entries that this code may use. Entries whose results are gone are removed: kfp itself only
-    looks whether a result's folder is there.
+    """The folder of the entries that this code may use.
+
+    Entries whose results are gone are removed: kfp only checks that a result's folder exists.
 
     Args:
       runs: parent of all runs.
@@ -41,17 +42,17 @@ def open_cache(runs: Path) -> Path:
 
 
 def origin(folder: Path, key: str) -> str:
-    """Where the result of an entry lies; "" when it can't be told.
+    """Folder of an entry's result; "" if unknown.
 
     Args:
-      folder: as `open_cache` gave it.
-      key: how the entry's name begins.
+      folder: what `open_cache` returned.
+      key: the beginning of the entry's name.
     """
     return next((uri for entry in folder.glob(f"{key}*.json") for _, uri in _results(entry)), "")
 
 
 def _results(entry: Path) -> Iterator[tuple[str, str]]:
-    """(name, folder) of the artifacts in an entry; an entry that can't be read has one that is nowhere."""
+    """(name, folder) of the artifacts in an entry. An unreadable entry has one artifact, whose folder is missing."""
     try:
         outputs: dict[str, Any] = json.loads(entry.read_text())
         for name, value in outputs.items():
@@ -62,7 +63,7 @@ def _results(entry: Path) -> Iterator[tuple[str, str]]:
 
 
 def code_digest() -> str:
-    """Of our code, and of the libraries that shape results: what an image's tag stands for elsewhere."""
+    """Digest of our code and of the libraries that shape results. On services, the image's tag plays this role."""
     digest = hashlib.sha256(json.dumps([installed_versions(), platform.machine()], sort_keys=True).encode())
     for package in PACKAGES:
         for path in sorted((REPOSITORY / package).rglob("*.py")):

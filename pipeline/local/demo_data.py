@@ -1,10 +1,10 @@
-"""A small COCO-format data set made from code, for the demo and for tests.
+"""A small synthetic COCO-format data set, for the demo and for tests.
 
-Six classes of textured, tilted, overlapping shapes of different sizes lie on noisy backgrounds among clutter that
-belongs to no class; some images hold a crowd (a cluster of tiny shapes under one `iscrowd` box), some hold nothing.
-A class has its outline, its pattern and a range of hues that overlaps its neighbours'; clutter has any of them. The
-layout is COCO's own: `annotations/instances_{train,val}2017.json`, `train2017/`, `val2017/`. Boxes are the tight boxes
-of the pixels that stay visible, areas count those pixels; there are no segmentations.
+Textured, tilted, overlapping shapes of six classes and different sizes are drawn on noisy backgrounds, among clutter
+that belongs to no class. Some images contain a crowd (a cluster of tiny shapes under one `iscrowd` box), some contain
+no object. Each class has its own outline, pattern and range of hues, and the ranges of neighbouring classes overlap;
+clutter may have any of them. The layout is COCO's: `annotations/instances_{train,val}2017.json`, `train2017/`,
+`val2017/`. A box is the tight box of the visible pixels, an area is their number; there are no segmentations.
 """
 
 import json
@@ -21,26 +21,26 @@ from beam_preprocess.base.errors import InputError
 from pipeline.local import demo_shapes
 
 MARKER = "demo-data.json"
-_VERSION = 5  # raise it when the drawing changes: folders of an older version are then generated again
+_VERSION = 5  # increase it when the drawing changes: folders of older versions are then generated again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoData:
-    """What the data set looks like; equal parameters give equal files."""
+    """Parameters of the data set; equal parameters give equal files."""
 
     train_images: int = 300
     val_images: int = 80
     height: tuple[int, int] = (192, 256)
-    """Smallest and largest image height in pixels."""
+    """Minimum and maximum image height in pixels."""
     width: tuple[int, int] = (240, 320)
     objects: tuple[int, int] = (2, 5)
-    """Fewest and most objects an image, empty images apart."""
+    """Minimum and maximum number of objects per image, except in empty images."""
     side: tuple[float, float] = (60.0, 156.0)
     """Diameter of a shape's circle in pixels."""
     tilt: float = 20.0
-    """Largest rotation of a shape, in degrees."""
+    """Maximum rotation of a shape, in degrees."""
     min_visible: float = 0.7
-    """A shape is not placed where it would leave less than this share of another one visible."""
+    """Minimum fraction of every shape that stays visible; a shape that would cover more is placed elsewhere."""
     empty_fraction: float = 0.05
     crowd_fraction: float = 0.06
     jpeg_quality: int = 90
@@ -55,21 +55,21 @@ CATEGORIES: tuple[tuple[int, str], ...] = (
     (7, "ring"),
     (8, "cross"),
 )
-"""Category ids have gaps, as COCO's do."""
+"""The category ids have gaps, as COCO's have."""
 
 
 def generate(folder: str | Path, parameters: DemoData | None = None) -> Path:
-    """Writes the data set, or finds it already there.
+    """Writes the data set, unless it exists already.
 
     Args:
-      folder: becomes the COCO folder; its parent is created when missing.
-      parameters: what to draw; the demo's when None.
+      folder: becomes the COCO folder; its parent is created if missing.
+      parameters: what to draw; None draws the demo's data.
 
     Returns:
       The folder.
 
     Raises:
-      InputError: the folder holds something else than demo data, or cannot be written.
+      InputError: the folder contains something other than demo data, or cannot be written.
     """
     folder, parameters = Path(folder), parameters or DemoData()
     wanted = {"version": _VERSION, "parameters": json.loads(json.dumps(asdict(parameters)))}
@@ -92,14 +92,14 @@ def generate(folder: str | Path, parameters: DemoData | None = None) -> Path:
 
 
 def _read_marker(folder: Path) -> dict[str, Any] | None:
-    """The parameters that made the folder; None when there is no such folder or an empty one."""
+    """The parameters of the data in the folder; None if the folder is missing or empty."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
         marker: dict[str, Any] = json.loads((folder / MARKER).read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(
-            f"{folder}: holds something else than demo data (no readable {MARKER}); "
+            f"{folder}: contains something other than demo data (no readable {MARKER}); "
             "choose another --demo-data-dir, or --coco-dir to train on it"
         ) from error
     return marker
@@ -112,7 +112,7 @@ def _write_split(folder: Path, split: str, count: int, parameters: DemoData) -> 
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for index in range(count):
-        # One generator an image: the picture depends on nothing but the seed, the split and its own number.
+        # One generator per image: the image depends only on the seed, the split and its number.
         rng = np.random.default_rng([parameters.seed, 0 if split == "train" else 1, index])
         picture, objects = draw_image(rng, parameters)
         image_id = index + 1 if split == "train" else 100_000 + index + 1
@@ -136,7 +136,7 @@ def draw_image(rng: np.random.Generator, parameters: DemoData) -> tuple[demo_sha
     """Draws one image.
 
     Returns:
-      The picture, uint8 [height, width, 3], and its annotations without ids: category_id, bbox [x, y, w, h] in pixels,
+      The image, uint8 [height, width, 3], and its annotations without ids: category_id, bbox [x, y, w, h] in pixels,
       area, iscrowd.
     """
     size = (
@@ -156,13 +156,13 @@ def draw_image(rng: np.random.Generator, parameters: DemoData) -> tuple[demo_sha
 class _Placed:
     category: int
     visible: demo_shapes.Mask
-    """What later shapes have not covered."""
+    """The part that later shapes have not covered."""
     area: float
-    """Of the whole shape inside the image, in pixels."""
+    """Area of the whole shape inside the image, in pixels."""
     crowd: bool = False
 
     def left_under(self, mask: demo_shapes.Mask) -> float:
-        """Share of the area that would stay visible below `mask`."""
+        """Fraction of the area that would stay visible below `mask`."""
         return float((self.visible * (1 - mask)).sum()) / self.area
 
 
@@ -175,7 +175,7 @@ def _draw_objects(
         for _attempt in range(20):
             category, name = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
             low, high = parameters.side
-            # Small shapes are the more frequent ones, as in photographs.
+            # Small shapes are more frequent, as in photographs.
             radius = 0.5 * (low + (high - low) * rng.random() ** 1.5)
             centre = (_along(rng, size[0], radius), _along(rng, size[1], radius))
             aspect = rng.uniform(0.75, 1.0)
@@ -194,12 +194,12 @@ def _draw_objects(
 
 
 def _along(rng: np.random.Generator, length: int, radius: float) -> float:
-    """A centre on one axis; the shape may hang over the edge by a part of its radius."""
+    """A centre on one axis; the shape may extend over the edge by a part of its radius."""
     return float(rng.uniform(0.6 * radius, max(length - 0.6 * radius, 0.6 * radius + 1)))
 
 
 def _draw_crowd(rng: np.random.Generator, picture: demo_shapes.Image) -> _Placed:
-    """A cluster of shapes too small to be told apart, annotated by one box."""
+    """A cluster of shapes that are too small to tell apart, annotated with one box."""
     size = (picture.shape[0], picture.shape[1])
     category, name = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
     spread = np.minimum(rng.uniform(14, 26, 2), np.array(size) / 5)

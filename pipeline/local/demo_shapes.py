@@ -1,7 +1,7 @@
-"""Drawing for the demo data set: textured shapes, backgrounds that are not trivial, clutter, camera noise.
+"""Drawing for the demo data set: textured shapes, varied backgrounds, clutter, camera noise.
 
-Everything is a function of the random generator that is passed in; images are uint8 [height, width, 3] in OpenCV's
-channel order, masks are float32 [height, width] coverage from 0 to 1.
+Everything depends only on the random generator that is passed in. Images are uint8 [height, width, 3] in OpenCV's
+channel order; masks are float32 [height, width], coverage from 0 to 1.
 """
 
 import math
@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.float32]
 Points = NDArray[np.float64]
 
-_SUPERSAMPLE = 4  # masks are drawn this much larger, then averaged: smooth edges at any rotation
+_SUPERSAMPLE = 4  # masks are drawn larger by this factor, then averaged: smooth edges at any rotation
 
 
 def _polygon(angles: list[float], radii: list[float]) -> Points:
@@ -46,11 +46,11 @@ OUTLINES: dict[str, Callable[[], list[Points]]] = {
     "ring": lambda: [_regular(64), 0.52 * _regular(64)],
     "cross": lambda: [_cross()],
 }
-"""Closed curves of every class in the unit circle; a second curve is a hole."""
+"""Closed curves of each class in the unit circle; a second curve is a hole."""
 
 
 def unit_area(name: str) -> float:
-    """Area of a class's outline in the unit circle, holes taken off."""
+    """Area of a class's outline in the unit circle, without holes."""
     areas = []
     for curve in OUTLINES[name]():
         x, y = curve[:, 0], curve[:, 1]
@@ -66,9 +66,9 @@ def shape_mask(
     Args:
       name: a key of OUTLINES.
       size: height and width of the mask in pixels.
-      centre: (y, x) in pixels; may lie near the edge, the mask is clipped.
-      radius: of the circle around the shape before it is squeezed, in pixels.
-      aspect: squeezes the shape across its own axis, 1 leaves it.
+      centre: (y, x) in pixels; near the edge, the mask is clipped.
+      radius: radius of the circle around the shape before it is squeezed, in pixels.
+      aspect: factor that squeezes the shape across its own axis; 1 keeps it.
       angle: rotation in radians.
     """
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -102,7 +102,7 @@ def noise(rng: np.random.Generator, size: tuple[int, int], coarsest: int = 3) ->
 def _colour(
     rng: np.random.Generator, saturation: tuple[int, int], value: tuple[int, int], hue: tuple[int, int] = (0, 180)
 ) -> NDArray[np.float32]:
-    """BGR; OpenCV's hues go from 0 to 180, and a range may pass 180."""
+    """A random colour, BGR. OpenCV's hues go from 0 to 180, and a range may extend past 180."""
     hsv = np.array([[[rng.integers(*hue) % 180, rng.integers(*saturation), rng.integers(*value)]]], np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
 
@@ -121,7 +121,7 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> Image:
 
 
 def clutter(rng: np.random.Generator, image: Image) -> None:
-    """Draws, in place, what belongs to no class: curved strokes and smooth blobs."""
+    """Draws curved strokes and smooth blobs, which belong to no class, into the image."""
     height, width = image.shape[:2]
     for _ in range(rng.integers(2, 7)):
         colour = tuple(float(c) for c in _colour(rng, (0, 200), (30, 230)))
@@ -145,12 +145,12 @@ def clutter(rng: np.random.Generator, image: Image) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surface:
-    """What the objects of a class are made of. Ranges of neighbouring classes overlap."""
+    """Pattern and colours of a class. The ranges of neighbouring classes overlap."""
 
     pattern: int
     """0 stripes, 1 checks, 2 dots, 3 noise, 4 gradient."""
     hue: tuple[int, int]
-    """OpenCV hues."""
+    """Range of hues, in OpenCV's units."""
 
 
 SURFACES: dict[str, Surface] = {
@@ -166,7 +166,7 @@ SURFACES: dict[str, Surface] = {
 def texture(rng: np.random.Generator, size: tuple[int, int], surface: Surface | None = None) -> NDArray[np.float32]:
     """One object's surface, float32 [height, width, 3]: two colours in stripes, checks, dots, noise or a gradient.
 
-    Without `surface` (clutter) pattern and hue are any.
+    Without `surface` (clutter), pattern and hue are random.
     """
     height, width = size
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -192,7 +192,7 @@ def texture(rng: np.random.Generator, size: tuple[int, int], surface: Surface | 
 def paint(rng: np.random.Generator, image: Image, mask: Mask, surface: Surface | None = None) -> None:
     """Paints a textured shape in place, with a soft shadow below it and, half of the time, a dark rim."""
     rows, columns = np.nonzero(mask)
-    margin = 12  # reaches past the shadow
+    margin = 12  # wider than the shadow
     window = (
         slice(max(int(rows.min()) - margin, 0), int(rows.max()) + margin),
         slice(max(int(columns.min()) - margin, 0), int(columns.max()) + margin),
@@ -213,7 +213,7 @@ def paint(rng: np.random.Generator, image: Image, mask: Mask, surface: Surface |
 
 
 def photograph(rng: np.random.Generator, image: Image) -> Image:
-    """What a camera adds: a little blur, a change of exposure, and noise that grows with brightness."""
+    """Adds what a camera adds: a little blur, a change of exposure, and noise that grows with brightness."""
     blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.9)).astype(np.float32)
     exposed = blurred * rng.uniform(0.8, 1.15) + rng.uniform(-8, 8)
     sigma = 2.5 + 0.02 * exposed

@@ -13,7 +13,7 @@ METRICS = {
 
 
 def table(summary: dict[str, Any]) -> str:
-    """Metrics of candidate and champion, the gate's rules, and the decision with its reason."""
+    """The metrics of candidate and champion, the gate's rules, and the decision with its reason."""
     champion = summary["champion"]
     lines = ["", f"{'':<12}" + "".join(f"{title:>8}" for title in METRICS)]
     lines.append(f"{'candidate':<12}" + _numbers(summary))

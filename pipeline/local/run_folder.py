@@ -4,7 +4,7 @@ summary.json  report.html       what a person or a program reads first
 saved_model/  checkpoint/  predictions.json      links into stages/, or into those of the run whose result was reused
 config.yaml  run.json           what was run; `--resume` starts from these
 logs/pipeline.log               everything that was printed
-stages/       the output of every stage that did its work
+stages/       the output of every stage that did its work, and events.jsonl
 pipeline/     kfp's own files
 """
 
@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import write_text
 
 _LINKS = {"saved_model": "model", "checkpoint": "checkpoint", "predictions.json": "predictions"}
-"""Name in the folder to the name among the summary's paths."""
+"""Name in the folder to the key of its target in the summary's paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,22 @@ class RunFolder:
 
     @property
     def pipeline_root(self) -> Path:
-        """kfp's."""
+        """Folder of kfp's own files."""
         return self.path / "pipeline"
 
     @property
+    def events(self) -> Path:
+        """What the stages reported, see `components.support.events`."""
+        return self.stages / "events.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """The run's configuration."""
+        return self.path / "config.yaml"
+
+    @property
     def log(self) -> Path:
-        """Everything that the run printed."""
+        """Everything that the run printed, without colours."""
         return self.path / "logs" / "pipeline.log"
 
     @property
@@ -56,25 +67,33 @@ class RunFolder:
         return self.path / "report.html"
 
     def arguments(self) -> dict[str, Any]:
-        """The pipeline's arguments, as the run was started with."""
-        arguments: dict[str, Any] = json.loads((self.path / "run.json").read_text())["arguments"]
-        return {**arguments, "config": (self.path / "config.yaml").read_text()}
+        """The pipeline's arguments."""
+        return {**self._run()["arguments"], "config": self.config.read_text(encoding="utf-8")}
+
+    def change(self, config: str, changes: Sequence[str]) -> None:
+        """Replaces the configuration, and notes the changes in run.json."""
+        run = self._run()
+        run["changes"] = [*run.get("changes", []), *changes]
+        write_text(str(self.config), config)
+        write_text(str(self.path / "run.json"), json.dumps(run, indent=1) + "\n")
+
+    def _run(self) -> dict[str, Any]:
+        run: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return run
 
     def finish(self, seconds: dict[str, float]) -> dict[str, Any]:
-        """Puts the result on top of the folder.
+        """Puts the result at the top of the folder.
 
         Args:
-          seconds: wall seconds by stage; they replace those in the summary, which lack the start of each process and
-            the report itself.
+          seconds: wall seconds by stage. They replace those in the summary, which lack the start of each process and
+            the report stage.
 
         Returns:
           The content of summary.json.
         """
-        for name, stage_output in _LINKS.items():
-            _link(self.path / name, stage_output)
-        write_text(str(self.report), (self.stages / "report" / "report.html").read_text())
-        summary: dict[str, Any] = json.loads((self.stages / "report" / "summary.json").read_text())
-        for name, output in _LINKS.items():  # what was reused lies in an earlier run's folder
+        write_text(str(self.report), (self.stages / "report" / "report.html").read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads((self.stages / "report" / "summary.json").read_text(encoding="utf-8"))
+        for name, output in _LINKS.items():  # a reused result is in an earlier run's folder
             _link(self.path / name, os.path.relpath(summary["paths"][output], self.path))
         summary["seconds"] = seconds
         write_text(str(self.summary), json.dumps(summary, indent=1) + "\n")
@@ -82,11 +101,11 @@ class RunFolder:
 
 
 def create(runs: Path, arguments: dict[str, Any]) -> RunFolder:
-    """Makes the folder of a new run and points `runs/latest` at it.
+    """Creates the folder of a new run and points `runs/latest` at it.
 
     Args:
       runs: parent of all runs.
-      arguments: of the pipeline; `run_id` and `work_dir` are filled in here.
+      arguments: the pipeline's; `run_id` and `work_dir` are added here.
     """
     runs.mkdir(parents=True, exist_ok=True)
     name = stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -99,7 +118,7 @@ def create(runs: Path, arguments: dict[str, Any]) -> RunFolder:
     folder = RunFolder((runs / name).absolute())
     for path in (folder.stages, folder.pipeline_root, folder.log.parent):
         path.mkdir()
-    # Not the folder's name alone: two folders of runs may share a registry.
+    # The folder's name alone is not unique: two folders of runs may share a registry.
     run_id = f"{name}-{uuid.uuid4().hex[:8]}"
     filled = {**arguments, "run_id": run_id, "work_dir": str(folder.stages)}
     write_text(str(folder.path / "config.yaml"), filled.pop("config"))
@@ -112,7 +131,7 @@ def resume(path: Path) -> RunFolder:
     """Opens the folder of an earlier run.
 
     Raises:
-      InputError: it is none.
+      InputError: it is not the folder of a run, or was moved.
     """
     folder = RunFolder(path.resolve())
     for name in ("run.json", "config.yaml"):
@@ -131,8 +150,13 @@ def resume(path: Path) -> RunFolder:
     return folder
 
 
+def shown(path: Path) -> str:
+    """The path as messages show it: relative to the current folder, if it is below that."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def _link(link: Path, target: str) -> None:
-    """Makes or moves a symbolic link in one step."""
+    """Creates or replaces a symbolic link in one step."""
     temporary = link.with_name(f".{link.name}.tmp-{uuid.uuid4().hex}")
     temporary.symlink_to(target)
     os.replace(temporary, link)

@@ -1,50 +1,58 @@
-"""Reads kfp's local log as it is written, keeps all of it in a file, and tells the user one line a stage.
+"""Shows one line per stage while the pipeline runs, from the stages' own events, and keeps the whole log in a file."""
 
-kfp's runner prints everything to standard output: its own log lines, and those of the stages indented by four spaces.
-Our libraries print "progress: ..." while they work and "result: ..." when they are done.
-"""
-
-import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from io import TextIOBase
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from components.support.events import Cause, Event, read_events
+
 TAIL_LINES = 15
 PROGRESS_SECONDS = 10.0
-"""Least time between two progress lines where the terminal can't overwrite them."""
-
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_STARTED = re.compile(r"Executing task '([^']+)'")
-_FINISHED = re.compile(r"Task '([^']+)' finished with status (\w+)")
-_CACHED = re.compile(r"Task (\S+) cache hit \(key=(\w+)\)")
-_INPUT_ERROR = re.compile(r"^(?:\w+\.)*InputError: (.+)")
-_INDENT = "    "
+"""Minimum time between two progress lines where the terminal can't overwrite them."""
+_CLEAR = "\r\x1b[K"
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A stage that failed, and what it said."""
+class StageFailure:
+    """A stage that failed."""
 
     stage: str
     tail: tuple[str, ...]
     """The last lines that the stage printed."""
-    input_error: str
-    """The message of the InputError that ended the stage, if one did."""
+    error: str = ""
+    """The exception that ended the stage, in one line; "" if the stage could not report one."""
+    cause: Cause = ""
 
 
-class StageLog(TextIOBase):
-    """A text stream to redirect standard output to, while the pipeline runs."""
+@dataclass(slots=True)
+class _Running:
+    """A stage that has started and has not ended."""
+
+    stage: str
+    result: str = ""
+    error: str = ""
+    cause: Cause = ""
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+
+    def failure(self) -> StageFailure:
+        return StageFailure(self.stage, tuple(self.tail), self.error, self.cause)
+
+
+class StageLog:
+    """Listens to a running pipeline (`pipeline.local.kfp_runner.Listener`).
+
+    The events are read whenever the pipeline prints a line: stages print one after each event.
+    """
 
     def __init__(
         self,
         path: Path,
-        display_names: Mapping[str, str],
+        events: Path,
         *,
         verbose: bool,
         origin: Callable[[str], str] = lambda key: f"cache entry {key}",
@@ -53,48 +61,60 @@ class StageLog(TextIOBase):
         """
         Args:
           path: the log file; it is appended to.
-          display_names: kfp's task name to the one the user sees.
+          events: file that the stages write their events to; events that it holds already are skipped.
           verbose: copy the whole log to the terminal.
-          origin: the start of a cache entry's key to where its result lies.
+          origin: the key of a cache entry to the place of its result.
           terminal: where the user looks; standard output when None.
         """
         self.seconds: dict[str, float] = {}
-        """Wall seconds of every finished stage, by display name, in order."""
-        self.reused: dict[str, str] = {}
-        """Stages that took an earlier run's result, and where it lies."""
-        self.stage = ""
-        """The stage that runs now, or ran last."""
-        self.failure: Failure | None = None
-        """The first stage that failed. kfp goes on with the stages that don't need it, so it need not be the last."""
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._input_error = ""
-        self._display_names = display_names
-        self._verbose = verbose
-        self._origin = origin
-        self._terminal = terminal or sys.stdout
+        """Wall seconds of every stage that ended, in order: since the end of the stage before it."""
+        self.origins: dict[str, str] = {}
+        """Stages that took the result of an earlier run, with the place of the result."""
+        self._events, self._offset = events, events.stat().st_size if events.exists() else 0
+        self._verbose, self._origin, self._terminal = verbose, origin, terminal or sys.stdout
         self._file = path.open("a", encoding="utf-8")
-        self._partial = ""
-        self._result = ""
-        self._started = self._shown = time.monotonic()
+        self._running: _Running | None = None
+        self._failure: StageFailure | None = None
+        self._outside: deque[str] = deque(maxlen=TAIL_LINES)
+        self._since = time.time()
+        self._shown = time.monotonic()
         self._overwrite = self._terminal.isatty() and not verbose
 
-    def writable(self) -> bool:
-        return True
+    @property
+    def stage(self) -> str:
+        """The stage that is running; "" between two."""
+        return self._running.stage if self._running else ""
 
-    def write(self, text: str) -> int:
-        """Takes any piece of text, whole lines or not."""
-        self._file.write(text)
+    @property
+    def failure(self) -> StageFailure | None:
+        """The first stage that started and did not end.
+
+        kfp continues with the stages that don't need it, so it may not be the last stage.
+        """
+        return self._failure or (self._running.failure() if self._running else None)
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """The last lines that were printed since the last stage ended, by a process that failed before its stage."""
+        return tuple(self._outside)
+
+    def line(self, text: str, *, by_stage: bool) -> None:
+        """Takes one line of the pipeline's log."""
+        indented = f"    {text}" if by_stage else text
+        self._file.write(indented + "\n")
         if self._verbose:
-            self._terminal.write(text)
-        *lines, self._partial = (self._partial + text).split("\n")
-        for line in lines:
-            self._read(_COLOURS.sub("", line))
-        return len(text)
+            self._terminal.write(indented + "\n")
+        self._read_events()
+        if by_stage and text.strip():
+            (self._running.tail if self._running else self._outside).append(text.rstrip())
 
-    def flush(self) -> None:
-        if not self._file.closed:
-            self._file.flush()
-        self._terminal.flush()
+    def reused(self, stage: str, key: str) -> None:
+        """Takes note of a stage that took the result of an earlier run."""
+        self._read_events()
+        self.origins[stage] = self._origin(key)
+        self._since = time.time()
+        self._file.write(f"reused: {stage} from {self.origins[stage]}\n")
+        self._ended(stage, self._since, f"reused from {self.origins[stage]}")
 
     def __enter__(self) -> "StageLog":
         return self
@@ -102,50 +122,44 @@ class StageLog(TextIOBase):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._read_events()
         if self._overwrite:
-            self._terminal.write("\r\x1b[K")
-        self.flush()
+            self._terminal.write(_CLEAR)
+        self._terminal.flush()
         self._file.close()
 
-    def _read(self, line: str) -> None:
-        if started := _STARTED.search(line):
-            self._start(started[1])
-        elif cached := _CACHED.search(line):
-            self._start(cached[1])
-            self.reused[self.stage] = self._origin(cached[2])
-            self._result = f"reused from {self.reused[self.stage]}"
-            self._finish()
-        elif finished := _FINISHED.search(line):
-            self._finish() if finished[2] == "SUCCESS" else self._fail()
-        elif line.startswith(_INDENT) and line.strip():
-            self._stage_says(line.removeprefix(_INDENT).rstrip())
+    def _read_events(self) -> None:
+        events, self._offset = read_events(self._events, self._offset)
+        for event in events:
+            self._take(event)
 
-    def _start(self, task: str) -> None:
-        self.stage = self._display_names.get(task, task)
-        self._tail.clear()
-        self._result = self._input_error = ""
-        self._started = self._shown = time.monotonic()
-        if self._overwrite:
-            self._overwrite_line("running")
+    def _take(self, event: Event) -> None:
+        if event.kind == "start":
+            self._failure = self.failure  # of the stage before, which has not ended
+            self._running = _Running(event.stage)
+            self._outside.clear()
+            if self._overwrite:
+                self._overwrite_line("running")
+            return
+        running = self._running
+        if running is None or running.stage != event.stage:
+            return  # a process that outlived its stage
+        if event.kind == "progress":
+            self._show_progress(event.text)
+        elif event.kind == "result":
+            running.result = event.text
+        elif event.kind == "error":
+            running.error, running.cause = event.text, event.cause
+        else:
+            self._running = None
+            self._ended(event.stage, event.time, running.result)
 
-    def _finish(self) -> None:
-        seconds = time.monotonic() - self._started
-        self.seconds[self.stage] = round(seconds, 2)
-        start = "\r\x1b[K" if self._overwrite else ""
-        self._terminal.write(f"{start}{self.stage:<20}{seconds:7.1f} s   {self._result}".rstrip() + "\n")
+    def _ended(self, stage: str, when: float, result: str) -> None:
+        seconds, self._since = when - self._since, when
+        self.seconds[stage] = round(seconds, 2)
+        start = _CLEAR if self._overwrite else ""
+        self._terminal.write(f"{start}{stage:<20}{seconds:7.1f} s   {result}".rstrip() + "\n")
         self._terminal.flush()
-
-    def _fail(self) -> None:
-        self.failure = self.failure or Failure(self.stage, tuple(self._tail), self._input_error)
-
-    def _stage_says(self, line: str) -> None:
-        self._tail.append(line)
-        if line.startswith("result: "):
-            self._result = line.removeprefix("result: ")
-        elif found := _INPUT_ERROR.match(line):
-            self._input_error = found[1]
-        elif line.startswith("progress: "):
-            self._show_progress(line.removeprefix("progress: "))
 
     def _show_progress(self, text: str) -> None:
         if self._overwrite:
@@ -156,6 +170,6 @@ class StageLog(TextIOBase):
             self._terminal.flush()
 
     def _overwrite_line(self, text: str) -> None:
-        seconds = time.monotonic() - self._started
-        self._terminal.write(f"\r\x1b[K{self.stage:<20}{seconds:7.1f} s   {text}"[:150])
+        seconds = time.time() - self._since
+        self._terminal.write(f"{_CLEAR}{self.stage:<20}{seconds:7.1f} s   {text}"[:150])
         self._terminal.flush()

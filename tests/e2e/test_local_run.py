@@ -1,7 +1,7 @@
-"""The whole pipeline on tiny data, by the command that users give, through kfp's own local runner.
+"""The whole pipeline on tiny data, by the command that users give, through kfp's local runner.
 
-The model learns nothing in four steps: what is tested is that every stage runs, what the run leaves, and what the next
-run finds. The tests share one first run, so xdist keeps them in one process.
+In four steps the model learns nothing. The tests check that every stage runs, what the run leaves, and what the next
+run finds. They share one first run, so xdist keeps them in one process.
 """
 
 import json
@@ -10,19 +10,21 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from components.support.events import read_events
 from pipeline.local import cache as local_cache
-from tests.e2e.tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
+from tests.e2e.tiny_run import CONFIG, REPOSITORY, Ran, link_environment, make_data, pipeline, stage_lines
 
 pytestmark = pytest.mark.xdist_group("local_run")
 
 STAGES = [
     "check the data",
-    "anything new",
+    "check for changes",
     "preprocess train",
     "preprocess val",
     "train",
@@ -49,14 +51,14 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def in_order(stages: list[str]) -> list[str]:
-    """The two splits depend on nothing of each other, as champion and best don't; kfp starts either one first."""
+    """The two splits are independent of each other, as are champion and best: kfp may start either one first."""
     for name in ("champion", "best"):
         assert stages.index(f"find {name}") < stages.index(f"evaluate {name}")
     compared = sorted(stages[7:11], key=STAGES.index)
     return [*stages[:2], *sorted(stages[2:4]), *stages[4:7], *compared, *stages[11:]]
 
 
-def test_one_line_a_stage_then_the_table(first: Ran) -> None:
+def test_one_line_per_stage_then_the_table(first: Ran) -> None:
     output = first.process.stdout
     assert in_order(stage_lines(output)) == [*STAGES, "promote", "report", "remember the run"]
     for text in ("candidate", "min_ap", "min_delta", "decision  promoted: v0001", "report.html", "summary.json"):
@@ -78,10 +80,16 @@ def test_what_a_run_leaves(first: Ran) -> None:
     assert isinstance(json.loads((first.latest / "predictions.json").read_text()), list)
     assert (first.latest / "saved_model" / "saved_model.pb").is_file()
     assert (first.latest / "checkpoint" / "train.json").is_file()
-    assert "Executing task" in (first.latest / "logs" / "pipeline.log").read_text()
+    log = (first.latest / "logs" / "pipeline.log").read_text()
+    assert "Executing task" in log
+    assert "progress: " in log, "the log keeps the lines that became events"
+    assert "\x1b" not in log
+    events, _ = read_events(first.latest / "stages" / "events.jsonl")
+    ended = [event.stage for event in events if event.kind == "end"]
+    assert in_order(ended) == [*STAGES, "promote", "report", "remember the run"]
     assert (first.folder / "registry" / "aliases.json").is_file()
     completed = json.loads((first.folder / "registry" / "last_completed.json").read_text())
-    assert completed["run"]["image"].endswith(local_cache.code_digest()), "other code is something new"
+    assert completed["run"]["image"].endswith(local_cache.code_digest()), "other code counts as a change"
 
 
 def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran) -> None:
@@ -123,14 +131,14 @@ def test_a_run_on_the_same_ends_after_the_data_check(first: Ran) -> None:
     # Its own registry as the first run left it, and its own runs: the other tests look at the first run's.
     process = pipeline(first.folder, *flags, "--registry", "registry-of-first", "--runs-dir", "other-runs")
     assert process.returncode == 0, process.stdout + process.stderr
-    assert stage_lines(process.stdout) == ["check the data", "anything new", "nothing new"]
+    assert stage_lines(process.stdout) == ["check the data", "check for changes", "nothing new"]
     assert "nothing new: data, configuration and image" in process.stdout
     assert "notify    me@example.org: nothing new" in process.stdout
 
 
 @pytest.mark.slow
 def test_a_second_run_on_the_same_takes_the_results_of_the_first(first: Ran) -> None:
-    """Records, weights, model and evaluation; but data, champion and decision are looked at again."""
+    """Records, weights, model and evaluation are reused; data, champion and decision are not."""
     made = first.latest
     flags = ["run", "--coco-dir", "coco", "--config", "tiny.yaml", "--registry", "registry-again"]
     process = pipeline(first.folder, *flags)
@@ -159,3 +167,42 @@ def test_a_second_run_rescores_the_champion(first: Ran) -> None:
     summary = json.loads((first.latest / "summary.json").read_text())
     assert summary["champion"]["status"] == "scored"
     assert summary["decision"]["champion_version"] == "v0001"
+
+
+@pytest.mark.slow
+def test_a_held_run_is_judged_again_without_training(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(CONFIG.replace("min_ap: 0.0", "min_ap: 0.99"))
+    process = pipeline(tmp_path, "run", "--coco-dir", "coco", "--config", "tiny.yaml")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "decision  held: min_ap" in process.stdout
+    run = (tmp_path / "runs" / "latest").resolve()
+    trained = {path: path.stat().st_mtime_ns for path in (run / "stages" / "train").rglob("*") if path.is_file()}
+    process = pipeline(tmp_path, "run", "--resume", "runs/latest", "--set", "gate.min_ap=0.0")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "decision  promoted: v0001" in process.stdout
+    for stage in ("preprocess train", "preprocess val", "train", "export", "evaluate candidate"):
+        (line,) = (line for line in process.stdout.splitlines() if line.startswith(f"{stage:<20}"))
+        assert "reused" in line, line
+    assert trained == {path: path.stat().st_mtime_ns for path in trained}, "nothing was trained"
+    assert "min_ap: 0.0" in (run / "config.yaml").read_text()
+    assert json.loads((run / "summary.json").read_text())["decision"]["outcome"] == "promoted"
+    # The change stays: a further resume finds it.
+    process = pipeline(tmp_path, "run", "--resume", "runs/latest", "--set", "export.parity_images=0")
+    assert "decision  " in process.stdout, process.stdout + process.stderr
+
+
+@pytest.mark.slow
+def test_any_folder_and_any_path_of_the_interpreter(tmp_path: Path) -> None:
+    """kfp pastes the interpreter's path into shell text, and replaces "python3" in every argument."""
+    folder = tmp_path / "naïve café" / "a b" / "python3"
+    make_data(folder)
+    link_environment(folder / "an env")
+    # Training refuses this configuration: the stages before it are enough.
+    (folder / "tiny.yaml").write_text(CONFIG + "runtime: {num_gpus: 64}\n")
+    flags = ["run", "--coco-dir", "coco", "--config", "tiny.yaml"]
+    process = pipeline(folder, *flags, python=folder / "an env" / "bin" / "python")
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert "failed: train\nerror: runtime.num_gpus: 64" in process.stderr
+    assert "preprocess train" in stage_lines(process.stdout)
+    assert "preprocess val" in stage_lines(process.stdout)

@@ -43,10 +43,10 @@ class Ran:
         return (self.folder / "runs" / "latest").resolve()
 
 
-def pipeline(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def pipeline(folder: Path, *arguments: str, python: str | Path = sys.executable) -> subprocess.CompletedProcess[str]:
     """`python -m pipeline`, from a folder that is not the repository."""
     return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments],
+        [python, "-m", "pipeline", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -55,8 +55,13 @@ def pipeline(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def link_environment(folder: Path) -> None:
+    """Makes the environment of the tests reachable by another path."""
+    folder.symlink_to(sys.prefix, target_is_directory=True)
+
+
 def make_data(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     small = DemoData(train_images=8, val_images=4, height=(96, 128), width=(96, 128), side=(30.0, 60.0))
     generate(folder / "coco", small)
     (folder / "tiny.yaml").write_text(CONFIG)

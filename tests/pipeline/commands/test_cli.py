@@ -41,8 +41,6 @@ def has_parser(verb: str) -> bool:
     )
 
 
-# Until the branches of all verbs are merged. Then: READY = list(VERBS).
-READY = [verb for verb in VERBS if has_parser(verb)]
 SERVICE = [name for name, verb in VERBS.items() if verb.group == "pipeline service"]
 
 
@@ -77,7 +75,7 @@ def examples(text: str) -> list[str]:
 
 def check(words: list[str]) -> None:
     """Fails if the command line does not accept these arguments."""
-    if words[0] not in READY or "--help" in words:
+    if words[0] not in VERBS or "--help" in words:
         assert words[0] in VERBS
         return
     try:
@@ -131,7 +129,7 @@ for module in modules:
 
 def test_help_loads_no_heavy_library() -> None:
     """Its time is in docs/benchmarks.md: assertions on time fail on a busy machine."""
-    modules = [VERBS[verb].module for verb in READY]
+    modules = [VERBS[verb].module for verb in VERBS]
     process = subprocess.run(
         [sys.executable, "-c", PROBE, json.dumps([modules, HEAVY])],
         cwd=REPOSITORY,
@@ -163,7 +161,7 @@ def test_python_m_pipeline_is_the_same_command_in_any_folder(words: list[str], t
         assert (process.returncode, process.stdout, process.stderr) == expected
 
 
-@pytest.mark.parametrize("verb", READY)
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     names = dict(parsers(verb))
     for name in {verb, *names}:
@@ -173,7 +171,7 @@ def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().out.startswith(f"usage: centernet {name} ")
 
 
-@pytest.mark.parametrize("verb", READY)
+@pytest.mark.parametrize("verb", VERBS)
 def test_examples_of_a_verb_parse(verb: str) -> None:
     found = examples(parser_of(verb).epilog or "")
     assert found, "at least one"

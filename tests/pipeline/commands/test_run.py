@@ -1,16 +1,16 @@
-"""Bad input: exit code 2 and one line that names the thing, the value and the fix, before a run starts."""
+"""`centernet run`: bad input is refused before the run, in one line that names the thing, the value and the fix."""
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.commands.cli import main
+from pipeline.commands.run import FIXED_BY_RESUME, main, parser
+from pipeline.graph.request import RunRequest
+from pipeline.local import run as local_run
 from pipeline.local.demo_data import DemoData, generate
-from pipeline.local.run import _with_reject_limit
-from trainer.config.sections import parse_config
+from pipeline.local.prepare import LocalOptions
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def spoil(kind: str) -> None:
         Path("taken").write_text("")
 
 
-RUN = ["run", "--runs-dir", "runs", "--registry", "registry"]
+RUN = ["--runs-dir", "runs", "--registry", "registry"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "flags", "says"),
+    ("kind", "flags", "parts"),
     [
         ("missing file", ["--coco-dir", "coco"], ["instances_val2017.json", "no such annotation file"]),
         ("not JSON", ["--coco-dir", "coco"], ["instances_val2017.json", "JSON"]),
@@ -58,16 +58,14 @@ RUN = ["run", "--runs-dir", "runs", "--registry", "registry"]
         ("nothing", ["--coco-dir", "coco", "--config", "nowhere.yaml"], ["nowhere.yaml", "custom-small"]),
         ("file in the way", ["--coco-dir", "coco", "--runs-dir", "taken/runs"], ["--runs-dir", "taken/runs"]),
         ("file in the way", ["--coco-dir", "coco", "--registry", "taken"], ["--registry", "taken"]),
-        ("file in the way", ["--resume", "taken"], ["--resume", "run.json"]),
         ("file in the way", ["--demo-data-dir", "coco/annotations", "--config", "custom-small"], ["--demo-data-dir"]),
-        ("nothing", ["--coco-dir", "coco", "--runs-dir", "python3/runs"], ["--runs-dir", "python3"]),
         ("nothing", ["--coco-dir", "coco", "--max-reject-fraction", "7"], ["max_reject_fraction", "7"]),
     ],
 )
 def test_bad_input(
     kind: str,
     flags: list[str],
-    says: list[str],
+    parts: list[str],
     coco: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -80,13 +78,13 @@ def test_bad_input(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
-    for part in says:
+    for part in parts:
         assert part in lines[0]
     assert not list(Path().glob("runs/2*")), "no run was started"
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         ("preprocess: {image_siez: [64, 64]}", "preprocess.image_siez"),
         ("gait: {}", "gait"),
@@ -95,28 +93,71 @@ def test_bad_input(
     ],
 )
 def test_unknown_config_key(
-    config: str, says: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: str, message: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.yaml").write_text(config)
     flags = ["--runs-dir", str(tmp_path / "runs"), "--registry", str(tmp_path / "registry")]
-    assert main(["run", "--coco-dir", str(coco), "--config", str(tmp_path / "mine.yaml"), *flags]) == 2
+    assert main(["--coco-dir", str(coco), "--config", str(tmp_path / "mine.yaml"), *flags]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
-    assert says in lines[0]
+    assert message in lines[0]
     assert not list(tmp_path.glob("runs/2*")), "no run was started"
 
 
-@pytest.mark.parametrize("arguments", [["run", "--help"], ["compile", "--help"]])
-def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 0
-    assert "examples:" in capsys.readouterr().out
+FIXED = {
+    "--train-images": "d",
+    "--train-annotations": "f",
+    "--val-images": "d",
+    "--val-annotations": "f",
+    "--coco-dir": "d",
+    "--demo-data-dir": "d",
+    "--config": "demo",
+    "--max-reject-fraction": "0",
+    "--seed": "0",  # the default, too: the run may have another one
+    "--registry": "registry",
+    "--runs-dir": "runs",
+    "--only-if-changed": "",
+}
 
 
-def test_a_reject_limit_changes_nothing_else_of_the_configuration() -> None:
-    text = "preprocess: {heatmap_cutoff: 1e-3}\ntask: {augmentation: {hue: 5e-2}}\n"
-    limited = _with_reject_limit(text, 0.5)
-    assert parse_config(limited).preprocess == replace(parse_config(text).preprocess, max_reject_fraction=0.5)
-    assert parse_config(limited).experiment == parse_config(text).experiment
-    assert _with_reject_limit(text, None) == text
+def test_every_flag_is_honoured_or_refused_by_a_resume() -> None:
+    flags = {option for action in parser()._actions for option in action.option_strings if option.startswith("--")}
+    honoured = {"--help", "--resume", "--set", "--no-cache", "--notify", "--verbose"}
+    assert flags == honoured | FIXED.keys(), "a new flag needs a decision"
+    assert {f"--{name.replace('_', '-')}" for name in FIXED_BY_RESUME} == FIXED.keys()
+
+
+@pytest.mark.parametrize("flag", FIXED)
+def test_a_flag_that_a_resume_cannot_honour(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    value = [FIXED[flag]] if FIXED[flag] else []
+    assert main(["--resume", "runs/latest", flag, *value]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {flag}: a resumed run keeps its own value")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "has no run.json"),
+        (["--set", "gate.min_ap=0"], "has no run.json"),
+    ],
+)
+def test_a_folder_that_is_not_a_run(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--resume", str(tmp_path), *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_the_flags_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(local_run, "run", lambda request, options: asked.append((request, options)) or 0)
+    assert (
+        main(["--coco-dir", "c", "--set", "gate.min_ap=0.4", "--max_reject_fraction", "0.5", "--no-cache", "-v"]) == 0
+    )
+    assert main([]) == 0
+    assert main(["--resume", "runs/1", "--set", "gate.min_ap=0.4"]) == 0
+    (request, options), (demo, defaults), (again, resumed) = asked
+    assert (request.coco_dir, request.cached, options.verbose) == ("c", False, True)
+    assert request.changes == ("gate.min_ap=0.4", "preprocess.max_reject_fraction=0.5")
+    assert (demo, defaults) == (RunRequest(), LocalOptions())
+    assert (again, resumed) == (RunRequest(changes=("gate.min_ap=0.4",)), LocalOptions(resume="runs/1"))

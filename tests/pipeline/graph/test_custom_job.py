@@ -11,7 +11,7 @@ from google_cloud_pipeline_components.container.v1.gcp_launcher.utils.json_util 
 
 from pipeline.graph.targets import TARGETS
 from pipeline.service import submission
-from tests.pipeline.golden import CASES, compiled, in_a_thread
+from tests.pipeline.graph.golden import CASES, compiled, in_a_thread
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 

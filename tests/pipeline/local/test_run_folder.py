@@ -1,4 +1,4 @@
-"""The folder of a run."""
+"""The folder of a run: creating, resuming, finishing."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from beam_preprocess.base.errors import InputError
 from pipeline.local import run_folder
 
 EARLIER = Path("../earlier/stages")
-"""Of the run whose checkpoint is reused."""
+"""Stages of the run whose checkpoint is reused."""
 ARGUMENTS = {"train_images": "/data/train", "config": "gate: {}\n", "seed": 3}
 
 
@@ -50,7 +50,7 @@ def test_two_runs_in_one_second_have_two_folders_and_latest_is_the_second(tmp_pa
     assert os.readlink(tmp_path / "latest") == second.path.name, "relative: the parent folder can be moved"
 
 
-def test_finish_puts_the_result_on_top(tmp_path: Path) -> None:
+def test_finish_puts_the_result_at_the_top(tmp_path: Path) -> None:
     folder = run_folder.create(tmp_path, ARGUMENTS)
     finished(folder)
     for _ in range(2):  # a resumed run finishes again
@@ -65,7 +65,7 @@ def test_finish_puts_the_result_on_top(tmp_path: Path) -> None:
     assert not [path for path in folder.path.iterdir() if path.name.startswith(".")]
 
 
-def test_resume_refuses_what_is_no_run(tmp_path: Path) -> None:
+def test_resume_refuses_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no run\.json"):
         run_folder.resume(tmp_path)
 
@@ -75,3 +75,19 @@ def test_resume_refuses_a_run_that_was_moved(tmp_path: Path) -> None:
     moved = made.path.rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="move the folder back"):
         run_folder.resume(moved)
+
+
+def test_changes_are_kept_for_the_next_resume(tmp_path: Path) -> None:
+    made = run_folder.create(tmp_path, ARGUMENTS)
+    made.change("gate: {min_ap: 0.1}\n", ["gate.min_ap=0.1"])
+    made.change("gate: {min_ap: 0.2}\n", ["gate.min_ap=0.2"])
+    again = run_folder.resume(made.path)
+    assert again.arguments() == {**made.arguments(), "config": "gate: {min_ap: 0.2}\n"}
+    assert again.arguments()["seed"] == 3
+    assert json.loads((made.path / "run.json").read_text())["changes"] == ["gate.min_ap=0.1", "gate.min_ap=0.2"]
+
+
+def test_paths_are_shown_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_folder.shown(tmp_path / "runs" / "1") == "runs/1"
+    assert run_folder.shown(tmp_path.parent) == str(tmp_path.parent)

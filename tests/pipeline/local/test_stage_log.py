@@ -1,114 +1,154 @@
-"""Reading kfp's local log, whose lines are copied here as kfp 2.17 writes them."""
+"""The lines of a run on the terminal come from the stages' events."""
 
 import io
-import itertools
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from components.support.events import Cause, Event, Kind
 from pipeline.local.stage_log import StageLog
 
-NAMES = {"preprocess-2": "preprocess val", "train": "train"}
-CYAN, GREEN, RED, RESET = "\x1b[96m", "\x1b[92m", "\x1b[91m", "\x1b[0m"
+
+@dataclass
+class Run:
+    """A log, and stages that write events and lines as `components.support.events` does."""
+
+    folder: Path
+    verbose: bool = False
+    now: float = 1e6
+    terminal: io.StringIO = field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        self.events = self.folder / "events.jsonl"
+        self.log = self.open()
+
+    def open(self) -> StageLog:
+        made = StageLog(
+            self.folder / "log",
+            self.events,
+            verbose=self.verbose,
+            origin=lambda key: f"runs/1/{key}",
+            terminal=self.terminal,
+        )
+        made._since = self.now
+        return made
+
+    def event(self, kind: Kind, stage: str, text: str = "", cause: Cause = "", seconds: float = 1.0) -> None:
+        self.now += seconds
+        event = Event(kind=kind, stage=stage, time=self.now, text=text, cause=cause)
+        with self.events.open("a") as file:
+            file.write(json.dumps(asdict(event)) + "\n")
+        self.log.line(f"{kind}: {text or stage}", by_stage=True)
+
+    def stage(self, stage: str, *results: str, end: bool = True) -> None:
+        self.log.line(f"Executing task {stage!r}", by_stage=False)
+        self.event("start", stage)
+        self.log.line("noise", by_stage=True)
+        for result in results:
+            self.event("result", stage, result)
+        if end:
+            self.event("end", stage)
+
+    def lines(self) -> list[str]:
+        return self.terminal.getvalue().splitlines()
 
 
-def stage(task: str, lines: list[str], status: str = "SUCCESS") -> str:
-    colour = GREEN if status == "SUCCESS" else RED
-    return "".join(
-        [
-            f"21:00:00.100 - INFO - Executing task {CYAN}'{task}'{RESET}\n",
-            "21:00:00.101 - INFO - Streamed logs:\n\n",
-            *(f"    {line}\n" for line in lines),
-            "    \n\n",
-            f"21:00:01.100 - INFO - Task {CYAN}'{task}'{RESET} finished with status {colour}{status}{RESET}\n",
-        ]
-    )
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
 
 
-TEXT = stage("preprocess-2", ["noise", "result: early", "result: 6 images"]) + stage("train", ["progress: step 1/2"])
+def test_one_line_per_stage_with_its_last_result(run: Run) -> None:
+    run.stage("preprocess val", "early", "6 images")
+    run.stage("train")
+    assert run.lines() == ["preprocess val          4.0 s   6 images", "train                   2.0 s"]
+    assert run.log.seconds == {"preprocess val": 4.0, "train": 2.0}
+    assert run.log.failure is None
+    with run.log:
+        pass
+    written = (run.folder / "log").read_text().splitlines()
+    assert written[:3] == ["Executing task 'preprocess val'", "    start: preprocess val", "    noise"]
 
 
-def read(tmp_path: Path, pieces: list[str], verbose: bool = False) -> tuple[StageLog, str]:
-    terminal = io.StringIO()
-    with StageLog(tmp_path / "log", NAMES, verbose=verbose, terminal=terminal) as log:
-        for piece in pieces:
-            log.write(piece)
-    return log, terminal.getvalue()
-
-
-def test_one_line_a_stage_with_its_last_result(tmp_path: Path) -> None:
-    log, shown = read(tmp_path, [TEXT])
-    lines = shown.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("preprocess val")
-    assert lines[0].endswith(" s   6 images")
-    assert lines[1].startswith("train")
-    assert lines[1].endswith(" s"), "a stage without a result does not show the one before"
-    assert list(log.seconds) == ["preprocess val", "train"]
-    assert (tmp_path / "log").read_text() == TEXT
-
-
-def test_a_stage_that_kfp_took_from_its_cache(tmp_path: Path) -> None:
-    hit = "21:00:00.100 - INFO - Task train cache hit (key=0123456789ab); skipping execution.\n"
-    terminal = io.StringIO()
-    with StageLog(tmp_path / "log", NAMES, verbose=False, origin=lambda key: f"runs/1/{key}", terminal=terminal) as log:
-        log.write(stage("preprocess-2", ["result: 6 images"]) + hit + stage("gate", []))
-    lines = terminal.getvalue().splitlines()
-    assert lines[1].split() == ["train", "0.0", "s", "reused", "from", "runs/1/0123456789ab"]
-    assert lines[2].endswith(" s"), "the next stage isn't"
-    assert log.reused == {"train": "runs/1/0123456789ab"}
-    assert list(log.seconds) == ["preprocess val", "train", "gate"]
+def test_a_reused_stage_names_where_its_result_is(run: Run) -> None:
+    run.stage("preprocess val", "6 images")
+    run.log.reused("train", "0123456789ab")
+    run.stage("gate")
+    lines = run.lines()
+    assert lines[1].split()[0] == "train"
+    assert lines[1].endswith("reused from runs/1/0123456789ab")
+    assert lines[2].endswith(" s"), "the next stage is not"
+    assert run.log.origins == {"train": "runs/1/0123456789ab"}
+    assert list(run.log.seconds) == ["preprocess val", "train", "gate"]
 
 
 def test_verbose_shows_everything(tmp_path: Path) -> None:
-    _, shown = read(tmp_path, [TEXT], verbose=True)
-    assert "noise" in shown
-    assert "preprocess val" in shown
+    run = Run(tmp_path, verbose=True)
+    run.stage("train", "step 2")
+    assert "    noise" in run.lines()
+    assert "train                   3.0 s   step 2" in run.lines()
 
 
-@given(cuts=st.lists(st.integers(0, len(TEXT)), max_size=30))
-def test_how_the_text_is_cut_does_not_matter(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
-    edges = [0, *sorted(cuts), len(TEXT)]
-    pieces = [TEXT[a:b] for a, b in itertools.pairwise(edges)]
-    log, shown = read(tmp_path_factory.mktemp("log"), pieces)
-    assert list(log.seconds) == ["preprocess val", "train"]
-    assert shown.count("\n") == 2
+def test_events_of_an_earlier_attempt_are_skipped(run: Run) -> None:
+    run.stage("train")
+    run.stage("export", end=False)
+    resumed = run.open()
+    resumed.line("anything", by_stage=True)
+    assert resumed.seconds == {}
+    assert resumed.failure is None
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("beam_preprocess.base.errors.InputError: a.jpg: not an image; repair it", "a.jpg: not an image; repair it"),
-        ("InputError: x", "x"),
-        ("ValueError: InputError: x", ""),
-        ("    raise InputError: x", ""),
-    ],
-)
-def test_a_failed_stage(tmp_path: Path, line: str, message: str) -> None:
-    text = stage("train", [f"line {i}" for i in range(30)] + [line], status="FAILURE")
-    log, shown = read(tmp_path, [stage("preprocess-2", []), text])
-    assert log.failure
-    assert log.failure.stage == "train"
-    assert log.failure.input_error == message
-    assert len(log.failure.tail) == 15
-    assert log.failure.tail[-1] == line
-    assert list(log.seconds) == ["preprocess val"]
-    assert "line 29" not in shown
+@pytest.mark.parametrize("cause", ["bad input", "failure", "defect"])
+def test_a_stage_with_an_error(run: Run, cause: Cause) -> None:
+    run.stage("preprocess val")
+    run.stage("train", end=False)
+    run.event("error", "train", "a.jpg: not an image; repair it", cause)
+    for i in range(30):
+        run.log.line(f"line {i}", by_stage=True)
+    failure = run.log.failure
+    assert failure
+    assert (failure.stage, failure.error, failure.cause) == ("train", "a.jpg: not an image; repair it", cause)
+    assert failure.tail == tuple(f"line {i}" for i in range(15, 30))
+    assert list(run.log.seconds) == ["preprocess val"]
+    assert len(run.lines()) == 1
 
 
-def test_the_first_failure_is_kept_when_kfp_goes_on_with_other_stages(tmp_path: Path) -> None:
-    failed = stage("preprocess-2", ["InputError: x"], status="FAILURE")
-    log, shown = read(tmp_path, [failed, stage("train", ["result: 8 images"])])
-    assert log.failure
-    assert (log.failure.stage, log.failure.input_error) == ("preprocess val", "x")
-    assert log.failure.tail == ("InputError: x",)
-    assert list(log.seconds) == ["train"]
-    assert "preprocess val" not in shown
+def test_a_stage_without_an_end_has_failed_whatever_kfp_reports(run: Run) -> None:
+    run.stage("train", "step 2, loss 1.5", end=False)
+    run.log.line("Task 'train' finished with status SUCCESS", by_stage=False)
+    failure = run.log.failure
+    assert failure
+    assert (failure.stage, failure.error) == ("train", "")
+    assert failure.tail[-1] == "result: step 2, loss 1.5"
 
 
-def test_an_error_of_an_earlier_stage_is_forgotten(tmp_path: Path) -> None:
-    log, _ = read(tmp_path, [stage("preprocess-2", ["InputError: x"]), stage("train", ["boom"], status="FAILURE")])
-    assert log.failure
-    assert log.failure.input_error == ""
+def test_the_first_failure_is_kept_when_other_stages_continue(run: Run) -> None:
+    run.stage("preprocess val", end=False)
+    run.event("error", "preprocess val", "x", "bad input")
+    run.stage("preprocess train", "8 images")
+    run.stage("train", end=False)
+    failure = run.log.failure
+    assert failure
+    assert (failure.stage, failure.error) == ("preprocess val", "x")
+    assert list(run.log.seconds) == ["preprocess train"]
+
+
+def test_lines_between_two_stages_are_kept_for_a_process_that_never_started_its_stage(run: Run) -> None:
+    run.stage("train")
+    run.log.line("ModuleNotFoundError: No module named 'kfp'", by_stage=True)
+    assert run.log.failure is None
+    assert run.log.outside == ("end: train", "ModuleNotFoundError: No module named 'kfp'")
+    run.stage("export")
+    assert run.log.outside == ("end: export",)
+
+
+def test_progress_is_shown_at_intervals(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("pipeline.local.stage_log.time.monotonic", lambda: clock[0])
+    run.log._shown = 0.0
+    run.stage("train", end=False)
+    for clock[0] in (5.0, 10.0, 15.0, 20.0):
+        run.event("progress", "train", f"step {clock[0]:.0f}")
+    assert run.lines() == ["  train: step 10", "  train: step 20"]

@@ -15,5 +15,5 @@ def test_our_packages_can_be_imported_from_any_folder(tmp_path: Path, monkeypatc
     environment = child_environment()
     assert environment["PYTHONPATH"].endswith(":/somewhere/else")
     assert environment["TF_CPP_MIN_LOG_LEVEL"] == "0", "the user's own setting stays"
-    program = "import pipeline.preflight.texts, trainer.shared.versions"
+    program = "import pipeline.preflight.processes, trainer.shared.versions"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)

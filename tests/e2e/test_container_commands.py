@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from components.support.stage import TIMEOUT
-from tests.pipeline.container_run import ContainerRun
-from tests.pipeline.containers import artifact, container, execute
-from tests.pipeline.golden import CASES, compiled
+from tests.e2e.container_run import ContainerRun
+from tests.e2e.containers import artifact, container, execute
+from tests.pipeline.graph.golden import CASES, compiled
 from tests.trainer.made_decision import decide
 from trainer.coco.metrics import METRIC_NAMES
 from trainer.config.sections import GateConfig
@@ -137,7 +137,7 @@ def test_a_container_over_its_time_limit_ends(specs: dict[str, Any], tmp_path: P
     process = made.run()
     assert process.returncode == 1
     assert made.output() is None
-    assert "error: stage data_check took longer than its limit of 0.5 s" in process.stderr
+    assert "error: stage 'check the data' took longer than its limit of 0.5 s" in process.stderr
     assert "annotations.py" in process.stderr, "where it was"
 
 

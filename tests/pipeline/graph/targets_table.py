@@ -1,11 +1,11 @@
-"""The table of docs/targets.md, from the targets themselves. `make golden` writes it."""
+"""The table of docs/targets.md, made from the targets. `make golden` writes it."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.graph.targets import TARGETS, Resources, Target
 
-PAGE = Path(__file__).parents[2] / "docs" / "targets.md"
+PAGE = Path(__file__).parents[3] / "docs" / "targets.md"
 BEGIN, END = "<!-- table: make golden -->\n", "<!-- end of table -->\n"
 
 

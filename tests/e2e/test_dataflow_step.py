@@ -13,9 +13,9 @@ from google.cloud.dataflow_v1beta3 import Job
 
 from pipeline.graph.targets import TARGETS
 from pipeline.local.demo_data import DemoData, generate
+from tests.e2e.containers import container
 from tests.gcs_emulator import GcsEmulator, gcs_emulator
-from tests.pipeline.containers import container
-from tests.pipeline.golden import compiled
+from tests.pipeline.graph.golden import compiled
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.graph.targets import TARGETS
 from pipeline.local.demo_data import DemoData, generate
+from tests.e2e.container_run import ContainerRun
 from tests.e2e.tiny_run import CONFIG
-from tests.pipeline.container_run import ContainerRun
-from tests.pipeline.golden import compiled
+from tests.pipeline.graph.golden import compiled
 from trainer.registry.base import CHAMPION
 from trainer.registry.local import LocalRegistry
 

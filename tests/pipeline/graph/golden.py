@@ -1,8 +1,11 @@
-"""What of a compiled spec a reviewer wants to see, as the files of tests/golden hold it. `make golden` writes them,
-and the table of docs/targets.md."""
+"""The part of a compiled spec that a reviewer wants to see, as in the files of tests/golden.
+
+Two targets' files are whole; the others hold the differences from `vertex-gpu`. `make golden` writes them, and the
+table of docs/targets.md.
+"""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -11,9 +14,12 @@ from typing import Any
 
 from pipeline.graph.targets import TARGETS, Target
 from pipeline.service import submission
-from tests.pipeline import targets_table
+from tests.pipeline.graph import targets_table
 
-FOLDER = Path(__file__).parents[1] / "golden"
+FOLDER = Path(__file__).parents[2] / "golden"
+BASE = "vertex-gpu"
+WHOLE = ("local", BASE)
+ABSENT = "absent"
 CASES: Mapping[str, Target] = {
     **TARGETS,
     "vertex-multinode-gpu-spot-reduction": replace(
@@ -25,20 +31,19 @@ CASES: Mapping[str, Target] = {
 
 @cache
 def compiled(case: str) -> dict[str, Any]:
-    """The spec as `submit` sends it (test_compile reads the written one). Made once a process: don't edit it."""
+    """The spec as `submit` sends it (test_compile reads the written file). Compiled once per process: don't edit it."""
     made: dict[str, Any] = in_a_thread(submission.compiled, CASES[case])
     return made
 
 
 def in_a_thread(compile_it: Callable[..., Any], *arguments: Any) -> Any:
-    """A compilation in a thread of its own: kfp looks through the whole stack at each setting of a task, and pytest's
-    is deep."""
+    """Compiles in a thread of its own: kfp walks the whole stack at each setting of a task, and pytest's is deep."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(compile_it, *arguments).result()
 
 
 def view(spec: dict[str, Any]) -> dict[str, Any]:
-    """Parameters, and for every task: image, machine, worker pools, environment, caching, retries, condition."""
+    """The parameters, and each task's image, machine, worker pools, environment, caching, retries and condition."""
     executors = spec["deploymentSpec"]["executors"]
     tasks: dict[str, Any] = {}
     for dag in [spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)]:
@@ -53,7 +58,8 @@ def view(spec: dict[str, Any]) -> dict[str, Any]:
             if "executorLabel" in component:
                 container = executors[component["executorLabel"]]["container"]
                 declared = component.get("inputDefinitions", {}).get("parameters", {})
-                facts |= {key: container[key] for key in ("image", "resources", "env") if key in container}
+                facts |= {key: container[key] for key in ("image", "resources") if key in container}
+                facts["env"] = {entry["name"]: entry["value"] for entry in container.get("env", [])}
                 for key in ("worker_pool_specs", "strategy", "timeout", "restart_job_on_worker_restart"):
                     if key in declared:
                         facts[key] = declared[key].get("defaultValue")
@@ -66,16 +72,52 @@ def view(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pool(pool: dict[str, Any]) -> dict[str, Any]:
-    """Without the program, which is the component's own, and long: tests run it."""
+    """The pool without its program, which is the component's: long, and run by tests."""
     container = {key: value for key, value in pool["container_spec"].items() if key not in ("command", "args")}
     return {**pool, "container_spec": container}
 
 
-def text(case: str) -> str:
+def whole(case: str) -> str:
+    """The view as JSON."""
     return json.dumps(view(compiled(case)), indent=1, sort_keys=True) + "\n"
 
 
-if __name__ == "__main__":
+def differences(case: str) -> str:
+    """What of the view differs from `BASE`'s: one line per value, `BASE's -> its own`, and the tasks that have it."""
+    base, own = (dict(_leaves(view(compiled(name)))) for name in (BASE, case))
+    tasks: dict[str, list[str]] = {}
+    for path in sorted(base.keys() | own.keys()):
+        if base.get(path) != own.get(path):
+            place, _, rest = path.partition(" / ")
+            task, _, key = rest.partition(" / ") if place == "tasks" else ("", "", path)
+            tasks.setdefault(f"{key}: {base.get(path, ABSENT)} -> {own.get(path, ABSENT)}", []).append(task)
+    return "".join(f"{line}\n" + "".join(f"    {task}\n" for task in names if task) for line, names in tasks.items())
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """(path, JSON) of every value that is not a filled mapping or list."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = False
+    for key, content in items:
+        found = True
+        yield from _leaves(content, f"{path} / {key}" if path else str(key))
+    if not found:
+        yield path, json.dumps(value)
+
+
+def golden(case: str) -> tuple[Path, str]:
+    """The file of a case, and what belongs into it."""
+    if case in WHOLE:
+        return FOLDER / f"{case}.json", whole(case)
+    return FOLDER / f"{case}.diff", differences(case)
+
+
+def write() -> None:
     for name in CASES:
-        (FOLDER / f"{name}.json").write_text(text(name))
+        path, content = golden(name)
+        path.write_text(content)
+
+
+if __name__ == "__main__":
+    write()
     targets_table.write()

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.pipeline.containers import Container, Spec, artifact, container
+from tests.e2e.containers import Container, Spec, artifact, container
 
 CHANNEL = "pipelinechannel--"
 BRANCHES = re.compile(r"condition-branches-\d+$")

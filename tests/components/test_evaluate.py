@@ -1,0 +1,55 @@
+"""Scoring a model, or noting why there is no score."""
+
+import json
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from components.evaluate import evaluate
+from tests.components.examples import saved_model
+from trainer.promotion.evaluation import NoEvaluation, read_evaluation
+
+
+@pytest.mark.parametrize("status", ["none", "failed"])
+def test_without_a_champion_the_evaluation_gives_the_reason(tmp_path: Path, status: str) -> None:
+    model = dsl.Model(uri=str(tmp_path / "nothing"), metadata={"status": status, "reason": "because"})
+    evaluation = dsl.Artifact(uri="backend/evaluation")
+    evaluate(
+        model=model,
+        images="images",
+        annotations="annotations",
+        data_digest="d1",
+        name="evaluate-champion",
+        work_dir=str(tmp_path),
+        evaluation=evaluation,
+    )
+    assert read_evaluation(f"{evaluation.uri}/evaluation.json") == NoEvaluation(status=status, reason="because")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "raises"),
+    [({"status": "ready"}, False), ({}, True)],
+    ids=["a champion that can't be loaded is held against it", "a candidate that can't be loaded ends the run"],
+)
+def test_a_model_that_cannot_be_loaded(tmp_path: Path, metadata: dict[str, str], raises: bool) -> None:
+    annotations = tmp_path / "val.json"
+    annotations.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    arguments = {
+        "model": dsl.Model(uri=saved_model(tmp_path / "model", b"broken"), metadata=metadata),
+        "images": str(tmp_path),
+        "annotations": str(annotations),
+        "data_digest": "d1",
+        "name": "scored",
+        "work_dir": str(tmp_path),
+        "evaluation": dsl.Artifact(uri="backend/evaluation"),
+    }
+    if raises:
+        with pytest.raises(Exception, match=r"\w"):
+            evaluate(**arguments)
+        assert not (tmp_path / "scored" / "evaluation.json").exists()
+    else:
+        evaluate(**arguments)
+        found = read_evaluation(str(tmp_path / "scored" / "evaluation.json"))
+        assert isinstance(found, NoEvaluation)
+        assert found.status == "failed"
