@@ -100,7 +100,7 @@ def test_the_pages_show_commands() -> None:
     """An empty list would prove nothing."""
     shown = {words[0] for page in PAGES for words in commands(page.read_text())}
     assert shown >= {"run", "check", "preprocess", "train", "export", "gate", "submit", "schedule", "config"}
-    page = "```bash\ncenternet run \\\n    --seed 1  # twice\n```\n`centernet submit`, `centernet run -v`, `centernet x -…`"
+    page = "```bash\ncenternet run \\\n    --seed 1  # x\n```\n`centernet list`, `centernet run -v`, `centernet x -…`"
     assert commands(page) == [["run", "--seed", "1"], ["run", "-v"]]
 
 
