@@ -9,7 +9,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: golden images help setup platform demo test test-all check format lock clean
+.PHONY: configuration golden images help setup platform demo test test-all check format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,11 @@ pipeline.yaml: $(STAMP)  ## compile the graph
 aot: $(STAMP)  ## compile the reference training step for a TPU v5e you don't have at hand (20 minutes); AOT=FLAGS adds flags
 	$(BIN)/centernet aot compile $(AOT)
 
+configuration: $(STAMP)  ## rewrite trainer/config/keys.json and docs/configuration.md from the configuration classes
+	$(BIN)/python -m trainer.config.key_table
+
 golden: $(STAMP)  ## rewrite tests/golden's compiled specs and the table of docs/targets.md
-	PYTHONPATH=. $(BIN)/python tests/pipeline/golden.py
+	PYTHONPATH=. $(BIN)/python tests/pipeline/graph/golden.py
 
 IMAGE_REPOSITORY ?=
 IMAGE_VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"$$/\1/p' trainer/shared/versions.py)

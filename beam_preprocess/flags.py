@@ -86,15 +86,10 @@ def _preprocess_section(flags: argparse.Namespace) -> Any:
         if flags.set:
             raise InputError(f"--set {flags.set[0]}: changes the configuration of --config; give --config too")
         return None
-    import yaml
-
-    from beam_preprocess.base.yaml import FileLoader
+    from beam_preprocess.base import yaml
 
     config = resolve(flags.config, flags.set)
-    try:
-        content = yaml.load(config.text, Loader=FileLoader)
-    except yaml.YAMLError as error:
-        raise InputError(f"{config.where}: not YAML ({' '.join(str(error).split())}); correct it") from error
+    content = yaml.load(config.text, config.where)
     if not isinstance(content, dict):
         raise InputError(f"{config.where}: expected a mapping of sections; see trainer/configs")
     return content.get("preprocess")

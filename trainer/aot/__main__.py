@@ -52,7 +52,7 @@ def parser() -> command.Parser:
         add("--python", default=environment.PYTHON, help="Python version, or path, of that environment")
         if verb == "compile":
             add("--topology", nargs="+", default=["v5e:2x2"], help="TPU topologies, such as v3:2x2 or v5e:2x2")
-            add("--search", action="store_true", help="also try twice the largest batch, again and again while it fits")
+            add("--search", action="store_true", help="also double the largest batch as long as it fits")
     return made
 
 

@@ -12,20 +12,15 @@ unchanged through the pipeline. `centernet config check` validates all of it. Im
 TensorFlow: the experiment's sections stay plain mappings until `trainer.config.experiment.build_experiment`.
 """
 
-import dataclasses
-import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from beam_preprocess.base import config_text, yaml
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.json import convert, described, nearest
-from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.base.json import described, nearest
+from beam_preprocess.format.config import PreprocessConfig, from_mapping
 from trainer.config.export_config import ExportConfig
 from trainer.config.gate_config import GateConfig
-
-T = TypeVar("T")
 
 CONFIGS = config_text.SHIPPED
 EXPERIMENT_SECTIONS = ("task", "trainer", "runtime")
@@ -37,7 +32,6 @@ SECTIONS = {
     "export": "What the SavedModel serves, and how closely it must agree with its checkpoint.",
     "gate": "What promotion requires of a candidate.",
 }
-FIX = "run `centernet config show` to see every key"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,34 +72,14 @@ def parse_config(text: str, where: str = "config") -> RunConfig:
             raise InputError(f"{where}: {name}: expected a mapping of keys to values, got {section!r:.80}")
     try:
         return RunConfig(
-            preprocess=_section(PreprocessConfig, "preprocess", values),
-            export=_checked_together(_section(ExportConfig, "export", values)),
-            gate=_section(GateConfig, "gate", values),
+            preprocess=from_mapping(PreprocessConfig, "preprocess", values.get("preprocess")),
+            export=_checked_together(from_mapping(ExportConfig, "export", values.get("export"))),
+            gate=from_mapping(GateConfig, "gate", values.get("gate")),
             experiment={name: values.get(name) or {} for name in EXPERIMENT_SECTIONS},
             where=where,
         )
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def find_config(name: str) -> Path:
-    """The path of a configuration without `base:`. Use `config_text.resolve` instead; the last caller takes this along.
-
-    Raises:
-      InputError: there is no such file, or it is not YAML.
-    """
-    return Path(config_text.resolve(name).where)
-
-
-def _section(kind: type[T], name: str, sections: dict[str, Any]) -> T:
-    """Builds a section's dataclass; the keys that are not set keep their defaults."""
-    hints = typing.get_type_hints(kind)
-    fields = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    values = sections.get(name) or {}
-    for key in values:
-        if key not in fields:
-            raise InputError(f"{name}.{key}: unknown key{nearest(key, fields)}")
-    return kind(**{key: convert(hints[key], value, f"{name}.{key}", FIX) for key, value in values.items()})
 
 
 def _checked_together(export: ExportConfig) -> ExportConfig:

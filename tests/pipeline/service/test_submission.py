@@ -59,10 +59,5 @@ def test_runs_of_a_schedule_share_no_folder() -> None:
 
 
 def test_set_changes_the_configuration_that_is_sent() -> None:
-    try:
-        found = submission(replace(REQUEST, changes=("gate.min_ap=0.41",)))
-    except InputError as error:
-        if "not supported yet" in str(error):  # until `resolve` has its body: remove at merge
-            pytest.skip(str(error))
-        raise
+    found = submission(replace(REQUEST, changes=("gate.min_ap=0.41",)))
     assert parse_config(found.parameters["config"]).gate.min_ap == 0.41

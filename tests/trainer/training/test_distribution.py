@@ -17,9 +17,9 @@ import pytest
 import tensorflow as tf
 from official.core import config_definitions as cfg
 
+from beam_preprocess.base.config_text import resolve
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG, write_records
-from trainer.config.sections import find_config
 from trainer.training import checkpoints, distribution, preemption
 from trainer.training.history import read_history
 
@@ -76,7 +76,7 @@ def finish(processes: list[subprocess.Popen[str]], code: int = 0) -> list[str]:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's, at the size of the made records, and with synchronised batch norm, as the reference has."""
-    text = find_config("demo").read_text().replace("use_sync_bn: false", "use_sync_bn: true")
+    text = resolve("demo").text.replace("use_sync_bn: false", "use_sync_bn: true")
     text = text.replace("image_size: [128, 128]", "image_size: [32, 64]").replace("train_views: 8", "train_views: 2")
     text = text.replace("steps_per_loop: 46", "steps_per_loop: 2").replace("_interval: 230", "_interval: 2")
     path = tmp_path_factory.mktemp("config") / "demo.yaml"
