@@ -74,11 +74,11 @@ def test_paths_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_parse(page: Path) -> None:
-    from pipeline.commands.cli import parser_of
+    from pipeline.commands.cli import VERBS
 
     for verb, *words in commands(page.read_text()):
         try:
-            _, unknown = parser_of(verb).parse_known_args(words)
+            _, unknown = VERBS[verb].load().parser().parse_known_args(words)
         except SystemExit as stopped:
             if stopped.code:  # 0 is that of --help
                 pytest.fail(f"centernet {shlex.join([verb, *words])}: does not parse")
@@ -88,12 +88,13 @@ def test_commands_parse(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_verbs_exist(page: Path) -> None:
-    from pipeline.commands.cli import parser_of
+    from pipeline.commands.cli import VERBS
 
     text = page.read_text()
-    for verb in {words[1] for words in map(str.split, [*blocks(text), *spans(text)]) if words[:1] == ["centernet"]}:
+    shown = [line.split() for line in [*blocks(text), *spans(text)]]
+    for verb in {words[1] for words in shown if words[:1] == ["centernet"] and len(words) > 1}:
         if verb.isidentifier() and verb.islower():
-            parser_of(verb)
+            assert verb in VERBS
 
 
 def test_the_pages_show_commands() -> None:
@@ -107,7 +108,7 @@ def test_the_pages_show_commands() -> None:
 def test_the_table_of_rooms_is_the_tests() -> None:
     """docs/architecture.md: a room may import the rooms of lower layers of its package, and the package's doors."""
     page = (REPOSITORY / "docs" / "architecture.md").read_text()
-    told: dict[str, set[str]] = {}
+    stated: dict[str, set[str]] = {}
     for section in re.split(r"^### ", page, flags=re.MULTILINE)[1:]:
         rows = re.findall(r"^\| (\d+) \| `([\w.]+)` \|", section, re.MULTILINE)
         doors: set[str] = set()
@@ -115,5 +116,5 @@ def test_the_table_of_rooms_is_the_tests() -> None:
             package = name.removesuffix(".*")
             doors |= {room for room in BELOW if room == package or (name != package and room.startswith(f"{package}."))}
         for layer, room in rows:
-            told[room] = doors | {other for number, other in rows if int(number) < int(layer)}
-    assert told == {room: set(below) for room, below in BELOW.items()}
+            stated[room] = doors | {other for number, other in rows if int(number) < int(layer)}
+    assert stated == {room: set(below) for room, below in BELOW.items()}

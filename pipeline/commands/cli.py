@@ -34,7 +34,7 @@ _PROJECT, _DATA, _MODEL, _PROMOTION, _SERVICE = "project", "data", "model", "pro
 _TABLE = (
     Verb("run", _PROJECT, "run the whole pipeline on this machine", "pipeline.commands.run"),
     Verb("compile", _PROJECT, "compile the pipeline to a YAML file for one target", "pipeline.commands.compile"),
-    Verb("config", _PROJECT, "show, compare and check configurations", "trainer.config.__main__"),
+    Verb("config", _PROJECT, "show and check configurations", "trainer.config.__main__"),
     Verb("check", _DATA, "report what is wrong with a data set", "beam_preprocess.check"),
     Verb("preprocess", _DATA, "write training records from a data set", "beam_preprocess.preprocess"),
     Verb("inspect", _DATA, "print and draw records", "beam_preprocess.inspect_records"),

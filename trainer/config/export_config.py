@@ -21,8 +21,8 @@ class ExportConfig:
     first is 1; each costs its square. The network must be able to halve the scaled input often enough."""
 
     augmented_apart: bool = False
-    """Serve without `flip` and `scales`, and put them into a separate signature, `image_bytes_augmented`. `centernet
-    evaluate --signature image_bytes_augmented` scores it and shows what they would gain."""
+    """Serve without `flip` and `scales`, and put them into a separate signature, `image_bytes_augmented`. The flag
+    `--signature` of `centernet evaluate` scores it and shows what they would gain."""
 
     parity_images: int = 64
     """Number of validation images on which the export must agree with its checkpoint; 0 skips the comparison. The gate
