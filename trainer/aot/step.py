@@ -25,10 +25,9 @@ from beam_preprocess.base.files import write_text
 from beam_preprocess.format.manifest import Category, Manifest, Shard
 from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 from trainer.aot.step_code import step_files
-from trainer.config.experiment import as_dict
+from trainer.config.experiment import STRIDE, as_dict
 from trainer.config.sections import RunConfig
 from trainer.data.heatmap import Labels
-from trainer.model import network
 from trainer.training import distribution
 from trainer.training.optimizer import create_slots
 from trainer.training.task import Task
@@ -179,7 +178,7 @@ def _read(handle: tf.Tensor) -> np.ndarray:
 def _input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -> list[dict[str, Any]]:
     """Per input: name, shape, dtype and the range of its random values."""
     height, width = manifest.parameters["image_size"]
-    cells = (height // network.STRIDE) * (width // network.STRIDE)
+    cells = (height // STRIDE) * (width // STRIDE)
     largest = {
         "image": 256,
         "image_id": 1 << 20,

@@ -21,8 +21,6 @@ from official.vision.modeling.backbones import factory
 from trainer.config.experiment import STRIDE, CenterNetTask
 from trainer.model import garden
 
-__all__ = ["STRIDE"]
-
 REFERENCE_MOMENTUM = 0.1
 """The momentum of 50 of the 60 layers of the published models, whatever their configuration."""
 

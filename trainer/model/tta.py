@@ -20,7 +20,8 @@ import tensorflow as tf
 from official.projects.centernet.modeling.backbones import hourglass
 
 from beam_preprocess.base.errors import InputError
-from trainer.model.network import STRIDE, CenterNetModel
+from trainer.config.experiment import STRIDE
+from trainer.model.network import CenterNetModel
 
 PLAIN = (1.0,)
 """The scales without multi-scale testing."""

@@ -11,7 +11,7 @@ from official.modeling import optimization
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.manifest import Manifest
-from trainer.config.experiment import CenterNetTask, RecordsConfig
+from trainer.config.experiment import STRIDE, CenterNetTask, RecordsConfig
 from trainer.data import augmentation, heatmap, input_pipeline
 from trainer.data.heatmap import Labels
 from trainer.model import losses, network
@@ -38,7 +38,7 @@ class Task(base_task.Task):
         super().__init__(params)
         self._manifest, self._first_step = manifest, first_step
         height, width = params.model.input_size[:2]
-        self._map_size = height // network.STRIDE, width // network.STRIDE
+        self._map_size = height // STRIDE, width // STRIDE
         self.step = step
 
     def build_model(self) -> network.CenterNetModel:
@@ -191,7 +191,7 @@ class Task(base_task.Task):
         return interim_ap.score(
             aggregated_logs,
             map_width=self._map_size[1],
-            stride=network.STRIDE,
+            stride=STRIDE,
             num_classes=self.task_config.model.num_classes,
         )
 

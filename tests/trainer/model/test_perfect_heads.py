@@ -9,13 +9,13 @@ import tf_keras
 from official.projects.centernet.modeling.layers import detection_generator
 
 from beam_preprocess.format.targets import assign_targets, dense_heatmap
-from trainer.config.experiment import build_experiment
+from trainer.config.experiment import STRIDE, build_experiment
 from trainer.config.sections import parse_config
 from trainer.model import network
 from trainer.training import interim_ap
 
 SIDE, CLASSES, IMAGES, OBJECTS, CUTOFF = 512, 3, 8, 12, 1e-3
-MAP = SIDE // network.STRIDE, SIDE // network.STRIDE
+MAP = SIDE // STRIDE, SIDE // STRIDE
 CONFIG = f"""
 preprocess: {{image_size: [{SIDE}, {SIDE}]}}
 task:
@@ -35,7 +35,7 @@ def _image(seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     boxes = np.clip(np.concatenate([centre - half, centre + half], axis=1), 0, SIDE)
     classes = rng.integers(0, CLASSES, OBJECTS)
     targets = assign_targets(
-        boxes, classes, np.zeros(OBJECTS, bool), image_size=(SIDE, SIDE), stride=network.STRIDE, cutoff=CUTOFF
+        boxes, classes, np.zeros(OBJECTS, bool), image_size=(SIDE, SIDE), stride=STRIDE, cutoff=CUTOFF
     )
     assert len(set(zip(targets.object_cell.tolist(), targets.object_class.tolist(), strict=True))) == OBJECTS
     probability = np.clip(dense_heatmap(targets, MAP, CLASSES, CUTOFF), 1e-4, 1 - 1e-4)
@@ -62,7 +62,7 @@ def _ap(decode: Any) -> float:
             | {name: tf.cast(value, tf.float32).numpy() for name, value in found.items()}
         )
         batches[-1]["classes"] = batches[-1]["classes"].astype(np.int64)
-    scored = interim_ap.score(batches, map_width=MAP[1], stride=network.STRIDE, num_classes=CLASSES)
+    scored = interim_ap.score(batches, map_width=MAP[1], stride=STRIDE, num_classes=CLASSES)
     return scored[interim_ap.AP]
 
 
