@@ -21,6 +21,7 @@ from trainer.train import main
 from trainer.training import checkpoints, distribution
 from trainer.training.history import read_history
 from trainer.training.run import train
+from trainer.weights import finished
 
 
 def _weights(folder: Path) -> dict[str, np.ndarray]:
@@ -48,7 +49,7 @@ def test_a_killed_run_resumes_to_the_same_weights(records_folder: Path, tmp_path
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     stopped_at = checkpoints.step_of(tf.train.latest_checkpoint(str(killed)))
-    assert checkpoints.read_summary(str(killed)) is None
+    assert finished.read_summary(str(killed)) is None
 
     resumed = subprocess.run(command(killed), capture_output=True, text=True, check=True)
     assert re.search(rf"steps {stopped_at} to 12, resumed from", resumed.stdout)

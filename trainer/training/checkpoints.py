@@ -20,8 +20,6 @@ from beam_preprocess.base import files
 from beam_preprocess.base.errors import Failure, InputError
 from trainer.config.experiment import CenterNetTask
 from trainer.weights.finished import CONFIG, SUMMARY
-from trainer.weights.finished import read_summary as read_summary
-from trainer.weights.finished import restore_weights as restore_weights
 from trainer.weights.loading import WEIGHTS
 
 DIGEST = "train_digest"

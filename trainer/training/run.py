@@ -34,7 +34,7 @@ from trainer.training.preemption import Preemption
 from trainer.training.task import Task
 from trainer.training.throughput import Throughput
 from trainer.training.training_digest import training_digest
-from trainer.weights import loading
+from trainer.weights import finished, loading
 
 
 def train(
@@ -71,7 +71,7 @@ def train(
     manifest = input_pipeline.load_manifest(records)
     experiment = make_experiment(config, params_override, manifest, records, val_records, seed)
     digest = training_digest(experiment, manifest, seed)
-    done = checkpoints.read_summary(output)
+    done = finished.read_summary(output)
     if done is not None and done["train_digest"] == digest:
         print(f"result: reused {output}: already trained with the same records, configuration and seed", flush=True)
         return done

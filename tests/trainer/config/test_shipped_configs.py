@@ -8,8 +8,8 @@ import tf_keras
 import yaml
 
 from trainer.config.sections import CONFIGS
-from trainer.training import checkpoints
 from trainer.training.run import train
+from trainer.weights import finished
 
 SMALL = (
     "task.model.num_classes=0,task.train_data.global_batch_size=4,task.validation_data.global_batch_size=4,"
@@ -39,7 +39,7 @@ def test_a_shipped_configuration_trains(
         val_records=str(val_records_folder),
         params_override=SMALL,
     )
-    summary = checkpoints.read_summary(str(tmp_path))
+    summary = finished.read_summary(str(tmp_path))
     assert summary
     assert summary["steps"] == 3
     assert summary["last"]["validation_loss"] > 0

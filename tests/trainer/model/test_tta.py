@@ -9,7 +9,7 @@ from tests.trainer.made_records import SIZE
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
 from trainer.model import network, tta
-from trainer.training import checkpoints
+from trainer.weights import finished
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def model(trained: Path) -> network.CenterNetModel:
     task.model.num_classes = 3
     built = network.build_model(task)
     built(tf.zeros([1, *SIZE, 3]), training=False)
-    checkpoints.restore_weights(str(trained), built)
+    finished.restore_weights(str(trained), built)
     return built
 
 

@@ -16,6 +16,7 @@ from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
 from trainer.training import checkpoints, controller, preemption
 from trainer.training.history import read_history
+from trainer.weights import finished
 
 ONE_LONG_LOOP = "trainer.train_steps=4000,trainer.steps_per_loop=4000,trainer.checkpoint_interval=4000"
 """Nothing is saved or recorded between its steps."""
@@ -38,7 +39,7 @@ def test_sigterm_within_a_loop_saves_and_reports_that_there_is_more_to_do(
     newest = tf.train.latest_checkpoint(str(folder))
     assert 0 < checkpoints.step_of(newest) < 4000
     assert any(f"saved {newest}; rerun the same command" in line for line in lines), lines
-    assert checkpoints.read_summary(str(folder)) is None
+    assert finished.read_summary(str(folder)) is None
     assert [row["step"] for row in read_history(str(folder))] == [checkpoints.step_of(newest)]
 
 

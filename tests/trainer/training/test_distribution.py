@@ -22,6 +22,7 @@ from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG, write_records
 from trainer.training import checkpoints, distribution, preemption
 from trainer.training.history import read_history
+from trainer.weights import finished
 
 LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
 
@@ -278,13 +279,13 @@ def test_workers_that_were_killed_resume_together(
     for process in processes:
         process.kill()
         process.wait()
-    assert checkpoints.read_summary(str(folder)) is None
+    assert finished.read_summary(str(folder)) is None
     stopped_at = steps_saved(folder)
     assert 0 < stopped_at < LONG
 
     for output in run([command] * 2, two_workers):
         assert f"steps {stopped_at} to {LONG}, resumed" in output
-    assert checkpoints.read_summary(str(folder))["steps"] == LONG
+    assert finished.read_summary(str(folder))["steps"] == LONG
     rows, expected = read_history(str(folder)), read_history(str(undisturbed))
     assert [row["step"] for row in rows] == [row["step"] for row in expected] == list(range(2, LONG + 1, 2))
     for row, other in zip(rows, expected, strict=True):

@@ -12,17 +12,18 @@ from beam_preprocess.format.manifest import Manifest
 from tests.trainer.made_records import TINY_CONFIG
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
-from trainer.training import checkpoints, monitors
+from trainer.training import monitors
 from trainer.training.history import History, read_history
 from trainer.training.run import train
 from trainer.training.throughput import Throughput
+from trainer.weights import finished
 
 
 def test_a_non_finite_loss_stops_the_run_and_names_the_steps(records_folder: Path, tmp_path: Path) -> None:
     override = "trainer.optimizer_config.learning_rate.cosine.initial_learning_rate=1e30,task.gradient_clip_norm=0"
     with pytest.raises(monitors.NonFiniteLoss, match=r"between steps \d+ and \d+"):
         train(records=str(records_folder), output=str(tmp_path), config=TINY_CONFIG, params_override=override)
-    assert checkpoints.read_summary(str(tmp_path)) is None
+    assert finished.read_summary(str(tmp_path)) is None
 
 
 class Model:

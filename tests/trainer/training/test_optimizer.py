@@ -19,6 +19,7 @@ from trainer.training.history import read_history
 from trainer.training.optimizer import averaged, create_slots, loss_scaling
 from trainer.training.run import make_experiment, train
 from trainer.training.task import Task
+from trainer.weights import finished
 
 AVERAGE = "/.OPTIMIZER_SLOT/optimizer/average"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -112,7 +113,7 @@ def _weights(prefix: Path) -> dict[str, np.ndarray]:
 
 def test_the_average_is_what_is_exported(averaged_model: Path) -> None:
     """`weights/`, which export reads, holds the averages of the last checkpoint, and they aren't its weights."""
-    assert checkpoints.read_summary(str(averaged_model))["ema"]  # type: ignore[index]
+    assert finished.read_summary(str(averaged_model))["ema"]  # type: ignore[index]
     averages, kept = _averages(averaged_model, 6), _weights(averaged_model / checkpoints.WEIGHTS)
     raw = _weights(averaged_model / "ckpt-6")
     assert len(averages) > 50

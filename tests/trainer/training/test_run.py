@@ -13,9 +13,9 @@ import tensorflow as tf
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG, write_records
 from tests.trainer.training.runs import command, saved_step, weights
-from trainer.training import checkpoints
 from trainer.training.history import read_history
 from trainer.training.run import train
+from trainer.weights import finished
 
 
 def test_a_finished_folder(trained: Path) -> None:
@@ -54,7 +54,7 @@ def test_ema_weights_are_the_ones_that_are_exported(trained: Path, records_folde
     config = TINY_CONFIG.replace("  optimizer_config:\n", "  optimizer_config:\n    ema: {average_decay: 0.5}\n")
     train(records=str(records_folder), output=str(tmp_path / "ema"), config=config)
     averaged, raw = weights(tmp_path / "ema"), weights(trained)
-    assert checkpoints.read_summary(str(tmp_path / "ema"))["ema"]
+    assert finished.read_summary(str(tmp_path / "ema"))["ema"]
     kernel = next(n for n in raw if "kernel" in n)
     assert np.abs(averaged[kernel] - raw[kernel]).max() > 1e-5
     assert np.abs(averaged[kernel] - raw[kernel]).max() < 0.1
@@ -95,7 +95,7 @@ def test_kill_after_kill_the_curve_joins(records_folder: Path, tmp_path: Path, c
     )
     killed, random = tmp_path / "killed", np.random.default_rng(0)
     running, starts = command(config, killed, records_folder, override), []
-    while checkpoints.read_summary(str(killed)) is None:
+    while finished.read_summary(str(killed)) is None:
         starts.append(saved_step(killed))
         with (tmp_path / "output").open("w") as output:
             process = subprocess.Popen(running, stdout=output, stderr=output)

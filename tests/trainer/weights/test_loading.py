@@ -14,10 +14,9 @@ from official.projects.centernet.tasks.centernet import CenterNetTask as Shipped
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG
 from tests.trainer.weights.models import TWO_STACKS, build, drawn, same
-from trainer.training import checkpoints
 from trainer.training.optimizer import create_slots
 from trainer.training.run import train
-from trainer.weights import loading
+from trainer.weights import finished, loading
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +65,7 @@ def test_a_training_on_other_classes_starts_from_them(
     train(records=str(records_folder), output=str(tmp_path), config=TINY_CONFIG, params_override=override)
     assert re.search(r"fresh, because of another shape: .*\[7\], here \[3\]", capsys.readouterr().out)
     started = build(TINY_CONFIG, 3, seed=2)
-    checkpoints.restore_weights(str(tmp_path), started)
+    finished.restore_weights(str(tmp_path), started)
     for ours, theirs in zip(started.head.weights, original.head.weights, strict=True):
         assert np.array_equal(ours, theirs) == (ours.shape == theirs.shape), ours.name
     # Three channels: the bias that the class layer starts with.
