@@ -1,0 +1,35 @@
+"""What the report takes from the stages."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from components.support import report_inputs
+from components.support.events import EVENTS, Event
+
+
+def test_seconds_of_a_service_are_in_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(EVENTS, raising=False)
+    stages = {"train": dsl.Model(uri="x", metadata={"seconds": 3})}
+    assert report_inputs._seconds(stages) == {"train": 3.0}
+
+
+def test_seconds_of_a_local_run_are_in_its_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that the cache answered has none."""
+    path = tmp_path / "events.jsonl"
+    events = [Event(kind="start", stage="train", time=1.0), Event(kind="end", stage="train", time=3.5)]
+    path.write_text("".join(json.dumps(asdict(event)) + "\n" for event in events))
+    monkeypatch.setenv(EVENTS, str(path))
+    stages = {name: dsl.Artifact(uri=name) for name in ("preprocess train", "train")}
+    assert report_inputs._seconds(stages) == {"train": 2.5}
+
+
+def test_a_model_without_parity_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report_inputs._parity(str(tmp_path)) is None
+    assert "warning: the report has no parity" in capsys.readouterr().out
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "parity.json").write_text('{"passed": true}')
+    assert report_inputs._parity(str(tmp_path)) == {"passed": True}

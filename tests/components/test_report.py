@@ -1,0 +1,26 @@
+"""The report needs what the stages wrote."""
+
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from beam_preprocess.base.errors import InputError
+from components.report import report
+
+
+def test_a_stage_whose_files_are_gone_is_named(tmp_path: Path) -> None:
+    names = ("data", "train_records", "val_records", "checkpoint", "model", "candidate", "champion", "decision")
+    stages = {name: dsl.Artifact(uri=str(tmp_path / name)) for name in names}
+    with pytest.raises(InputError, match=r"candidate/evaluation\.json"):
+        report(
+            outcome="held: min_ap",
+            **stages,
+            images="images",
+            annotations="annotations",
+            config="gate: {}",
+            work_dir=str(tmp_path),
+            html=dsl.HTML(uri="backend/html"),
+            summary=dsl.Artifact(uri="backend/summary"),
+        )
+    assert not (tmp_path / "report" / "summary.json").exists()

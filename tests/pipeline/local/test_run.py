@@ -1,0 +1,110 @@
+"""How a local run ends: exit codes and messages, from what kfp reports and what the stages report."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.support.events import Event
+from pipeline.graph.request import RunRequest
+from pipeline.local import kfp_runner, prepare, run_folder
+from pipeline.local.prepare import LocalOptions
+from pipeline.local.run import LAST, UNCHANGED, run
+
+Pipeline = Callable[[Any, Path], None]
+
+
+@pytest.fixture
+def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pipeline], int]:
+    """Runs something in place of kfp's runner; it gets the listener and the file of the events."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("STAGE_WORK_DIR", "STAGE_EVENTS"):
+        monkeypatch.setenv(name, "")
+    folder = run_folder.create(tmp_path / "runs", {"config": "gate: {}", "seed": 0})
+    monkeypatch.setattr(prepare, "new_run", lambda request, options: folder)
+
+    def start(pipeline: Pipeline) -> int:
+        def fake(graph: Any, arguments: Any, *, listener: Any, **_: Any) -> None:
+            assert arguments["work_dir"] == "", "a folder among the arguments would make all cache keys new"
+            pipeline(listener, folder.events)
+
+        monkeypatch.setattr(kfp_runner, "run", fake)
+        return run(RunRequest(notify="me@example.org"), LocalOptions())
+
+    return start
+
+
+def write(file: Path, *events: Event) -> None:
+    with file.open("a") as stream:
+        for event in events:
+            stream.write(json.dumps(asdict(event)) + "\n")
+
+
+def test_nothing_new(ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixture[str]) -> None:
+    def pipeline(listener: Any, file: Path) -> None:
+        write(file, Event(kind="start", stage=UNCHANGED, time=1.0), Event(kind="end", stage=UNCHANGED, time=2.0))
+
+    assert ends(pipeline) == 0
+    assert "notify    me@example.org: nothing new (printed only" in capsys.readouterr().out
+
+
+def test_a_stage_without_an_end_fails_the_run_though_kfp_is_content(
+    ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pipeline(listener: Any, file: Path) -> None:
+        write(file, Event(kind="start", stage="train", time=1.0))
+        listener.line("last words", by_stage=True)
+        write(file, Event(kind="start", stage=LAST, time=1.0), Event(kind="end", stage=LAST, time=2.0))
+
+    assert ends(pipeline) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[1:3] == ["failed: train", "    last words"]
+
+
+def test_a_pipeline_that_skips_its_stages_fails(
+    ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(lambda listener, file: None) == 1
+    assert f"failed: the pipeline ended without the stage {LAST!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("cause", "code"), [("bad input", 2), ("failure", 1)])
+def test_a_named_error_is_one_line(
+    cause: Any, code: int, ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pipeline(listener: Any, file: Path) -> None:
+        listener.reused("preprocess val", "0123")
+        write(file, Event(kind="start", stage="train", time=1.0))
+        write(file, Event(kind="error", stage="train", time=2.0, text="x: wrong; use y", cause=cause))
+        listener.line("Traceback", by_stage=True)
+        raise kfp_runner.PipelineFailed("Pipeline finished with status FAILURE. Inner task failed: 'train'.")
+
+    assert ends(pipeline) == code
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[1:3] == ["failed: train", "error: x: wrong; use y"]
+    assert "reused from earlier runs: preprocess val (--no-cache runs them again)" in errors
+    assert errors[-1].startswith("resume with: centernet run --resume runs/")
+
+
+def test_a_process_that_fails_before_its_stage_starts(
+    ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pipeline(listener: Any, file: Path) -> None:
+        listener.line("ModuleNotFoundError: no kfp", by_stage=True)
+        raise kfp_runner.PipelineFailed("Inner task failed: 'train'.")
+
+    assert ends(pipeline) == 1
+    errors = capsys.readouterr().err
+    assert "failed: Inner task failed: 'train'.\n    ModuleNotFoundError: no kfp" in errors
+
+
+def test_an_interrupt(ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixture[str]) -> None:
+    def pipeline(listener: Any, file: Path) -> None:
+        write(file, Event(kind="start", stage="train", time=1.0))
+        raise KeyboardInterrupt
+
+    assert ends(pipeline) == 1
+    assert "interrupted during train" in capsys.readouterr().err
