@@ -112,7 +112,7 @@ def _refused(flags: list[str], folder: Path, capsys: pytest.CaptureFixture[str])
         ({"--params_override": "runtime.mixed_precision_dtype=float8"}, "float8"),
         ({"--params_override": "runtime.distribution_strategy=tpu"}, "runtime.tpu"),
         ({"--tpu": "local"}, "runtime.tpu: local: no TPU there"),
-        ({"--mode": "train_and_eval"}, "--val_records"),
+        ({"--mode": "train_and_eval"}, "--val-records: mode train_and_eval needs it"),
         ({"--params_override": "task.init_checkpoint=nowhere"}, "nowhere: no checkpoint"),
         ({"--params_override": "task.model.num_classes=80"}, "num_classes: 80, but"),
         ({"--mode": "eval", "--records": "", "--val_records": "the records"}, "no checkpoint there; train first"),
@@ -248,6 +248,6 @@ def test_help_loads_no_tensorflow_and_its_examples_parse(module: str) -> None:
         words = shlex.split(example)
         assert " ".join(words[:2]) == parser.prog
         parser.parse_args(words[2:])
-    probe = f"import sys, {module.__name__} as m; m.parser().format_help(); print('tensorflow' in sys.modules)"
+    probe = f"import sys, {module} as m; m.parser().format_help(); print('tensorflow' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert (found.stdout, found.stderr) == ("False\n", "")

@@ -86,6 +86,13 @@ def test_records_of_another_size_are_refused(tmp_path: Path) -> None:
         train(records=str(tmp_path / "records"), output=str(tmp_path / "out"), config=config)
 
 
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(TINY_CONFIG)
+    return path
+
+
 @pytest.mark.slow
 def test_kill_after_kill_the_curve_joins(records_folder: Path, tmp_path: Path, config: Path) -> None:
     """kill -9 at arbitrary times, each run a few steps further; nothing is left of the dead runs."""
