@@ -102,7 +102,7 @@ def check_types(config: hyperparams.Config, name: str = "") -> None:
         if isinstance(value, hyperparams.Config) and _is_section(hint):
             check_types(value, path)
         # Some defaults of Model Garden do not have their own annotated type.
-        elif not _is(value, hint) and value != getattr(_default(type(config)), key):
+        elif not _is(value, hint) and value != getattr(_default(type(config)), key):  # type: ignore[arg-type]
             raise InputError(f"{path}: {_shown(value)} is {_kind(value)}; {_wanted(hint)} is needed")
 
 
@@ -128,7 +128,7 @@ def check_live(experiment: cfg.ExperimentConfig) -> None:
     """
     for path, live in LIVE_KEYS.items():
         section = _at(experiment, path)
-        default = _default(type(section))
+        default = _default(type(section))  # type: ignore[arg-type]
         for key in sorted(_keys(section) - live):
             value = getattr(section, key)
             usual = path.endswith("train_data") if key == "is_training" else getattr(default, key)
