@@ -6,6 +6,7 @@ SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
+LOCK = $(UV) pip compile --quiet --generate-hashes
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -27,14 +28,14 @@ platform:
 
 $(UV): | platform
 	"$(PYTHON)" -m venv .uv
-	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 
 # A change of a lock file or of pyproject.toml updates the environment. The sync removes every package that is not in the
 # lock, the editable project too, so the project is installed after it. Bytecode is compiled because TensorFlow and Model
 # Garden import in 13 s without it and in 5 s with it, and every stage of a run is its own process.
 $(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV)
 	$(UV) venv --quiet --allow-existing --python "$(PYTHON)" .venv
-	UV_COMPILE_BYTECODE=1 $(UV) pip sync --quiet --python $(BIN)/python requirements-dev.lock
+	UV_COMPILE_BYTECODE=1 $(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements-dev.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -83,14 +84,16 @@ images:  ## build and push all images: IMAGE_REPOSITORY=REGION-docker.pkg.dev/PR
 		docker push "$(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION)" || exit 1; \
 	done
 
-lock: | $(UV)  ## resolve the dependencies of pyproject.toml again
-	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml -o requirements.lock
-	$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml \
-		-o requirements-dev.lock
-	$(UV) pip compile --quiet --universal --python-version 3.12 trainer/aot/requirements-aot.in -o trainer/aot/requirements-aot.lock
+lock: | $(UV)  ## resolve the dependencies of pyproject.toml again, with the hashes of all files
+	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements.lock
+	$(LOCK) --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --universal --python-version 3.12 trainer/aot/requirements-aot.in -o trainer/aot/requirements-aot.lock
+	$(LOCK) --no-deps --python-version 3.11 trainer/requirements-tpu.in -o trainer/requirements-tpu.lock
 	{ echo "# What tensorflow[and-cuda] adds to requirements.lock. Written by make lock."; \
-		echo "tensorflow[and-cuda]" | $(UV) pip compile --quiet --no-header --no-annotate --python-version 3.11 \
-		--python-platform x86_64-manylinux_2_28 -c requirements.lock - | grep "^nvidia-"; } > trainer/requirements-gpu.lock
+		echo "tensorflow[and-cuda]" | $(LOCK) --no-header --no-annotate --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 -c requirements.lock - | awk '/^[a-z]/ { keep = /^nvidia-/ } keep'; \
+	} > trainer/requirements-gpu.lock
+	echo "uv==$(UV_VERSION)" | $(LOCK) --no-header --no-annotate --python-version 3.11 - > requirements-uv.lock
 
 clean:  ## remove caches and the environment; keep runs, registry and demo data
 	rm -rf .venv .venv-aot .uv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ MAX_DEPTH = 32
 MAX_VALUES = 100_000
 """Aliases count each time they are used, so that ten lines cannot stand for a billion values."""
 MAX_INTEGER = 2**63 - 1
+MAX_KEY = 200
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
@@ -34,6 +35,8 @@ class FileLoader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.tag not in (TEXT, MERGE):
                 raise _problem(f"key {_shown(key)} is not a text; put it in quotes", key)
+            if len(key.value) > MAX_KEY:
+                raise _problem(f"key {_shown(key)} has more than {MAX_KEY} characters", key)
             if key.value in known and not self.last_wins:
                 raise _problem(f"duplicate key {key.value!r}; remove one", key)
             known.add(key.value)

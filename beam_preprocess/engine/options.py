@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_preprocess.base.errors import InputError
+from beam_preprocess.engine import local_worker
 from beam_preprocess.engine.dataflow import check_job_options, is_dataflow
 
 RUNNER = "FnApiRunner"
@@ -64,6 +68,18 @@ def beam_options(arguments: Sequence[str], num_workers: int, num_threads: int = 
     if is_dataflow(runner):
         check_job_options(options)
     return options
+
+
+def local_runner(options: PipelineOptions) -> PipelineRunner | None:
+    """The runner for local worker processes, which are `local_worker`s; None lets Beam create the one of the options.
+
+    With its mode multi_processing, FnApiRunner would start Beam's own worker program.
+    """
+    given = options.view_as(DirectOptions)
+    if not _is_local(options.get_all_options()["runner"]) or given.direct_running_mode != "multi_processing":
+        return None
+    given.direct_running_mode = "local_worker"  # a name that FnApiRunner does not know: it uses the given environment
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(local_worker.command_line()))
 
 
 def _is_local(runner: str) -> bool:

@@ -3,6 +3,7 @@
 Pure data. Callers read and write the file with a file system of their choice.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -14,6 +15,9 @@ from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 
 NAME = "manifest.json"
+
+DIGEST = "manifest_digest"
+"""Key of the file with the sha256 over all its other keys, so that an edit by hand or a damaged byte is noticed."""
 
 DECODING_PARAMETERS = ("image_size", "stride", "heatmap_cutoff", "gaussian_iou")
 """Keys of `parameters` without which no record can be decoded."""
@@ -83,8 +87,9 @@ class Manifest:
     """The keys of the `preprocess:` section, the seed and the number of shards."""
 
     def to_json(self) -> str:
-        """Text with a stable order and layout."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        """Text with a stable order and layout, and with its digest."""
+        values = asdict(self)
+        return json.dumps({**values, DIGEST: content_digest(values)}, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Manifest":
@@ -95,16 +100,27 @@ class Manifest:
           where: its path, for messages.
 
         Raises:
-          InputError: not a manifest, another schema version, or a value of another type or out of range.
+          InputError: not a manifest, another schema version, a value of another type or out of range, or a file that
+            was changed after it was written.
         """
         values = parse(text, where, _FIX)
         checked_version(values, RECORD_SCHEMA_VERSION, where, _FIX)
+        if DIGEST not in values:
+            raise InputError(f"{where}: lacks {DIGEST}; {_FIX}")
+        written = values.pop(DIGEST)
         manifest = build(cls, values, where, _FIX)
         _check_parameters(manifest.parameters, f"{where}: parameters")
         for shard in manifest.shards:
             if not _FILE_NAME.fullmatch(shard.name):
                 raise InputError(f"{where}: {shard.name!r} is not the name of a shard file; {_FIX}")
+        if written != content_digest(values):
+            raise InputError(f"{where}: changed after it was written; {_FIX}")
         return manifest
+
+
+def content_digest(values: dict[str, Any]) -> str:
+    """sha256 over a manifest's keys and values, without its own digest. Layout and order of keys do not count."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _check_parameters(parameters: dict[str, Any], where: str) -> None:

@@ -21,7 +21,8 @@ from beam_preprocess.base.progress import Progress, Watcher
 from beam_preprocess.dataset.sources import data_digest, list_images
 from beam_preprocess.dataset.validate import check_limits, drop_missing, validate_boxes, validate_images
 from beam_preprocess.engine.dataflow import check_reachable, counters, is_dataflow, job_link
-from beam_preprocess.engine.options import beam_options
+from beam_preprocess.engine.options import beam_options, local_runner
+from beam_preprocess.engine.write_errors import as_write_error
 from beam_preprocess.format.annotations import class_map, load_annotations
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.manifest import Category, Manifest
@@ -69,7 +70,7 @@ def preprocess(
     Raises:
       InputError: bad input, an output that is not writable, or more rejects than the limit. In the last case the
         reject files are written and the manifest is not.
-      Failure: the job ended without the results of all shards.
+      Failure: the job ended without the results of all shards, or a file cannot be read or written.
     """
     _check_arguments(split, seed=seed, num_shards=num_shards, num_workers=num_workers, num_threads=num_threads)
     options = beam_options(pipeline_args, num_workers, num_threads)
@@ -106,54 +107,55 @@ def preprocess(
             flush=True,
         )
         return ready
-    folder.sweep()
-    keep_images, missing = drop_missing(coco, keep_images, files, images)
-    keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
-    known = [*image_rejects, *missing, *box_rejects]
-    apply_limits = functools.partial(
-        check_limits,
-        split,
-        images=len(coco.image_ids),
-        boxes=len(coco.annotation_ids),
-        max_fraction=config.max_reject_fraction,
-        where=f"listed in {output.rstrip('/')}/rejects-*.jsonl",
-    )
-    try:
-        apply_limits(rejects=count_by_reason(known))  # before hours of work, if these rejects alone are too many
-    except InputError:
-        folder.write_rejects(known)
-        raise
-    shards = plan_shards(
-        coco,
-        categories,
-        keep_images=keep_images,
-        keep_boxes=keep_boxes,
-        boxes=boxes,
-        rejects=known,
-        num_shards=job.num_shards,
-    )
-    parallel = max(num_workers, num_threads)
-    if parallel > job.num_shards:
-        print(
-            f"note: {job.num_shards} shards keep only {job.num_shards} of {parallel} workers busy; "
-            f"use --num-shards {parallel} or a multiple of it",
-            flush=True,
+    with as_write_error(output):
+        folder.sweep()
+        keep_images, missing = drop_missing(coco, keep_images, files, images)
+        keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
+        known = [*image_rejects, *missing, *box_rejects]
+        apply_limits = functools.partial(
+            check_limits,
+            split,
+            images=len(coco.image_ids),
+            boxes=len(coco.annotation_ids),
+            max_fraction=config.max_reject_fraction,
+            where=f"listed in {output.rstrip('/')}/rejects-*.jsonl",
         )
-    plans = folder.write_plans(records_digest, shards)
-    try:
-        with Watcher(Progress(split, total=int(keep_images.sum()), unit="images"), plans.progress):
-            run(plans, job, options)
-        results = plans.results()
-    finally:
-        plans.remove()
+        try:
+            apply_limits(rejects=count_by_reason(known))  # before hours of work, if these rejects alone are too many
+        except InputError:
+            folder.write_rejects(known)
+            raise
+        shards = plan_shards(
+            coco,
+            categories,
+            keep_images=keep_images,
+            keep_boxes=keep_boxes,
+            boxes=boxes,
+            rejects=known,
+            num_shards=job.num_shards,
+        )
+        parallel = max(num_workers, num_threads)
+        if parallel > job.num_shards:
+            print(
+                f"note: {job.num_shards} shards keep only {job.num_shards} of {parallel} workers busy; "
+                f"use --num-shards {parallel} or a multiple of it",
+                flush=True,
+            )
+        plans = folder.write_plans(records_digest, shards)
+        try:
+            with Watcher(Progress(split, total=int(keep_images.sum()), unit="images"), plans.progress):
+                run(plans, job, options)
+            results = plans.results()
+        finally:
+            plans.remove()
 
-    manifest = _manifest(results, job, categories, num_classes, source_digest, records_digest)
-    apply_limits(rejects=manifest.rejects)
-    folder.write_manifest(manifest)
-    cut_off = sum(result.cut_off for result in results)
-    outside = f"{cut_off} {'box' if cut_off == 1 else 'boxes'} fell outside a random crop (counted once per crop)"
-    print(f"result: {_summary(manifest)}; {outside}", flush=True)
-    return manifest
+        manifest = _manifest(results, job, categories, num_classes, source_digest, records_digest)
+        apply_limits(rejects=manifest.rejects)
+        folder.write_manifest(manifest)
+        cut_off = sum(result.cut_off for result in results)
+        outside = f"{cut_off} {'box' if cut_off == 1 else 'boxes'} fell outside a random crop (counted once per crop)"
+        print(f"result: {_summary(manifest)}; {outside}", flush=True)
+        return manifest
 
 
 def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
@@ -163,7 +165,7 @@ def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
     """
     for logger in ("apache_beam.runners.common", "apache_beam.runners.portability.local_job_service"):
         logging.getLogger(logger).addFilter(_is_relevant)
-    pipeline = beam.Pipeline(options=options)
+    pipeline = beam.Pipeline(runner=local_runner(options), options=options)
     _ = (
         pipeline
         | "Plans" >> beam.Create(list(enumerate(plans.uris)))

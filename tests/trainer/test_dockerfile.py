@@ -92,13 +92,51 @@ def test_versions_are_those_of_the_lock() -> None:
     text = DOCKERFILE.read_text()
     beam = re.search(r"_sdk:(\S+)", text)
     assert beam
-    assert f"apache-beam=={beam[1]}\n" in lock
+    assert f"apache-beam=={beam[1]} \\\n" in lock
     uv = re.search(r"^UV_VERSION := (\S+)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     assert uv
-    assert f"uv=={uv[1]}" in text
+    assert f"uv=={uv[1]} \\\n" in (REPOSITORY / "requirements-uv.lock").read_text()
     tensorflow = re.search(r"^tensorflow==(\S+)", lock, re.MULTILINE)
     assert tensorflow
-    assert f"tensorflow-tpu=={tensorflow[1]}\n" in (REPOSITORY / "trainer" / "requirements-tpu.lock").read_text()
+    assert f"tensorflow-tpu=={tensorflow[1]} \\\n" in (REPOSITORY / "trainer" / "requirements-tpu.lock").read_text()
+
+
+LOCKS = sorted(
+    path.relative_to(REPOSITORY) for path in (*REPOSITORY.glob("*.lock"), *REPOSITORY.glob("trainer/**/*.lock"))
+)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=str)
+def test_every_locked_package_has_a_version_and_hashes_and_no_address(lock: Path) -> None:
+    text = (REPOSITORY / lock).read_text().replace("\\\n", " ")
+    packages = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    assert packages
+    entry = r"[a-z0-9][a-z0-9._-]*(\[[a-z,-]+\])?==[^\s;]+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+"
+    assert [line[:80] for line in packages if not re.fullmatch(entry, line)] == []
+    assert "://" not in text
+
+
+def test_there_is_a_lock_for_every_environment() -> None:
+    names = {str(lock) for lock in LOCKS}
+    assert names == {
+        *("requirements.lock", "requirements-dev.lock", "requirements-uv.lock", "trainer/aot/requirements-aot.lock"),
+        *("trainer/requirements-gpu.lock", "trainer/requirements-tpu.lock"),
+    }
+
+
+def test_every_installation_checks_the_hashes() -> None:
+    """Images, `make setup`, and the environment of `centernet aot`."""
+    sources = {name: (REPOSITORY / name).read_text() for name in ("Makefile", "trainer/Dockerfile")}
+    installing = [
+        line
+        for text in sources.values()
+        for line in text.splitlines()
+        if re.search(r"pip (install|sync) ", line) and "--no-deps --no-build-isolation --editable" not in line
+    ]
+    assert len(installing) == 6
+    assert [line for line in installing if "--require-hashes" not in line] == []
+    code = (REPOSITORY / "trainer" / "aot" / "environment.py").read_text()
+    assert '"sync", "--quiet", "--require-hashes"' in code
 
 
 @pytest.mark.parametrize("name", FINAL)
@@ -226,7 +264,7 @@ def install(name: str, folder: Path, *flags: str) -> str:
 
     Returns uv's output, which lists the packages.
     """
-    for file in [REPOSITORY / "requirements.lock", *(REPOSITORY / "trainer").glob("*.lock")]:
+    for file in [*REPOSITORY.glob("requirements*.lock"), *(REPOSITORY / "trainer").glob("*.lock")]:
         shutil.copy(file, folder)
     shutil.copy(REPOSITORY / "trainer" / "tpu-override.txt", folder)
     environment = {**os.environ, "VIRTUAL_ENV": str(folder / "venv"), "UV_LINK_MODE": "hardlink"}

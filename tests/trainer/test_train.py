@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from beam_preprocess.format.manifest import DIGEST, content_digest
 from tests.trainer.made_records import TINY_CONFIG
+from trainer.data import input_pipeline
 from trainer.train import main
 from trainer.training import checkpoints, distribution
 from trainer.training.history import read_history
@@ -129,8 +131,24 @@ def test_bad_input_is_exit_code_2_and_one_line(
 
 
 def _manifest(folder: Path, **values: object) -> None:
+    """Writes a manifest with other values, as another preprocessing would."""
     path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    content = {**json.loads(path.read_text()), **values}
+    content.pop(DIGEST)
+    path.write_text(json.dumps({**content, DIGEST: content_digest(content)}))
+
+
+def _edit(folder: Path, old: str, new: str) -> None:
+    path = folder / "manifest.json"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def _damage(folder: Path) -> None:
+    content = bytearray(_shard(folder).read_bytes())
+    content[-100] ^= 1
+    _shard(folder).write_bytes(content)
 
 
 def _shard(folder: Path) -> Path:
@@ -152,6 +170,10 @@ def _shard(folder: Path) -> Path:
             "image_size: [32, 64], but",
         ),
         (lambda folder: _manifest(folder, images=5000), "counts 5000 images, but its shards hold"),
+        (lambda folder: _edit(folder, '"class0"', '"class9"'), "changed after it was written; run the preprocessing"),
+        (lambda folder: _edit(folder, '"seed": 0', '"seed": 1'), "changed after it was written"),
+        (lambda folder: (folder / "manifest.json").write_bytes(b"\xff"), "cannot be read"),
+        (_damage, "has another sha256 than its manifest lists"),
         (lambda folder: _shard(folder).unlink(), "tfrecord is missing"),
         (lambda folder: _shard(folder).write_bytes(b""), "is empty, but its manifest lists"),
         (lambda folder: _shard(folder).write_bytes(_shard(folder).read_bytes()[:-1]), "its manifest lists"),
@@ -221,9 +243,10 @@ def test_a_slice_that_the_command_refuses(
 
 @pytest.mark.slow
 def test_damage_inside_a_shard_is_named_when_it_is_read(
-    tmp_path: Path, records_folder: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, records_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The size is right and the first record is whole: only the checksums of the others show it."""
+    """The size is right and the first record is whole: in large records, only the checksums of the others show it."""
+    monkeypatch.setattr(input_pipeline, "HASHED_BYTES", 0)
     shutil.copytree(records_folder, tmp_path / "train")
     for shard in (tmp_path / "train").glob("*.tfrecord"):
         content = bytearray(shard.read_bytes())

@@ -36,7 +36,7 @@ def ensure(folder: str = FOLDER, *, python: str = PYTHON) -> str:
     stamp.unlink(missing_ok=True)
     uv = _uv()
     _call([uv, "venv", "--quiet", "--allow-existing", "--python", python, folder], folder)
-    _call([uv, "pip", "sync", "--quiet", "--python", str(interpreter), str(LOCK)], folder)
+    _call([uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(interpreter), str(LOCK)], folder)
     stamp.write_text(wanted)
     return str(interpreter)
 

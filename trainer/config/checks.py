@@ -13,7 +13,7 @@ from official.core import config_definitions as cfg
 from official.modeling import hyperparams
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.json import nearest
+from beam_preprocess.base.json import nearest, shown
 from trainer.config.live_keys import INITIAL_MODULES, LIVE_KEYS, UNRELEASED_OPTIMIZERS
 
 ACTIVATIONS = ("relu", "relu6", "swish", "gelu", "elu")
@@ -36,7 +36,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "task.model.norm_activation.norm_momentum": (0, 1),
     "task.model.norm_activation.norm_epsilon": (0, HIGHEST),
     "task.model.backbone.hourglass.input_channel_dims": (1, HIGHEST),
-    "task.model.backbone.hourglass.num_hourglasses": (1, HIGHEST),
+    "task.model.backbone.hourglass.num_hourglasses": (1, 16),
     "task.model.detection_generator.max_detections": (1, HIGHEST),
     "task.model.detection_generator.peak_error": (0, 1),
     "task.model.detection_generator.peak_extract_kernel_size": (1, HIGHEST),
@@ -91,18 +91,19 @@ def check_types(config: hyperparams.Config, name: str = "") -> None:
       InputError: names the first one.
     """
     chosen = config.type if isinstance(config, hyperparams.OneOfConfig) else None
-    if isinstance(config, hyperparams.OneOfConfig) and chosen is not None and chosen not in _keys(config):
+    if chosen is not None and not (isinstance(chosen, str) and chosen in _keys(config)):
         known = ", ".join(sorted(_keys(config) - {"type"}))
-        raise InputError(f"{name}.type: {chosen!r}; use one of {known}")
+        raise InputError(f"{name}.type: {_shown(chosen)}; use one of {known}")
     for key, hint in _hints(config).items():
         if isinstance(config, hyperparams.OneOfConfig) and key not in ("type", chosen):
             continue
         value, path = getattr(config, key), f"{name}.{key}" if name else key
-        if isinstance(value, hyperparams.Config):
+        # Model Garden turns any mapping into a Config, also one for a key that needs a number.
+        if isinstance(value, hyperparams.Config) and _is_section(hint):
             check_types(value, path)
         # Some defaults of Model Garden do not have their own annotated type.
-        elif not _is(value, hint) and value != getattr(type(config)(), key):
-            raise InputError(f"{path}: {value!r} is {_kind(value)}; {_wanted(hint)} is needed")
+        elif not _is(value, hint) and value != getattr(_default(type(config)), key):  # type: ignore[arg-type]
+            raise InputError(f"{path}: {_shown(value)} is {_kind(value)}; {_wanted(hint)} is needed")
 
 
 def check_ranges(experiment: cfg.ExperimentConfig) -> None:
@@ -127,7 +128,7 @@ def check_live(experiment: cfg.ExperimentConfig) -> None:
     """
     for path, live in LIVE_KEYS.items():
         section = _at(experiment, path)
-        default = type(section)()
+        default = _default(type(section))  # type: ignore[arg-type]
         for key in sorted(_keys(section) - live):
             value = getattr(section, key)
             usual = path.endswith("train_data") if key == "is_training" else getattr(default, key)
@@ -166,8 +167,8 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
             f"task.init_checkpoint_modules: {task.init_checkpoint_modules!r}; use {', '.join(INITIAL_MODULES)}",
         ),
         (
-            scale in (None, "dynamic") or (not isinstance(scale, str) and scale > 0),
-            f"runtime.loss_scale: {scale!r}; use dynamic or a positive number",
+            scale in (None, "dynamic") or (type(scale) in (int, float) and scale > 0),
+            f"runtime.loss_scale: {_shown(scale)}; use dynamic or a positive number",
         ),
         (
             task.model.norm_activation.activation in ACTIVATIONS,
@@ -229,6 +230,11 @@ def optional_section(hint: Any) -> hyperparams.Config | None:
     return None
 
 
+def _is_section(hint: Any) -> bool:
+    parts = (hint, *typing.get_args(hint))
+    return any(isinstance(part, type) and issubclass(part, hyperparams.Config) for part in parts)
+
+
 def _at(experiment: cfg.ExperimentConfig, path: str) -> Any:
     """The value at a path; None if a section on the way is absent."""
     value: Any = experiment
@@ -244,6 +250,12 @@ def _hints(config: hyperparams.Config) -> dict[str, Any]:
 @functools.cache
 def _hints_of_class(kind: Any) -> dict[str, Any]:
     return dict(kind._get_annotations())
+
+
+@functools.cache
+def _default(kind: Any) -> Any:
+    """A section with its default values, to compare with; building one takes milliseconds."""
+    return kind()
 
 
 def _keys(config: hyperparams.Config) -> set[str]:
@@ -275,7 +287,12 @@ _WORDS: dict[Any, str] = {
 
 
 def _kind(value: Any) -> str:
-    return _WORDS.get(type(value), "a mapping" if isinstance(value, dict) else "a list")
+    return _WORDS.get(type(value), "a mapping" if isinstance(value, dict | hyperparams.Config) else "a list")
+
+
+def _shown(value: Any) -> str:
+    """The value as the user wrote it, at most 80 characters."""
+    return shown(value.as_dict() if isinstance(value, hyperparams.Config) else value)
 
 
 def _wanted(hint: Any) -> str:

@@ -54,6 +54,7 @@ def test_the_depth_limit_is_exact() -> None:
         ("2024-01-01: a", "key '2024-01-01' is not a text"),
         ("[a]: b", "key in brackets is not a text"),
         ("? {a: b}\n: c", "key in brackets is not a text"),
+        (f"{'a' * 201}: b", f"key '{'a' * 37}...' has more than 200 characters"),
         # tags
         ("a: !!python/object/apply:os.system [ls]", "tag 'tag:yaml.org,2002:python/object/apply:os.system'; remove it"),
         ("a: !!int x", "tag 'tag:yaml.org,2002:int'; remove it"),

@@ -1,5 +1,6 @@
 """The manifest's text form, and what reading it refuses."""
 
+import copy
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.config import PreprocessConfig
-from beam_preprocess.format.manifest import Category, Manifest, Shard
+from beam_preprocess.format.manifest import DIGEST, Category, Manifest, Shard, content_digest
 
 MANIFEST = Manifest(
     schema_version=1,
@@ -33,6 +34,12 @@ MANIFEST = Manifest(
     parameters=json.loads(json.dumps({**dataclasses.asdict(PreprocessConfig()), "seed": 0, "num_shards": 1})),
 )
 VALUES: dict[str, Any] = json.loads(MANIFEST.to_json())
+del VALUES[DIGEST]
+
+
+def signed(values: dict[str, Any]) -> str:
+    """The text of a manifest with these values and the digest of exactly these, as a program would write it."""
+    return json.dumps({**values, DIGEST: content_digest(values)})
 
 
 def test_a_manifest_equals_itself_after_reading() -> None:
@@ -41,18 +48,23 @@ def test_a_manifest_equals_itself_after_reading() -> None:
 
 def test_older_manifests_lack_parameters_that_decoding_does_not_need() -> None:
     parameters = {"image_size": [64, 64], "stride": 4, "heatmap_cutoff": 1e-3, "gaussian_iou": 0.7}
-    text = json.dumps({**VALUES, "parameters": parameters})
+    text = signed({**VALUES, "parameters": parameters})
     assert Manifest.from_json(text, "here").parameters == parameters
 
 
-def changed(*path: Any, value: Any) -> str:
-    """The manifest's text with another value at this path."""
-    content = json.loads(MANIFEST.to_json())
-    place = content
+def with_value(values: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """A copy of the values with another one at this path."""
+    content: dict[str, Any] = copy.deepcopy(values)
+    place: Any = content
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    return json.dumps(content)
+    return content
+
+
+def changed(*path: Any, value: Any) -> str:
+    """The text of a manifest that was written with another value at this path."""
+    return signed(with_value(VALUES, path, value))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +77,9 @@ def changed(*path: Any, value: Any) -> str:
         (changed("schema_version", value="1"), "schema_version is '1'"),
         (changed("schema_version", value=True), "schema_version is True"),
         (changed("extra", value=1), "unknown key 'extra'"),
-        (json.dumps({key: value for key, value in VALUES.items() if key != "views"}), "lacks views"),
+        (signed({key: value for key, value in VALUES.items() if key != "views"}), "lacks views"),
+        (json.dumps(VALUES), "lacks manifest_digest; run the preprocessing again"),
+        (json.dumps({**VALUES, DIGEST: None}), "changed after it was written; run the preprocessing again"),
         (changed("images", value="2"), "images: is '2', a text; a whole number is needed"),
         (changed("rejects", "not_finite", value=1.5), "rejects.not_finite: is 1.5"),
         (changed("categories", 0, value=3), "categories\\[0\\]: is a whole number, not an object"),
@@ -141,12 +155,12 @@ def test_any_mutation_is_an_input_error_or_has_the_types_of_a_manifest(path: tup
 
 @given(st.sampled_from(list(paths(VALUES))))
 def test_a_manifest_that_lacks_a_value_is_an_input_error_or_still_decodes(path: tuple[Any, ...]) -> None:
-    content = json.loads(MANIFEST.to_json())
-    place = content
+    content = copy.deepcopy(VALUES)
+    place: Any = content
     for key in path[:-1]:
         place = place[key]
     del place[path[-1]]
-    found = read(json.dumps(content))
+    found = read(signed(content))
     if found is None:
         return
     # Only entries of lists and histograms, and parameters that decoding does not need, may be missing.
@@ -154,7 +168,31 @@ def test_a_manifest_that_lacks_a_value_is_an_input_error_or_still_decodes(path: 
     assert found.parameters["image_size"] and found.parameters["stride"]
 
 
+WRITTEN: dict[str, Any] = json.loads(MANIFEST.to_json())
+
+
+@given(st.sampled_from(list(paths(WRITTEN))), JSON)
+def test_no_edit_of_one_value_goes_unnoticed(path: tuple[Any, ...], value: Any) -> None:
+    edited = json.dumps(with_value(WRITTEN, path, value))
+    same = json.dumps(json.loads(edited), sort_keys=True) == json.dumps(WRITTEN, sort_keys=True)
+    assert (read(edited) is not None) == same
+
+
+def test_no_value_can_be_removed() -> None:
+    for path in paths(WRITTEN):
+        content: Any = json.loads(MANIFEST.to_json())
+        place = content
+        for key in path[:-1]:
+            place = place[key]
+        del place[path[-1]]
+        assert read(json.dumps(content)) is None, path
+
+
+def test_another_layout_is_the_same_manifest() -> None:
+    assert Manifest.from_json(json.dumps(dict(sorted(WRITTEN.items()))), "here") == MANIFEST
+
+
 @given(st.integers(0, len(MANIFEST.to_json()) - 1), st.characters())
-def test_any_changed_character_is_an_input_error_or_reads(position: int, character: str) -> None:
+def test_any_changed_character_is_an_input_error_or_reads_the_same(position: int, character: str) -> None:
     text = MANIFEST.to_json()
-    read(text[:position] + character + text[position + 1 :])
+    assert read(text[:position] + character + text[position + 1 :]) in (None, MANIFEST)

@@ -21,7 +21,7 @@ from beam_preprocess.inspection.record_folder import damaged_shards
 from beam_preprocess.job.pipeline import preprocess
 
 ROOT = Path(__file__).parents[3]
-WORKER = "apache_beam.runners.worker.sdk_worker_main"
+WORKER = "beam_preprocess.engine.local_worker"
 CONFIG = PreprocessConfig(image_size=(64, 64), train_views=4)
 
 
@@ -138,6 +138,18 @@ def test_one_process_of_several_is_killed(make_data: Any, tmp_path: Path, victim
     start(data, out, num_shards=6).join()
     assert contents(out) == contents(tmp_path / "undisturbed")
     assert len(list(out.iterdir())) == len(contents(out)), "orphans are left"
+
+
+@pytest.mark.slow
+def test_workers_end_soon_when_the_driver_is_killed_while_they_start(make_data: Any, tmp_path: Path) -> None:
+    driver = start(make_data(12), tmp_path / "out", num_shards=6, num_workers=2)
+    wait_for(lambda: [c for c in session(driver.pid).values() if WORKER in c])
+    os.kill(driver.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    driver.join(120)
+    wait_for(lambda: not session(driver.pid))
+    assert time.monotonic() - killed < 30  # importing Beam included; 120 s without the look at the driver
+    assert not (tmp_path / "out" / manifests.NAME).exists()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.made_records import SIZE, TINY_CONFIG, write_records
+from trainer.data import input_pipeline
 from trainer.data.augmentation_preview import GAP, preview
 from trainer.data.input_pipeline import load_manifest
 from trainer.preview_augmentation import main
@@ -67,13 +68,20 @@ def test_flip_takes_boxes_and_heatmap_along(records_folder: Path, tmp_path: Path
     ("damage", "message"),
     [
         (lambda data: data[:-40], "bytes, but its manifest lists"),
+        (lambda data: data[:-40] + b"x" * 40, "has another sha256 than its manifest lists"),
         (lambda data: data[:-40] + b"x" * 40, "records: damaged inside a shard"),
     ],
-    ids=["cut", "changed"],
+    ids=["cut", "changed", "changed, in large records"],
 )
 def test_a_damaged_shard_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes], message: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[bytes], bytes],
+    message: str,
 ) -> None:
+    if "inside" in message:
+        monkeypatch.setattr(input_pipeline, "HASHED_BYTES", 0)
     write_records(tmp_path / "records", images=3, shards=1)
     (shard,) = (tmp_path / "records").glob("*.tfrecord")
     shard.write_bytes(damage(shard.read_bytes()))
