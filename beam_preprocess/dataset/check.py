@@ -84,9 +84,9 @@ def examine(
 
     Returns:
       {"categories": [{"index", "id", "name"}], "num_classes": int}, and for each split a mapping of image_folder,
-      annotations, images, boxes, objects and crowds (train: those in the records, unless pixels cannot be decoded; val:
-      those that are scored), data_digest, depth (what was read: "listing", "headers" or
-      "pixels"), rejects (by reason), examples (by reason), over_limit (a message if a reject limit is exceeded or a validation annotation cannot be scored, or
+      annotations, images, boxes, objects and crowds (train: those that the records will hold; val: those that are
+      scored), data_digest, depth (what was read: "listing", "headers" or "pixels"), rejects (by reason), examples (by
+      reason), over_limit (a message if a reject limit is exceeded or a validation annotation cannot be scored, or
       null), class_histogram, size_histogram.
 
     Raises:

@@ -12,7 +12,7 @@ import itertools
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -278,6 +278,21 @@ def scored_counts(coco: CocoAnnotations) -> tuple[int, int]:
     """(objects, crowd regions) that are scored: see `scorable`."""
     counted = scorable(coco)
     return int((counted & ~coco.crowd).sum()), int((counted & coco.crowd).sum())
+
+
+def of_images(coco: CocoAnnotations, rows: Sequence[int]) -> CocoAnnotations:
+    """The part of a file that concerns the images of these rows."""
+    ids = coco.image_ids[list(rows)]
+    own = np.isin(coco.annotation_image_ids, ids)
+    columns = ("annotation_ids", "annotation_image_ids", "annotation_category_ids", "bboxes", "bbox_lengths")
+    return replace(
+        coco,
+        image_ids=ids,
+        image_sizes=coco.image_sizes[list(rows)],
+        file_names=[coco.file_names[row] for row in rows],
+        odd_boxes={},
+        **{name: getattr(coco, name)[own] for name in (*columns, "areas", "crowd")},
+    )
 
 
 def area_range(box: Sequence[float]) -> str:

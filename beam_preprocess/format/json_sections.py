@@ -188,9 +188,10 @@ class Sections:
         self._depth = int(depth[-1])
         opens, closes = (steps == 1) & (depth == 2), (steps == -1) & (depth == 1)
         deep = (steps == 1) & (depth == DEEPEST + 1)
-        kinds_of_cut = np.where(deep, _Cut.TOO_DEEP, np.where(opens, _Cut.OPENS, _Cut.CLOSES))
-        cuts = np.flatnonzero(opens | closes | deep)
-        return list(zip(at[cuts].tolist(), kinds_of_cut[cuts].tolist(), strict=True))
+        cuts = [(i, _Cut.OPENS) for i in np.flatnonzero(opens).tolist()]
+        cuts += [(i, _Cut.CLOSES) for i in np.flatnonzero(closes).tolist()]
+        cuts += [(i, _Cut.TOO_DEEP) for i in np.flatnonzero(deep).tolist()]
+        return [(int(at[i]), cut) for i, cut in sorted(cuts, key=lambda cut: cut[0])]
 
     def _check_bytes_left(self, events: Iterator[tuple["_Event", bytes]]) -> None:
         """After an error within a value, raises if the cause is that the file ends there."""

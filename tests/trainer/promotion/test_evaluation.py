@@ -21,6 +21,8 @@ METRICS = Metrics(
     images_missing=tuple(range(100, 122)),
     images_repeated=1,
     detections=7200,
+    objects=2,
+    crowds=0,
     objects_unusable=2,
     objects_by_size={"small": 0, "medium": 2, "large": 1},
 )
