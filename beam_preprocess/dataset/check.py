@@ -167,7 +167,7 @@ def check_split(
         used = scorable(coco)
         over_limit = "; ".join(filter(None, (over_limit, unscorable(coco)))) or None
     objects = used & ~coco.crowd
-    if split == "train" and not objects.any():
+    if split == "train" and not objects.any() and not over_limit:  # whose message gives the reason
         raise InputError(f"{coco.uri}: no usable box for training; annotate objects, or give another file")
     of_class = Counter(coco.annotation_category_ids[objects].tolist())
     of_size = Counter(area_range(box) for box in boxes[objects].tolist())

@@ -115,24 +115,35 @@ def decode(data: bytes, declared: tuple[int, int]) -> Decoded:
 
 
 def _decode_jpeg(data: bytes, declared: tuple[int, int]) -> Decoded | None:
-    """The fast path; None for images that Pillow should check (CMYK, a size that differs, an unusual header)."""
+    """The fast path; None for images that Pillow should check (a size that differs, an unusual header)."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    if (height, width) != declared or colorspace not in ("YCbCr", "RGB", "Gray"):
+    if (height, width) != declared or colorspace not in ("YCbCr", "RGB", "Gray", "CMYK", "YCCK"):
         return None
+    inks = colorspace in ("CMYK", "YCCK")
+    layout = "CMYK" if inks else "RGB"
     conversions = [(Reason.CONVERTED_GRAY, "gray JPEG")] if colorspace == "Gray" else []
+    conversions += [(Reason.CONVERTED_CMYK, "CMYK JPEG")] if inks else []
     try:
-        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+        pixels = simplejpeg.decode_jpeg(data, layout, fastdct=False, fastupsample=False)
     except ValueError as error:
         # Stray bytes between segments are common and harmless. Any other warning means that pixels are lost, and
         # decoders that only warn fill them with gray.
         if _BENIGN_JPEG_WARNING not in str(error):
             raise _damage(error, cut=_END_OF_JPEG not in data[-_TRAILER:]) from error
-        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=False)
+        pixels = simplejpeg.decode_jpeg(data, layout, fastdct=False, fastupsample=False, strict=False)
         conversions.append((Reason.CONVERTED_DAMAGED_JPEG, str(error)))
-    return Decoded(pixels=pixels, conversions=tuple(conversions))
+    return Decoded(pixels=_without_inks(pixels, data) if inks else pixels, conversions=tuple(conversions))
+
+
+def _without_inks(pixels: np.ndarray, data: bytes) -> np.ndarray:
+    """RGB from CMYK, as TensorFlow computes it. Adobe stores inks inverted, and marks its files."""
+    with _pillow(data) as image:
+        inverted = "adobe_transform" in image.info
+    light = (pixels if inverted else 255 - pixels).astype(np.int32)
+    return (light[..., :3] * light[..., 3:] // 255).astype(np.uint8)
 
 
 def _pillow(data: bytes | BinaryIO) -> Image.Image:
@@ -144,7 +155,8 @@ def _pillow(data: bytes | BinaryIO) -> Image.Image:
         # Pillow's message would contain the address of a buffer.
         raise _unidentified(data) from error
     except _PILLOW_ERRORS as error:
-        raise _damage(error) from error
+        cut = isinstance(data, bytes) and data.startswith(b"RIFF") and whole.problem(data, "WEBP") == whole.TRUNCATED
+        raise _damage(error, cut) from error
 
 
 def _unidentified(data: bytes | BinaryIO) -> ImageProblem:
@@ -237,7 +249,7 @@ def _decode_pillow(image: Image.Image) -> Decoded:
     except _PILLOW_ERRORS as error:
         raise _damage(error) from error
     if sixteen and pixels.max() < NEAR_BLACK:
-        conversions.append((Reason.NEAR_BLACK_16_BIT, f"the brightest pixel becomes {pixels.max()} of 255"))
+        conversions.append((Reason.CONVERTED_NEAR_BLACK_16_BIT, f"the brightest pixel becomes {pixels.max()} of 255"))
     return Decoded(pixels=np.ascontiguousarray(pixels), conversions=tuple(conversions))
 
 

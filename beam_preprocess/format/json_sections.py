@@ -27,10 +27,11 @@ _QUOTE: Final = 2
 _KIND[ord('"')] = _QUOTE
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _KEY = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:\s*\Z')
+_ANY_KEY = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:')
 _LONGEST_SKELETON = 1 << 20
 DEEPEST: Final = 100
 """Brackets within brackets that a wanted list may hold. COCO needs five; ijson's time grows with the square."""
-_CONTEXT_OF_KEY = 200
+_CONTEXT_OF_KEY = 1 << 12
 """Bytes before an error that are searched for the key it belongs to."""
 _PLAIN = {
     "integer overflow": "a whole number is beyond 64 bits",
@@ -159,8 +160,8 @@ class Sections:
 
     def _too_deep(self, before: bytes) -> JsonProblem:
         """The error for brackets that are nested too deeply; ijson has yielded the entries before this one."""
-        key = _KEY.search(before.rstrip(b"[{ \t\r\n"))
-        name = f"'{_key(key[1])}' nests" if key else "nests"
+        keys = _ANY_KEY.findall(before)
+        name = f"'{_key(keys[-1])}' nests" if keys else "nests"
         detail = f"{self._section}[{self._entry}]: {name} more than {DEEPEST} brackets; a COCO file needs five"
         return JsonProblem(Reason.MALFORMED_FILE, f"{detail}: export the annotations again")
 

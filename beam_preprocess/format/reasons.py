@@ -44,7 +44,7 @@ class Reason(StrEnum):
     CONVERTED_ALPHA = "converted_alpha"
     CONVERTED_CMYK = "converted_cmyk"
     CONVERTED_16_BIT = "converted_16_bit"
-    NEAR_BLACK_16_BIT = "near_black_16_bit"
+    CONVERTED_NEAR_BLACK_16_BIT = "converted_near_black_16_bit"
     CONVERTED_ANIMATION = "converted_animation"
     CONVERTED_DAMAGED_JPEG = "converted_damaged_jpeg"
 
@@ -66,8 +66,7 @@ class Reason(StrEnum):
             return Action.REFUSED
         if self is Reason.CLIPPED_TO_IMAGE:
             return Action.CLIPPED
-        converted = self.name.startswith("CONVERTED_") or self is Reason.NEAR_BLACK_16_BIT
-        return Action.CONVERTED if converted else Action.DROPPED
+        return Action.CONVERTED if self.name.startswith("CONVERTED_") else Action.DROPPED
 
     @property
     def of_file(self) -> bool:

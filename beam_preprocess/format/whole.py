@@ -51,6 +51,7 @@ def _gif(data: bytes) -> str:
 
     https://www.w3.org/Graphics/GIF/spec-gif89a.txt
     """
+    screen = struct.unpack_from("<HH", data, 6)
     at = 13 + _colour_table(data[10])
     frames = 0
     while at < len(data):
@@ -60,6 +61,14 @@ def _gif(data: bytes) -> str:
         if kind == _GIF_EXTENSION:
             at = _after_sub_blocks(data, at + 2)
         elif kind == _GIF_IMAGE:
+            left, top, width, height = struct.unpack_from("<HHHH", data, at + 1)
+            if (
+                width > screen[0]
+                or height > screen[1]
+                or (not frames and (left, top, width, height) != (0, 0, *screen))
+            ):
+                # Pillow paints frames on the screen; TensorFlow returns an array of the largest frame's size.
+                return "a frame has another size than the picture"
             at = _after_sub_blocks(data, at + 10 + _colour_table(data[at + 9]) + 1)
             frames += 1
         else:
