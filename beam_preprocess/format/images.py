@@ -135,14 +135,15 @@ def _decode_jpeg(data: bytes, declared: tuple[int, int]) -> Decoded | None:
             raise _damage(error, cut=_END_OF_JPEG not in data[-_TRAILER:]) from error
         pixels = simplejpeg.decode_jpeg(data, layout, fastdct=False, fastupsample=False, strict=False)
         conversions.append((Reason.CONVERTED_DAMAGED_JPEG, str(error)))
-    return Decoded(pixels=_without_inks(pixels, data) if inks else pixels, conversions=tuple(conversions))
+    if inks:
+        with _pillow(data) as image:
+            pixels = _without_inks(pixels, image)
+    return Decoded(pixels=pixels, conversions=tuple(conversions))
 
 
-def _without_inks(pixels: np.ndarray, data: bytes) -> np.ndarray:
-    """RGB from CMYK, as TensorFlow computes it. Adobe stores inks inverted, and marks its files."""
-    with _pillow(data) as image:
-        inverted = "adobe_transform" in image.info
-    light = (pixels if inverted else 255 - pixels).astype(np.int32)
+def _without_inks(stored: np.ndarray, image: Image.Image) -> np.ndarray:
+    """RGB from the file's CMYK values, as TensorFlow computes it. Adobe stores inks inverted, and marks its files."""
+    light = (stored if "adobe_transform" in image.info else 255 - stored).astype(np.int32)
     return (light[..., :3] * light[..., 3:] // 255).astype(np.uint8)
 
 
@@ -243,6 +244,8 @@ def _decode_pillow(image: Image.Image) -> Decoded:
             # Keep the high byte, as libpng and TensorFlow do. Pillow's own conversion would clip at 255.
             gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
             pixels = np.repeat(gray[:, :, None], 3, axis=2)
+        elif mode == "CMYK":
+            pixels = _without_inks(255 - np.asarray(image), image)  # Pillow takes every file for an inverted one
         else:
             # Drop alpha without blending, as TensorFlow does: the exported model must see the same pixels.
             pixels = np.asarray(image.convert("RGB"))
