@@ -19,11 +19,12 @@ from beam_preprocess.dataset.validate import (
     validate_boxes,
     validate_images,
 )
-from beam_preprocess.format.annotations import CocoAnnotations, area_range, class_map, load_annotations
+from beam_preprocess.format.annotations import CocoAnnotations, area_range, class_map, load_annotations, scorable
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.images import ImageProblem, check_header, decode
 from beam_preprocess.format.manifest import Category
 from beam_preprocess.format.reasons import Action, Reason, Reject, count_by_reason
+from beam_preprocess.format.scored_file import unscorable
 
 EXAMPLES = 3
 """Maximum number of rejects that the report lists per reason."""
@@ -83,8 +84,9 @@ def examine(
 
     Returns:
       {"categories": [{"index", "id", "name"}], "num_classes": int}, and for each split a mapping of image_folder,
-      annotations, images, boxes, objects, crowds, data_digest, depth (what was read: "listing", "headers" or
-      "pixels"), rejects (by reason), examples (by reason), over_limit (a message if a reject limit is exceeded, or
+      annotations, images, boxes, objects and crowds (train: those that the records will hold; val: those that are
+      scored), data_digest, depth (what was read: "listing", "headers" or "pixels"), rejects (by reason), examples (by
+      reason), over_limit (a message if a reject limit is exceeded or a validation annotation cannot be scored, or
       null), class_histogram, size_histogram.
 
     Raises:
@@ -143,9 +145,13 @@ def check_split(
     keep_images, missing = drop_missing(coco, keep_images, files, images)
     rejects += missing
     checker = _ImageChecker(images, coco, depth)
-    rejects += _check_images(checker, np.flatnonzero(keep_images).tolist(), f"checking {split} images", num_workers)
+    found = _check_images(checker, np.flatnonzero(keep_images).tolist(), f"checking {split} images", num_workers)
+    rejects += [reject for _, reject in found]
     keep_boxes, boxes, box_rejects = validate_boxes(coco, keep_images, config.min_box_side)
     rejects += box_rejects
+    keep_images[[i for i, reject in found if reject.reason.action is Action.DROPPED]] = False
+    # The boxes of an unreadable image are dropped with it, after they were validated, as preprocessing does it.
+    keep_boxes &= np.isin(coco.annotation_image_ids, coco.image_ids[keep_images])
     counts = count_by_reason(rejects)
     over_limit = exceeded_limit(
         split,
@@ -155,8 +161,13 @@ def check_split(
         max_fraction=config.max_reject_fraction,
         where=f"first: {_first_dropped(rejects)}",
     )
-    objects = keep_boxes & ~coco.crowd
-    if split == "train" and not objects.any():
+    used = keep_boxes
+    if split == "val":
+        # What is scored, not what the records hold: the gate compares this number with the evaluation's.
+        used = scorable(coco)
+        over_limit = "; ".join(filter(None, (over_limit, unscorable(coco)))) or None
+    objects = used & ~coco.crowd
+    if split == "train" and not objects.any() and not over_limit:  # whose message gives the reason
         raise InputError(f"{coco.uri}: no usable box for training; annotate objects, or give another file")
     of_class = Counter(coco.annotation_category_ids[objects].tolist())
     of_size = Counter(area_range(box) for box in boxes[objects].tolist())
@@ -169,7 +180,7 @@ def check_split(
         "images": len(coco.image_ids),
         "boxes": len(coco.annotation_ids),
         "objects": int(objects.sum()),
-        "crowds": int((keep_boxes & coco.crowd).sum()),
+        "crowds": int((used & coco.crowd).sum()),
         "data_digest": data_digest(coco.content_digest, names, files),
         "depth": checker.depth,
         "rejects": counts,
@@ -191,8 +202,11 @@ class _ImageChecker:
         self.depth = depth if local or depth == "pixels" else "listing"
         """Headers are only read from local files. In a bucket, they would cost one request per image."""
 
-    def __call__(self, i: int) -> list[Reject]:
-        """The rejects of image i."""
+    def __call__(self, i: int) -> list[tuple[int, Reject]]:
+        """The rejects of image i, each with i."""
+        return [(i, reject) for reject in self._rejects(i)]
+
+    def _rejects(self, i: int) -> list[Reject]:
         name = self._coco.file_names[i]
         height, width = self._coco.image_sizes[i].tolist()
         path = f"{self._root.rstrip('/')}/{name}"
@@ -219,10 +233,12 @@ class _ImageChecker:
         return Reject(reason=reason, image_id=image_id, file_name=name, detail=detail)
 
 
-def _check_images(checker: _ImageChecker, indices: Sequence[int], label: str, num_workers: int) -> list[Reject]:
-    """The rejects of these images, in their order, with progress lines."""
+def _check_images(
+    checker: _ImageChecker, indices: Sequence[int], label: str, num_workers: int
+) -> list[tuple[int, Reject]]:
+    """(position, reject) of these images, in their order, with progress lines."""
     progress = Progress(label, total=len(indices), unit="images")
-    rejects: list[Reject] = []
+    rejects: list[tuple[int, Reject]] = []
     with ThreadPoolExecutor(num_workers) as threads:
         for start in range(0, len(indices), _BATCH):  # in batches, because `map` submits all its input at once
             batch = indices[start : start + _BATCH]

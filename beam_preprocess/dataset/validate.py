@@ -2,19 +2,19 @@
 
 `check_limits` applies the rule for ending a run:
 - training: the fraction of dropped images, and separately of dropped boxes, may not exceed `max_reject_fraction`;
-- validation: no image may be dropped, because the score would no longer be comparable. Boxes may be dropped: scores are
-  computed from the original annotation file, and the records' boxes only serve the validation loss.
+- validation: no image may be dropped, because the score would no longer be comparable, and every annotation must be one
+  that can be scored (`format.scored_file`). Other boxes may be dropped from the records: scores are computed from the
+  original annotation file, and the records' boxes only serve the validation loss.
 Clipped boxes and converted images are repaired and counted. They never end a run.
 """
 
-import posixpath
 from collections.abc import Callable, Container, Mapping
 
 import numpy as np
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.annotations import CocoAnnotations
-from beam_preprocess.format.images import MAX_PIXELS
+from beam_preprocess.format.image_entries import image_problems
 from beam_preprocess.format.reasons import Action, Reason, Reject
 
 CLIP_TOLERANCE = 1e-3
@@ -26,33 +26,24 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
 
     Returns:
       (keep bool [I], rejects).
+
+    Raises:
+      InputError: no entry can be used.
     """
     keep = np.ones(len(annotations.image_ids), bool)
     rejects: list[Reject] = []
     boxes_of = _box_counter(annotations)
-    seen_ids: set[int] = set()
-    seen_names: set[str] = set()
-    sizes = annotations.image_sizes.tolist()
-    for i, (image_id, name) in enumerate(zip(annotations.image_ids.tolist(), annotations.file_names, strict=True)):
-        height, width = sizes[i]
-        path = posixpath.normpath(name)
-        problem: tuple[Reason, str] | None = None
-        if image_id in seen_ids:
-            problem = Reason.DUPLICATE_IMAGE_ID, f"images[{i}] repeats the id; the first entry is kept"
-        elif path in seen_names:
-            problem = Reason.DUPLICATE_FILE_NAME, f"images[{i}] repeats the file; the first entry is kept"
-        elif not inside_folder(name):
-            problem = Reason.PATH_OUTSIDE_FOLDER, "not a path below the image folder"
-        elif height <= 0 or width <= 0:
-            problem = Reason.ZERO_SIZE, f"height {height}, width {width} in the annotations"
-        elif height * width > MAX_PIXELS:
-            problem = Reason.TOO_MANY_PIXELS, f"{height} x {width} in the annotations; the limit is {MAX_PIXELS}"
-        seen_ids.add(image_id)
-        seen_names.add(path)
-        if problem:
-            keep[i] = False
-            lost = "" if problem[0] is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes_of(image_id))
-            rejects.append(Reject(reason=problem[0], image_id=image_id, file_name=name, detail=f"{problem[1]}{lost}"))
+    for i, reason, detail in image_problems(annotations):
+        keep[i] = False
+        image_id = int(annotations.image_ids[i])
+        lost = "" if reason is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes_of(image_id))
+        name = annotations.file_names[i]
+        rejects.append(Reject(reason=reason, image_id=image_id, file_name=name, detail=f"{detail}{lost}"))
+    if not keep.any():
+        raise InputError(
+            f"{annotations.uri}: none of the {len(keep)} images can be used (first: {rejects[0].reason.value}, "
+            f"{rejects[0]}); export the annotations with file names below the image folder, and with sizes in pixels"
+        )
     return keep, rejects
 
 
@@ -93,13 +84,6 @@ def lost_boxes(count: int) -> str:
     return f"; drops its {count} {'box' if count == 1 else 'boxes'}" if count else ""
 
 
-def inside_folder(file_name: str) -> bool:
-    """Whether a file name stays below the image folder: relative, without a scheme, not leading upwards."""
-    path = posixpath.normpath(file_name.replace("\\", "/"))
-    escapes = path in ("", ".", "..") or path.startswith(("/", "../"))
-    return not (escapes or "://" in file_name or "\0" in file_name or (len(path) > 1 and path[1] == ":"))
-
-
 def validate_boxes(
     annotations: CocoAnnotations, keep_images: np.ndarray, min_side: float
 ) -> tuple[np.ndarray, np.ndarray, list[Reject]]:
@@ -133,10 +117,10 @@ def validate_boxes(
     faults: list[tuple[Reason, np.ndarray]] = [
         (Reason.WRONG_LENGTH, annotations.bbox_lengths != 4),
         (Reason.NOT_FINITE, ~np.isfinite(annotations.bboxes).all(axis=1)),
-        (Reason.DUPLICATE_ANNOTATION_ID, _repeats(annotations.annotation_ids)),
-        (Reason.DUPLICATE_ANNOTATION, _repeated_boxes(annotations)),
         (Reason.UNKNOWN_IMAGE, image < 0),
         (Reason.UNKNOWN_CATEGORY, ~np.isin(annotations.annotation_category_ids, category_ids)),
+        (Reason.DUPLICATE_ANNOTATION_ID, _repeats(annotations.annotation_ids)),
+        (Reason.DUPLICATE_ANNOTATION, _repeated_boxes(annotations)),
         (Reason.NON_POSITIVE_SIDE, ~((w > 0) & (h > 0))),
         (Reason.OUTSIDE_IMAGE, ~(sides > 0).all(axis=1)),
         (Reason.BOX_TOO_SMALL, ~(sides >= min_side).all(axis=1)),
@@ -156,10 +140,8 @@ def validate_boxes(
 
 def _box_reject(annotations: CocoAnnotations, reason: Reason, i: int, image: int) -> Reject:
     length = int(annotations.bbox_lengths[i])
-    if length < 0:
-        values = "bbox is not a list of numbers"
-    elif length != 4:
-        values = f"bbox has {length} entries"
+    if length != 4:
+        values = annotations.odd_boxes.get(i, "bbox is not a list of four numbers")
     else:
         values = f"bbox {[round(v, 4) for v in annotations.bboxes[i].tolist()]}"
     if image >= 0:

@@ -1,34 +1,30 @@
-"""Reads COCO annotation files as a stream, into arrays. No Beam, no TensorFlow.
+"""Reads COCO annotation files into arrays: the only reader of such files. No Beam, no TensorFlow.
+
+Checking, preprocessing, evaluation, parity and the report all read through `load_annotations`, so that they agree on
+what a file says. `scorable` is the one rule for what counts as ground truth.
 
 Parsing a 400 MB file of polygons takes a few hundred megabytes of memory, because it keeps only the fields that
-detection needs (ids, file names, sizes, categories, boxes, crowd flags), in flat arrays.
+detection needs (ids, file names, sizes, categories, boxes, areas, crowd flags), in flat arrays.
 """
 
 import hashlib
 import itertools
-import re
+import math
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.storage import file_system, refusals, refused
-from beam_preprocess.format.json_sections import JsonProblem, Sections
+from beam_preprocess.base.json import shown
+from beam_preprocess.format.annotation_stream import Where, entries
 from beam_preprocess.format.manifest import Category
 from beam_preprocess.format.reasons import Reason, UnusableFile
 
-SECTIONS = ("images", "annotations", "categories")
-
-_CHUNK = 1 << 16
-_NON_FINITE = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}]|\Z)")
-_LONGEST_TOKEN = 16
-"""More bytes than a delimiter and -Infinity take."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_GZIP = b"\x1f\x8b"
-
+SHOWN_BOXES = 100
+"""Maximum number of unusual boxes whose text is kept for messages."""
 
 SIZE_RANGES = ((32.0**2, "small"), (96.0**2, "medium"), (float("inf"), "large"))
 """COCO's area ranges (upper ends excluded), applied to the area of the box, not of the polygon."""
@@ -48,7 +44,7 @@ class CocoAnnotations:
     image_sizes: np.ndarray
     """int64 [I, 2]: (height, width) in pixels."""
     annotation_ids: np.ndarray
-    """int64 [A]."""
+    """int64 [A]. An entry without an id gets one that no other entry has; nothing but messages needs them."""
     annotation_image_ids: np.ndarray
     """int64 [A]."""
     annotation_category_ids: np.ndarray
@@ -58,10 +54,14 @@ class CocoAnnotations:
     bbox_lengths: np.ndarray
     """int64 [A]: number of entries of the bbox in the file, -1 if it is not a list of numbers. Unless it is 4, bboxes
     has zeros."""
+    areas: np.ndarray
+    """float64 [A]: COCO's `area`. NaN where it is absent or not a finite number."""
     crowd: np.ndarray
     """bool [A]."""
     categories: tuple[tuple[int, str], ...]
     """(id, name), in file order."""
+    odd_boxes: Mapping[int, str] = field(default_factory=dict)
+    """Rows to what the file has as bbox where that is not four numbers; the first SHOWN_BOXES rows."""
 
 
 def load_annotations(uri: str) -> CocoAnnotations:
@@ -73,22 +73,33 @@ def load_annotations(uri: str) -> CocoAnnotations:
     Raises:
       InputError: the file is missing or cannot be opened.
       UnusableFile: an InputError with a reason: empty, not JSON, truncated, a missing section, not in COCO's format, no
-        image or no category.
+        image, no category, or no box in any annotation. The message names the entry, the key and the value.
     """
     image_ids, image_sizes, file_names = array("q"), array("q"), []
     ann_ids, ann_images, ann_categories, lengths = array("q"), array("q"), array("q"), array("q")
-    bboxes, crowd = array("d"), array("b")
+    bboxes, areas, crowd = array("d"), array("d"), array("b")
+    odd_boxes: dict[int, str] = {}
+    first_keys: list[str] = []
+    without_id: list[int] = []
     categories: list[tuple[int, str]] = []
     digest = hashlib.sha256()
 
-    for section, where, entry in _entries(uri, digest):
+    for section, where, entry in entries(uri, digest):
         if section == "annotations":
-            ann_ids.append(_integer(where, entry, "id"))
+            row = len(ann_ids)
+            if not row:
+                first_keys = list(entry)
+            if entry.get("id") is None:
+                without_id.append(row)
+            ann_ids.append(0 if entry.get("id") is None else _integer(where, entry, "id"))
             ann_images.append(_integer(where, entry, "image_id"))
             ann_categories.append(_integer(where, entry, "category_id"))
             length, bbox = _bbox(entry.get("bbox"))
+            if length != 4 and len(odd_boxes) < SHOWN_BOXES:
+                odd_boxes[row] = _shown_box(entry)
             lengths.append(length)
             bboxes.extend(bbox)
+            areas.append(_number(entry.get("area")))
             crowd.append(_flag(where, entry, "iscrowd"))
         elif section == "images":
             image_ids.append(_integer(where, entry, "id"))
@@ -102,19 +113,23 @@ def load_annotations(uri: str) -> CocoAnnotations:
             raise UnusableFile(
                 Reason.MALFORMED_FILE, f"{uri}: '{name}' is empty; a data set needs at least one entry there"
             )
+    if len(lengths) and max(lengths) < 0:
+        raise UnusableFile(Reason.MALFORMED_FILE, _no_boxes(uri, len(lengths), odd_boxes[0], first_keys))
     return CocoAnnotations(
         uri=uri,
         content_digest=digest.hexdigest(),
         image_ids=_values(image_ids, np.int64),
         file_names=file_names,
         image_sizes=_values(image_sizes, np.int64).reshape(-1, 2),
-        annotation_ids=_values(ann_ids, np.int64),
+        annotation_ids=_numbered(_values(ann_ids, np.int64), without_id),
         annotation_image_ids=_values(ann_images, np.int64),
         annotation_category_ids=_values(ann_categories, np.int64),
         bboxes=_values(bboxes, np.float64).reshape(-1, 4),
         bbox_lengths=_values(lengths, np.int64),
+        areas=_values(areas, np.float64),
         crowd=_values(crowd, np.int8).astype(bool),
         categories=tuple(categories),
+        odd_boxes=odd_boxes,
     )
 
 
@@ -151,108 +166,54 @@ def class_map(
     return tuple(Category(index=c - 1, id=c, name=name) for c, name in ordered), ids[-1]
 
 
-class _StrictJson:
-    """A byte stream for ijson. It replaces NaN and Infinity, which are not JSON, by null, and hashes the bytes."""
-
-    def __init__(self, stream: BinaryIO, digest: Any = None) -> None:
-        self._stream, self._digest, self._rest = stream, digest, b""
-
-    def read(self, size: int = _CHUNK) -> bytes:
-        while True:
-            data = self._stream.read(max(size, _CHUNK))
-            if self._digest is not None:
-                self._digest.update(data)
-            joined = self._rest + data
-            cut = len(joined)
-            if data:
-                # A token may span two reads, so the bytes after the last delimiter wait for the next read.
-                last = max(joined.rfind(delimiter) for delimiter in (b",", b"[", b":", b" ", b"\n"))
-                if len(joined) - last <= _LONGEST_TOKEN:
-                    cut = max(last, 0)
-            ready, self._rest = joined[:cut], joined[cut:]
-            if b"NaN" in ready or b"Infinity" in ready:
-                ready = _NON_FINITE.sub(b"null", ready)
-            if ready or not data:
-                return ready
+_FIXES = {
+    "id": "number the entries with integers",
+    "image_id": "use the integer id of an image",
+    "category_id": "use the integer id of a category",
+    "height": "write the pixels as a number, without quotes",
+    "width": "write the pixels as a number, without quotes",
+    "file_name": "write the path of the image below the image folder",
+    "name": "name the category",
+    "iscrowd": "COCO needs 0 or 1 there",
+}
+"""Key of an entry to what the user can do about a wrong value."""
 
 
-class _Where:
-    """An entry's name for messages, formatted only if there is a message."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri, self._section, self._index = uri, "", -1
-
-    def move(self, section: str) -> None:
-        self._index = self._index + 1 if section == self._section else 0
-        self._section = section
-
-    def __str__(self) -> str:
-        return f"{self._uri}: {self._section}[{self._index}]"
+def _wrong(where: Where, entry: dict[str, Any], key: str, wanted: str) -> UnusableFile:
+    """The error for a value of another type."""
+    if key in entry:
+        value = "null" if entry[key] is None else shown(entry[key])
+        return UnusableFile(Reason.MALFORMED_FILE, f"{where}: '{key}' is {value}, not {wanted}; {_FIXES[key]}")
+    return UnusableFile(
+        Reason.MALFORMED_FILE, f"{where}: '{key}' is missing (the keys are {_listed(entry)}); {_FIXES[key]}"
+    )
 
 
-def _entries(uri: str, digest: Any) -> Iterator[tuple[str, _Where, dict[str, Any]]]:
-    """(section, the entry's name for messages, entry) of the three lists, in file order."""
-    where = _Where(uri)
-    with _opened(uri) as stream:
-        try:
-            for section, entry in Sections(_StrictJson(stream, digest), SECTIONS):
-                where.move(section)
-                if not isinstance(entry, dict):
-                    raise UnusableFile(
-                        Reason.MALFORMED_FILE, f"{where}: is {_short(entry)}, not an object; see COCO's data format"
-                    )
-                yield section, where, entry
-        except JsonProblem as problem:
-            not_json = problem.reason in (Reason.NOT_JSON, Reason.TRUNCATED_FILE)
-            message = f"not valid JSON ({problem}); export the annotations again" if not_json else str(problem)
-            raise UnusableFile(problem.reason, f"{uri}: {message}") from problem
+def _listed(keys: Iterable[str]) -> str:
+    text = ", ".join(keys)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _opened(uri: str) -> Any:
-    fs, path = file_system(uri)
-    try:
-        opened = fs.open(path, "rb")
-    except FileNotFoundError as error:
-        raise InputError(f"{uri}: no such annotation file; check the path") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{uri}: cannot be read as a file ({error.strerror}); give a COCO JSON file") from error
-    except refusals() as error:
-        raise refused(uri, error) from error
-    start = opened.read(len(_BYTE_ORDER_MARK))
-    fault = None
-    if not start:
-        fault = Reason.EMPTY_FILE, "the file is empty; export the annotations again"
-    elif start == _BYTE_ORDER_MARK:
-        fault = Reason.NOT_JSON, "begins with a byte order mark, which JSON forbids; save it as UTF-8 without one"
-    elif start.startswith(_GZIP):
-        fault = Reason.NOT_JSON, "is a gzip file; decompress it"
-    if fault:
-        opened.close()
-        raise UnusableFile(fault[0], f"{uri}: {fault[1]}")
-    opened.seek(0)
-    return opened
-
-
-def _integer(where: _Where, entry: dict[str, Any], key: str) -> int:
+def _integer(where: Where, entry: dict[str, Any], key: str) -> int:
     value = entry.get(key)
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer():  # pandas writes 1.0 in columns that have a gap
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value < 1 << 63:
-        raise UnusableFile(Reason.MALFORMED_FILE, f"{where}: '{key}' is {_short(value)}; COCO needs an integer there")
+        raise _wrong(where, entry, key, "a whole number of 64 bits")
     return value
 
 
-def _flag(where: _Where, entry: dict[str, Any], key: str) -> bool:
+def _flag(where: Where, entry: dict[str, Any], key: str) -> bool:
     value = entry.get(key)
     if value not in (None, 0, 1):  # the text "0" would count as true
-        raise UnusableFile(Reason.MALFORMED_FILE, f"{where}: '{key}' is {_short(value)}; COCO needs 0 or 1 there")
+        raise _wrong(where, entry, key, "a flag")
     return bool(value)
 
 
-def _text(where: _Where, entry: dict[str, Any], key: str) -> str:
+def _text(where: Where, entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str):
-        raise UnusableFile(Reason.MALFORMED_FILE, f"{where}: '{key}' is {_short(value)}; COCO needs a string there")
+        raise _wrong(where, entry, key, "a text")
     return value
 
 
@@ -263,14 +224,75 @@ def _bbox(value: Any) -> tuple[int, tuple[float, ...]]:
         return -1, nothing
     if len(value) != 4:
         return len(value), nothing
-    return 4, tuple(float("nan") if v is None else float(v) for v in value)
+    return 4, tuple(_number(v) for v in value)
 
 
-def _short(value: Any) -> str:
-    if value is None:
-        return "missing"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _shown_box(entry: dict[str, Any]) -> str:
+    value = entry.get("bbox")
+    return f"bbox {'null' if value is None else shown(value)}" if "bbox" in entry else "no bbox"
+
+
+def _number(value: Any) -> float:
+    """The number, NaN for anything that is not a finite one."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return math.nan
+    return float(value)
+
+
+def _numbered(ids: np.ndarray, without: Sequence[int]) -> np.ndarray:
+    """The ids, in which the rows `without` an id get new ones."""
+    if not without:
+        return ids
+    taken = set(ids.tolist())
+    free = (number for number in itertools.count(1) if number not in taken)
+    ids = ids.copy()
+    ids[list(without)] = list(itertools.islice(free, len(without)))
+    return ids
+
+
+def _no_boxes(uri: str, count: int, first: str, keys: Sequence[str]) -> str:
+    """The message for a file in which no annotation has a list of numbers as its box."""
+    annotations = f"{uri}: none of the {count} annotations has a box of four numbers"
+    if first == "no bbox":
+        lacks = f"annotations[0] lacks 'bbox' (its keys are {_listed(keys)})"
+        return f"{annotations}: {lacks}; export boxes [x, y, width, height]"
+    return f"{annotations}: annotations[0] has {first}; write numbers: [x, y, width, height]"
+
+
+def scorable(coco: CocoAnnotations) -> np.ndarray:
+    """bool [A]: what pycocotools counts as ground truth, crowd regions included.
+
+    That is a box of four finite numbers, of an image and a category that are in the file. A box with a side of zero or
+    less, or outside its image, counts too.
+    """
+    category_ids = np.array([category_id for category_id, _ in coco.categories], np.int64)
+    return (
+        (coco.bbox_lengths == 4)
+        & np.isfinite(coco.bboxes).all(axis=1)
+        & np.isin(coco.annotation_image_ids, coco.image_ids)
+        & np.isin(coco.annotation_category_ids, category_ids)
+    )
+
+
+def scored_counts(coco: CocoAnnotations) -> tuple[int, int]:
+    """(objects, crowd regions) that are scored: see `scorable`."""
+    counted = scorable(coco)
+    return int((counted & ~coco.crowd).sum()), int((counted & coco.crowd).sum())
+
+
+def of_images(coco: CocoAnnotations, rows: Sequence[int]) -> CocoAnnotations:
+    """The part of a file that concerns the images of these rows."""
+    ids = coco.image_ids[list(rows)]
+    own = np.isin(coco.annotation_image_ids, ids)
+    columns = ("annotation_ids", "annotation_image_ids", "annotation_category_ids", "bboxes", "bbox_lengths")
+    return replace(
+        coco,
+        image_ids=ids,
+        image_sizes=coco.image_sizes[list(rows)],
+        file_names=[coco.file_names[row] for row in rows],
+        odd_boxes={},
+        **{name: getattr(coco, name)[own] for name in (*columns, "areas", "crowd")},
+    )
 
 
 def area_range(box: Sequence[float]) -> str:

@@ -2,7 +2,8 @@
 
 Pixels are used as stored: EXIF orientation is not applied. JPEG is decoded with the accurate integer DCT and smooth
 chroma upsampling, bit-identical to Pillow, OpenCV and TensorFlow's INTEGER_ACCURATE. The formats are those that the
-exported model's `tf.io.decode_image` reads: JPEG, PNG, BMP, GIF (first frame).
+exported model's `tf.io.decode_image` reads: JPEG, PNG, BMP, GIF (first frame), WebP (still, without alpha). A file that
+`decode` accepts, the exported model accepts too, with equal pixels.
 """
 
 import io
@@ -17,14 +18,16 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from beam_preprocess.format import whole
 from beam_preprocess.format.geometry import View, shrinks
+from beam_preprocess.format.image_entries import MAX_PIXELS
 from beam_preprocess.format.reasons import Reason
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 
 _EXIF_ORIENTATION = 0x0112
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")
 _LONGEST_MAGIC = 8
 _END_OF_JPEG = b"\xff\xd9"
 _TRAILER = 64
@@ -35,8 +38,8 @@ _BENIGN_JPEG_WARNING = "extraneous bytes before marker"
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-MAX_PIXELS = 89_478_485
-"""Larger images are rejected before they are decoded. This is Pillow's limit against decompression bombs."""
+NEAR_BLACK = 32
+"""16-bit images whose high byte stays below this look black: a camera of 12 bits stores 0 to 4095 of 65535."""
 
 
 def size_problem(stored: tuple[int, int], declared: tuple[int, int], orientation: int = 1) -> tuple[Reason, str] | None:
@@ -107,28 +110,41 @@ def decode(data: bytes, declared: tuple[int, int]) -> Decoded:
             return decoded
     with _pillow(data) as image:
         _check_pillow_header(image, declared)
+        _check_whole(data, str(image.format))
         return _decode_pillow(image)
 
 
 def _decode_jpeg(data: bytes, declared: tuple[int, int]) -> Decoded | None:
-    """The fast path; None for images that Pillow should check (CMYK, a size that differs, an unusual header)."""
+    """The fast path; None for images that Pillow should check (a size that differs, an unusual header)."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    if (height, width) != declared or colorspace not in ("YCbCr", "RGB", "Gray"):
+    if (height, width) != declared or colorspace not in ("YCbCr", "RGB", "Gray", "CMYK", "YCCK"):
         return None
+    inks = colorspace in ("CMYK", "YCCK")
+    layout = "CMYK" if inks else "RGB"
     conversions = [(Reason.CONVERTED_GRAY, "gray JPEG")] if colorspace == "Gray" else []
+    conversions += [(Reason.CONVERTED_CMYK, "CMYK JPEG")] if inks else []
     try:
-        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+        pixels = simplejpeg.decode_jpeg(data, layout, fastdct=False, fastupsample=False)
     except ValueError as error:
         # Stray bytes between segments are common and harmless. Any other warning means that pixels are lost, and
         # decoders that only warn fill them with gray.
         if _BENIGN_JPEG_WARNING not in str(error):
             raise _damage(error, cut=_END_OF_JPEG not in data[-_TRAILER:]) from error
-        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=False)
+        pixels = simplejpeg.decode_jpeg(data, layout, fastdct=False, fastupsample=False, strict=False)
         conversions.append((Reason.CONVERTED_DAMAGED_JPEG, str(error)))
+    if inks:
+        with _pillow(data) as image:
+            pixels = _without_inks(pixels, image)
     return Decoded(pixels=pixels, conversions=tuple(conversions))
+
+
+def _without_inks(stored: np.ndarray, image: Image.Image) -> np.ndarray:
+    """RGB from the file's CMYK values, as TensorFlow computes it. Adobe stores inks inverted, and marks its files."""
+    light = (stored if "adobe_transform" in image.info else 255 - stored).astype(np.int32)
+    return (light[..., :3] * light[..., 3:] // 255).astype(np.uint8)
 
 
 def _pillow(data: bytes | BinaryIO) -> Image.Image:
@@ -140,7 +156,8 @@ def _pillow(data: bytes | BinaryIO) -> Image.Image:
         # Pillow's message would contain the address of a buffer.
         raise _unidentified(data) from error
     except _PILLOW_ERRORS as error:
-        raise _damage(error) from error
+        cut = isinstance(data, bytes) and data.startswith(b"RIFF") and whole.problem(data, "WEBP") == whole.TRUNCATED
+        raise _damage(error, cut) from error
 
 
 def _unidentified(data: bytes | BinaryIO) -> ImageProblem:
@@ -164,6 +181,13 @@ def _damage(error: Exception, cut: bool = False) -> ImageProblem:
     return ImageProblem(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, text)
 
 
+def _check_whole(data: bytes, kind: str) -> None:
+    """Rejects files that Pillow repairs without a word, and the exported model refuses."""
+    problem = whole.problem(data, kind)
+    if problem:
+        raise ImageProblem(Reason.TRUNCATED_IMAGE if problem == whole.TRUNCATED else Reason.UNREADABLE_IMAGE, problem)
+
+
 def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
     # Phones write MPO: a JPEG with a second picture appended.
     if image.format not in (*FORMATS, "MPO"):
@@ -175,6 +199,9 @@ def _check_pillow_header(image: Image.Image, declared: tuple[int, int]) -> None:
             Reason.UNSUPPORTED_FORMAT,
             "BMP with a palette, with 16 bits or compressed; the exported model cannot read it: convert it",
         )
+    if image.format == "WEBP" and (image.mode != "RGB" or getattr(image, "is_animated", False)):
+        kind = "animated" if getattr(image, "is_animated", False) else "with an alpha channel"
+        raise ImageProblem(Reason.UNSUPPORTED_FORMAT, f"WebP, {kind}; the exported model cannot read it: convert it")
     stored = image.height, image.width
     if stored == declared and size_problem(stored, declared) is None:
         return
@@ -209,19 +236,23 @@ def _decode_pillow(image: Image.Image) -> Decoded:
         conversions.append((Reason.CONVERTED_ALPHA, "the alpha channel is ignored"))
     if mode == "CMYK":
         conversions.append((Reason.CONVERTED_CMYK, f"CMYK {name}"))
-    if name in ("GIF", "PNG") and getattr(image, "is_animated", False):
-        frames = getattr(image, "n_frames", 0)
-        conversions.append((Reason.CONVERTED_ANIMATION, f"the first of {frames} frames is used"))
     try:
+        if name in ("GIF", "PNG") and getattr(image, "is_animated", False):
+            frames = getattr(image, "n_frames", 0)
+            conversions.append((Reason.CONVERTED_ANIMATION, f"the first of {frames} frames is used"))
         if mode.startswith("I"):
             # Keep the high byte, as libpng and TensorFlow do. Pillow's own conversion would clip at 255.
             gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
             pixels = np.repeat(gray[:, :, None], 3, axis=2)
+        elif mode == "CMYK":
+            pixels = _without_inks(255 - np.asarray(image), image)  # Pillow takes every file for an inverted one
         else:
             # Drop alpha without blending, as TensorFlow does: the exported model must see the same pixels.
             pixels = np.asarray(image.convert("RGB"))
     except _PILLOW_ERRORS as error:
         raise _damage(error) from error
+    if sixteen and pixels.max() < NEAR_BLACK:
+        conversions.append((Reason.CONVERTED_NEAR_BLACK_16_BIT, f"the brightest pixel becomes {pixels.max()} of 255"))
     return Decoded(pixels=np.ascontiguousarray(pixels), conversions=tuple(conversions))
 
 

@@ -27,7 +27,18 @@ _QUOTE: Final = 2
 _KIND[ord('"')] = _QUOTE
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _KEY = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:\s*\Z')
+_ANY_KEY = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:')
 _LONGEST_SKELETON = 1 << 20
+DEEPEST: Final = 100
+"""Brackets within brackets that a wanted list may hold. COCO needs five; ijson's time grows with the square."""
+_CONTEXT_OF_KEY = 1 << 12
+"""Bytes before an error that are searched for the key it belongs to."""
+_PLAIN = {
+    "integer overflow": "a whole number is beyond 64 bits",
+    "floating point) overflow": "a number is too large",
+    "invalid bytes in UTF8": "bytes are not UTF-8; save the file as UTF-8",
+}
+"""ijson's words to ours."""
 _NOT_AN_OBJECT = "is a list or a single value, not an object; a COCO file is an object"
 
 
@@ -50,6 +61,12 @@ class _Event(Enum):
     OPEN = auto()
     TEXT = auto()
     CLOSE = auto()
+
+
+class _Cut(Enum):
+    OPENS = auto()
+    CLOSES = auto()
+    TOO_DEEP = auto()
 
 
 class _Value:
@@ -84,6 +101,8 @@ class Sections:
         self._depth, self._in_string, self._held = 0, False, b""
         self._section: str | None = None
         """The top-level list or object that is being read."""
+        self._entry = 0
+        """Position of the next entry in it."""
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         events = self._events()
@@ -91,7 +110,8 @@ class Sections:
             if event is not _Event.OPEN:
                 continue
             key = _KEY.search(self._skeleton)
-            section = self._section = json.loads(key[1]) if key else ""
+            section = self._section = _key(key[1]) if key else ""
+            self._entry = 0
             self._skeleton += piece
             if section not in self._wanted:
                 continue
@@ -100,11 +120,11 @@ class Sections:
             try:
                 # ijson's C iterator: feeding its coroutine from Python takes three times as long.
                 for entry in ijson.items(_Value(piece, events), "item", use_float=True):
+                    self._entry += 1
                     yield section, entry
-            except (ijson.JSONError, UnicodeDecodeError) as error:
+            except (ijson.JSONError, ValueError) as error:  # ValueError: UnicodeDecodeError, a number of 5,000 digits
                 self._check_bytes_left(events)
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise JsonProblem(Reason.NOT_JSON, f"in '{section}': {reason}") from error
+                raise JsonProblem(Reason.NOT_JSON, f"{section}[{self._entry}]: {_explained(error)}") from error
         self._check_end()
 
     def _events(self) -> Iterator[tuple["_Event", bytes]]:
@@ -112,10 +132,15 @@ class Sections:
         while data := self._stream.read(CHUNK):
             data = self._held + data
             start = 0
-            for position, opens in self._cuts(data):
+            for position, cut in self._cuts(data):
                 yield from self._text(data[start:position])
-                start = position + 1
-                if opens:
+                start = position
+                if cut is _Cut.TOO_DEEP:
+                    if self._section in self._wanted:
+                        raise self._too_deep(data[max(position - _CONTEXT_OF_KEY, 0) : position])
+                    continue
+                start += 1
+                if cut is _Cut.OPENS:
                     yield _Event.OPEN, data[position:start]
                 else:
                     self._section = None
@@ -133,8 +158,15 @@ class Sections:
             _skeleton(self._skeleton)  # raises, unless the whole file is a single value
             raise JsonProblem(Reason.MALFORMED_FILE, _NOT_AN_OBJECT)
 
-    def _cuts(self, data: bytes) -> list[tuple[int, bool]]:
-        """Positions where top-level lists and objects open (True) and close (False); updates the state."""
+    def _too_deep(self, before: bytes) -> JsonProblem:
+        """The error for brackets that are nested too deeply; ijson has yielded the entries before this one."""
+        keys = _ANY_KEY.findall(before)
+        name = f"'{_key(keys[-1])}' nests" if keys else "nests"
+        detail = f"{self._section}[{self._entry}]: {name} more than {DEEPEST} brackets; a COCO file needs five"
+        return JsonProblem(Reason.MALFORMED_FILE, f"{detail}: export the annotations again")
+
+    def _cuts(self, data: bytes) -> list[tuple[int, _Cut]]:
+        """Positions where top-level lists and objects open and close or get too deep, in order; updates the state."""
         masked, self._held = data, b""
         if b"\\" in data:  # an escaped quote does not end a string, and an escape may span two chunks
             masked = _ESCAPE.sub(b"__", data)
@@ -155,8 +187,12 @@ class Sections:
         if depth.min() < 0:
             raise JsonProblem(Reason.NOT_JSON, "a closing bracket has no opening bracket")
         self._depth = int(depth[-1])
-        cuts = np.flatnonzero(((steps == 1) & (depth == 2)) | ((steps == -1) & (depth == 1)))
-        return list(zip(at[cuts].tolist(), (steps[cuts] == 1).tolist(), strict=True))
+        opens, closes = (steps == 1) & (depth == 2), (steps == -1) & (depth == 1)
+        deep = (steps == 1) & (depth == DEEPEST + 1)
+        cuts = [(i, _Cut.OPENS) for i in np.flatnonzero(opens).tolist()]
+        cuts += [(i, _Cut.CLOSES) for i in np.flatnonzero(closes).tolist()]
+        cuts += [(i, _Cut.TOO_DEEP) for i in np.flatnonzero(deep).tolist()]
+        return [(int(at[i]), cut) for i, cut in sorted(cuts, key=lambda cut: cut[0])]
 
     def _check_bytes_left(self, events: Iterator[tuple["_Event", bytes]]) -> None:
         """After an error within a value, raises if the cause is that the file ends there."""
@@ -180,6 +216,30 @@ class Sections:
                 raise JsonProblem(Reason.MALFORMED_FILE, f"'{section}' is not a list; a COCO file has one there")
 
 
+def _key(quoted: bytes | bytearray) -> str:
+    """The text of a key.
+
+    Raises:
+      JsonProblem: not UTF-8, or an escape that JSON lacks.
+    """
+    try:
+        return str(json.loads(bytes(quoted)))
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        raise JsonProblem(
+            Reason.NOT_JSON, f"the key {bytes(quoted)[:60]!r}: {error}; save the file as UTF-8"
+        ) from error
+
+
+def _explained(error: Exception) -> str:
+    """One line of ijson's message: what is wrong, and the text around it."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    if lines[0].startswith(("b'", 'b"')):  # yajl's message holds the bytes that are not UTF-8
+        lines = lines[0][2:-1].split("\\n")
+    what = next((plain for part, plain in _PLAIN.items() if part in lines[0]), lines[0].rstrip(". "))
+    near = lines[1].strip() if len(lines) > 1 else ""
+    return f"{what}, near {near[:60]}" if near else what
+
+
 def _skeleton(text: bytes | bytearray) -> dict[str, Any]:
     """Parses the skeleton: the top-level object with empty lists and objects.
 
@@ -196,8 +256,9 @@ def _skeleton(text: bytes | bytearray) -> dict[str, Any]:
 
     try:
         content = json.loads(bytes(text), object_pairs_hook=distinct)
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
-        raise JsonProblem(Reason.NOT_JSON, str(error)) from error
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, a number of 5,000 digits
+        reason = "a number has too many digits" if "int_max_str_digits" in str(error) else str(error)
+        raise JsonProblem(Reason.NOT_JSON, reason) from error
     if not isinstance(content, dict):
         raise JsonProblem(Reason.MALFORMED_FILE, _NOT_AN_OBJECT)
     return content

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     CONVERTED_ALPHA = "converted_alpha"
     CONVERTED_CMYK = "converted_cmyk"
     CONVERTED_16_BIT = "converted_16_bit"
+    CONVERTED_NEAR_BLACK_16_BIT = "converted_near_black_16_bit"
     CONVERTED_ANIMATION = "converted_animation"
     CONVERTED_DAMAGED_JPEG = "converted_damaged_jpeg"
 

@@ -28,6 +28,7 @@ from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.manifest import Category, Manifest
 from beam_preprocess.format.reasons import Reason, Reject, UnusableFile, count_by_reason
 from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
+from beam_preprocess.format.scored_file import unscorable
 from beam_preprocess.job.code_version import code_version
 from beam_preprocess.job.output import OutputFolder, Plans, absolute
 from beam_preprocess.job.shards import MAX_SHARDS, ShardJob, ShardResult, number_of_shards, plan_shards
@@ -80,8 +81,8 @@ def preprocess(
     folder.make_writable()
     try:
         coco = load_annotations(annotations)
-    except UnusableFile as problem:
-        folder.write_rejects([Reject(reason=problem.reason, image_id=0, file_name=annotations, detail=str(problem))])
+    except UnusableFile as error:
+        folder.write_rejects([Reject(reason=error.reason, image_id=0, file_name=annotations, detail=str(error))])
         raise
     categories, num_classes = class_map(coco.categories, config.class_index)
     keep_images, image_rejects = validate_images(coco)
@@ -122,6 +123,8 @@ def preprocess(
         )
         try:
             apply_limits(rejects=count_by_reason(known))  # before hours of work, if these rejects alone are too many
+            if split == "val" and (problem := unscorable(coco)):
+                raise InputError(problem)
         except InputError:
             folder.write_rejects(known)
             raise

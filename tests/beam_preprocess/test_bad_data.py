@@ -24,6 +24,7 @@ from beam_preprocess.job.pipeline import preprocess
 CONFIG = PreprocessConfig(image_size=(32, 32), train_views=1, max_reject_fraction=1.0)
 SIDES = (40, 60)
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 256, (5, 8, 3), np.uint8), SIDES[::-1])
+BACKWARDS = Image.fromarray(PICTURE[::-1])
 
 
 def encoded(mode: str = "RGB", form: str = "JPEG", **options: Any) -> bytes:
@@ -64,17 +65,27 @@ IMAGES: dict[str, tuple[bytes | None, dict[str, Any], set[Reason]]] = {
     "deep.png": (cv2.imencode(".png", PICTURE.astype(np.uint16) * 257)[1].tobytes(), {}, {Reason.CONVERTED_16_BIT}),
     "palette.png": (encoded("P", "PNG"), {}, {Reason.CONVERTED_PALETTE}),
     "moving.gif": (
-        encoded("P", "GIF", save_all=True, append_images=[Image.fromarray(PICTURE[::-1]).convert("P")]),
+        encoded("P", "GIF", save_all=True, append_images=[BACKWARDS.convert("P")]),
         {},
         {Reason.CONVERTED_ANIMATION, Reason.CONVERTED_PALETTE},
     ),
     "moving.png": (
-        encoded("RGB", "PNG", save_all=True, append_images=[Image.fromarray(PICTURE[::-1])]),
+        encoded("RGB", "PNG", save_all=True, append_images=[BACKWARDS]),
         {},
         {Reason.CONVERTED_ANIMATION},
     ),
     "stray.jpg": (JPEG[:-2] + b"\1" * 8 + JPEG[-2:], {}, {Reason.CONVERTED_DAMAGED_JPEG}),
-    "web.webp": (encoded(form="WEBP"), {}, {Reason.UNSUPPORTED_FORMAT}),
+    "dark.png": (
+        cv2.imencode(".png", PICTURE.astype(np.uint16) * 16)[1].tobytes(),
+        {},
+        {Reason.CONVERTED_16_BIT, Reason.CONVERTED_NEAR_BLACK_16_BIT},
+    ),
+    "web.webp": (encoded(form="WEBP"), {}, set()),
+    "turned.webp": (
+        encoded(form="WEBP", save_all=True, append_images=[BACKWARDS]),
+        {},
+        {Reason.UNSUPPORTED_FORMAT},
+    ),
 }
 
 BOXES: list[tuple[dict[str, Any], Reason | None]] = [
@@ -144,7 +155,7 @@ def test_every_reason_is_counted_and_listed(bad_data: dict[str, str], tmp_path: 
     converted = sum(
         bool(reasons) and all(r.action.value == "converted" for r in reasons) for _, _, reasons in IMAGES.values()
     )
-    assert manifest.images == 1 + converted
+    assert manifest.images == 2 + converted
 
 
 def test_the_check_finds_the_same(bad_data: dict[str, str]) -> None:
@@ -165,7 +176,7 @@ def test_the_check_prints_a_table_and_exits_with_1_over_the_limit(bad_data: dict
         assert any(line.split()[:2] == [reason, str(count)] for line in text.splitlines()), reason
     assert "e.g. image 6 (cut.jpg): " in text
     assert main([*arguments, "train"]) == 1
-    assert "over the limit: 17 of 26 training images were rejected" in capsys.readouterr().out
+    assert "over the limit: 17 of 28 training images were rejected" in capsys.readouterr().out
     assert main([*arguments, "val"]) == 1
     assert "validation images cannot be used" in capsys.readouterr().out
     assert main([*arguments, "val", "--json"]) == 1

@@ -24,6 +24,8 @@ def evaluation_of(ap: float) -> Evaluation:
         images_missing_ids=(),
         images_repeated=0,
         detections=9,
+        objects=2,
+        crowds=0,
         objects_unusable=0,
         metrics=dict.fromkeys(METRIC_NAMES, ap),
         per_class=(),

@@ -26,6 +26,8 @@ def evaluation(ap: float | None = 0.5, **changes: Any) -> Evaluation:
         images_missing_ids=(),
         images_repeated=0,
         detections=7200,
+        objects=2,
+        crowds=0,
         objects_unusable=0,
         metrics={**dict.fromkeys(METRIC_NAMES, 0.5), "ap": ap},
         per_class=(ClassMetrics(category_id=3, name="cat", ap=0.5, ap50=0.5, images=2, objects=3),),

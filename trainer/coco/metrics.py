@@ -8,7 +8,7 @@ direct call of COCOeval concern only what would crash it or falsify its result:
   share an id;
 - `area` and `iscrowd`, which COCOeval needs and hand-made files leave out, default to width * height and 0;
 - an annotation without four finite box numbers, or of an image or category that is not in the file, cannot be scored;
-  it is left out and counted.
+  it is left out and counted (`annotations.scorable`). Evaluation refuses such a file (`format.scored_file`).
 """
 
 import math
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import read_json
+from beam_preprocess.format.annotations import CocoAnnotations, load_annotations, scorable
 from trainer.coco.accumulate import Curves, accumulate, mean
 from trainer.coco.matching import Detections, Matches, Objects, match
 
@@ -76,6 +76,10 @@ class Metrics:
     images_repeated: int
     """Images that occur more than once in `image_ids`."""
     detections: int
+    objects: int
+    """Objects scored, without crowd regions: the number that the data check counts, too."""
+    crowds: int
+    """Crowd regions: a detection inside one counts neither for nor against the model."""
     objects_unusable: int
     """Annotations left out: their box is not four finite numbers, or the file has no such image or category."""
     objects_by_size: dict[str, int]
@@ -97,18 +101,22 @@ class Scored:
     """Sorted; the order of the arrays."""
 
 
-def score(annotations: str, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> Metrics:
+def score(
+    annotations: str | CocoAnnotations, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]
+) -> Metrics:
     """The metrics of `score_arrays`."""
     return score_arrays(annotations, predictions, image_ids).metrics
 
 
-def score_arrays(annotations: str, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]) -> Scored:
+def score_arrays(
+    annotations: str | CocoAnnotations, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]
+) -> Scored:
     """Scores detections against a COCO annotation file, as pycocotools does.
 
     Every image of the file counts. The objects of images that are not in `image_ids` are missed.
 
     Args:
-      annotations: URI of the annotation file.
+      annotations: the parsed annotation file, or its URI.
       predictions: COCO results format, [{image_id, category_id, bbox: [x, y, w, h] pixels, score}, …].
       image_ids: the images that went through the model, one entry for each time.
 
@@ -116,15 +124,17 @@ def score_arrays(annotations: str, predictions: Sequence[Mapping[str, Any]], ima
       InputError: the file is not COCO, or a prediction has an unknown image or category, an image that is not in
         `image_ids`, or a number that is not finite.
     """
-    dataset = read_coco(annotations)
-    known = tuple(dict.fromkeys(image["id"] for image in dataset["images"]))
+    coco = load_annotations(annotations) if isinstance(annotations, str) else annotations
+    known = tuple(dict.fromkeys(coco.image_ids.tolist()))
     times = Counter(image_ids)
     unknown = sorted(set(times) - set(known))
     if unknown:
-        raise InputError(f"{annotations}: has no image {unknown[0]}, which was scored; give the file of these images")
+        raise InputError(f"{coco.uri}: has no image {unknown[0]}, which was scored; give the file of these images")
     images = tuple(sorted(known))
-    categories = tuple(sorted({category["id"] for category in dataset["categories"]}))
-    objects, unusable = _objects(dataset["annotations"], images, categories)
+    names = dict(coco.categories)
+    categories = tuple(sorted(names))
+    counted = scorable(coco)
+    objects = _objects(coco, counted, images, categories)
     matches = match(
         objects,
         _detections(predictions, times, images, categories),
@@ -134,13 +144,15 @@ def score_arrays(annotations: str, predictions: Sequence[Mapping[str, Any]], ima
     curves = accumulate(matches)
     metrics = Metrics(
         values={name: _present(value) for name, value in zip(METRIC_NAMES, curves.stats, strict=True)},
-        per_class=_per_class(dataset, categories, matches, curves),
+        per_class=_per_class(names, matches, curves),
         images_expected=len(images),
         images_scored=len(times),
         images_missing=tuple(sorted(set(images) - set(times))),
         images_repeated=sum(1 for count in times.values() if count > 1),
         detections=len(predictions),
-        objects_unusable=unusable,
+        objects=int(np.count_nonzero(~objects.crowd)),
+        crowds=int(np.count_nonzero(objects.crowd)),
+        objects_unusable=int(np.count_nonzero(~counted)),
         objects_by_size={
             size: int(np.count_nonzero(~matches.object_ignored[:, 1 + i])) for i, size in enumerate(SIZES)
         },
@@ -148,29 +160,6 @@ def score_arrays(annotations: str, predictions: Sequence[Mapping[str, Any]], ima
     return Scored(
         metrics=metrics, matches=matches, curves=curves, image_ids=images, file_order=known, category_ids=categories
     )
-
-
-def read_coco(uri: str) -> dict[str, list[dict[str, Any]]]:
-    """The `images`, `annotations` and `categories` of a COCO file.
-
-    Raises:
-      InputError: not readable, not COCO, or without images or categories.
-    """
-    fix = "give a COCO instances file (images, annotations, categories)"
-    values = read_json(uri, fix)
-    parts: dict[str, list[dict[str, Any]]] = {}
-    for name in ("images", "annotations", "categories"):
-        entries = values.get(name) if isinstance(values, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise InputError(f"{uri}: has no list {name!r}; {fix}")
-        if not entries and name != "annotations":
-            raise InputError(f"{uri}: its list {name!r} is empty; {fix}")
-        parts[name] = entries
-    for name in ("images", "categories"):
-        wrong = [entry.get("id") for entry in parts[name] if type(entry.get("id")) is not int]
-        if wrong:
-            raise InputError(f"{uri}: {name}: id {wrong[0]!r} is not an integer; number them with integers")
-    return parts
 
 
 def _detections(
@@ -221,41 +210,25 @@ def _check_prediction(
 
 
 def _objects(
-    annotations: list[dict[str, Any]], images: tuple[int, ...], categories: tuple[int, ...]
-) -> tuple[Objects, int]:
-    """The objects of known images and classes, and the number of annotations that are left out."""
-    where_image = {image: i for i, image in enumerate(images)}
-    where_category = {category: k for k, category in enumerate(categories)}
-    rows: list[tuple[int, int, list[float], float, bool]] = []
-    unusable = 0
-    for annotation in annotations:
-        box: Any = annotation.get("bbox")
-        image, category = (_index(annotation.get(f"{name}_id")) for name in ("image", "category"))
-        if not usable_box(box) or image not in where_image or category not in where_category:
-            unusable += 1
-            continue
-        given: Any = annotation.get("area")
-        area = float(given) if _finite(given) else box[2] * box[3]
-        rows.append((where_image[image], where_category[category], box, area, bool(annotation.get("iscrowd", 0))))
-    image_column, category_column, boxes, areas, crowds = zip(*rows, strict=True) if rows else ([], [], [], [], [])
-    objects = Objects(
-        image=np.array(image_column, np.int64),
-        category=np.array(category_column, np.int64),
-        box=np.array(boxes, float).reshape(-1, 4),
-        area=np.array(areas, float),
-        crowd=np.array(crowds, bool),
+    coco: CocoAnnotations, counted: np.ndarray, images: tuple[int, ...], categories: tuple[int, ...]
+) -> Objects:
+    """The annotations that are counted, as the rows that matching takes."""
+    boxes, areas = coco.bboxes[counted], coco.areas[counted]
+    return Objects(
+        image=np.searchsorted(images, coco.annotation_image_ids[counted]),
+        category=np.searchsorted(categories, coco.annotation_category_ids[counted]),
+        box=boxes,
+        area=np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas),
+        crowd=coco.crowd[counted],
     )
-    return objects, unusable
 
 
-def _per_class(
-    dataset: dict[str, list[dict[str, Any]]], categories: tuple[int, ...], matches: Matches, curves: Curves
-) -> tuple[ClassMetrics, ...]:
+def _per_class(names: Mapping[int, str], matches: Matches, curves: Curves) -> tuple[ClassMetrics, ...]:
+    categories = sorted(names)
     objects = matches.objects
     count = np.bincount(objects.category[~objects.crowd], minlength=len(categories))
     spread = np.unique(np.stack([objects.image, objects.category])[:, ~objects.crowd], axis=1)[1]
     images = np.bincount(spread, minlength=len(categories))
-    names = {category["id"]: str(category.get("name", category["id"])) for category in dataset["categories"]}
     # All areas, 100 detections.
     precision = curves.precision[:, :, :, 0, -1]
     return tuple(
@@ -275,12 +248,8 @@ def _present(value: float) -> float | None:
     return None if value == -1 else float(value)
 
 
-def _index(value: Any) -> int:
-    return value if isinstance(value, int) else -1
-
-
 def usable_box(box: Any) -> bool:
-    """Whether a COCO box is a list of four finite numbers."""
+    """Whether the box of a detection is a list of four finite numbers."""
     return isinstance(box, list) and len(box) == 4 and all(_finite(side) for side in box)
 
 

@@ -12,7 +12,7 @@ from beam_preprocess.base.json import build, checked_version, nearest, parse
 from trainer.coco.metrics import METRIC_NAMES, ClassMetrics, Metrics
 from trainer.shared.fixes import EVALUATE_AGAIN
 
-EVALUATION_SCHEMA = 2
+EVALUATION_SCHEMA = 3
 LISTED_MISSING = 20
 """Maximum number of missing images whose ids are listed."""
 
@@ -51,6 +51,10 @@ class Evaluation:
     images_repeated: int
     """Images that went through the model more than once."""
     detections: int
+    objects: int
+    """Objects scored, without crowd regions; the data check counts the same ones."""
+    crowds: int
+    """Crowd regions."""
     objects_unusable: int
     """Annotations that could not be scored (box not four finite numbers)."""
     metrics: dict[str, float | None]
@@ -81,6 +85,8 @@ class Evaluation:
             images_missing_ids=metrics.images_missing[:LISTED_MISSING],
             images_repeated=metrics.images_repeated,
             detections=metrics.detections,
+            objects=metrics.objects,
+            crowds=metrics.crowds,
             objects_unusable=metrics.objects_unusable,
             metrics=dict(metrics.values),
             per_class=metrics.per_class,

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,11 @@ import numpy as np
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_json
+from beam_preprocess.base.storage import file_system
+from beam_preprocess.format.annotations import CocoAnnotations, load_annotations, scorable
+from beam_preprocess.format.image_entries import inside_folder
 from trainer.coco.analysis import Analysis
-from trainer.coco.metrics import read_coco, usable_box
+from trainer.coco.metrics import usable_box
 from trainer.shared.draw import DETECTION_COLOUR, TRUTH_COLOUR, draw_detections
 from trainer.shared.fixes import EVALUATE_AGAIN
 
@@ -73,28 +76,31 @@ def gallery(
     Raises:
       InputError: a file is missing or has another format. An unreadable image becomes a picture with a problem.
     """
-    dataset = read_coco(annotations)
+    coco = load_annotations(annotations)
     found = read_json(predictions, EVALUATE_AGAIN)
     if not isinstance(found, list) or not all(isinstance(d, dict) and {*FIELDS} <= set(d) for d in found):
         raise InputError(f"{predictions}: not a list of objects with {', '.join(FIELDS)}; {EVALUATE_AGAIN}")
-    names = {category["id"]: str(category.get("name", category["id"])) for category in dataset["categories"]}
-    truths = _by_image(dataset["annotations"], dataset["images"])
-    kept = _by_image([detection for detection in found if detection["score"] >= score_threshold], dataset["images"])
-    entries = {entry["id"]: entry for entry in sorted(dataset["images"], key=lambda image: image["id"])}
+    names = dict(coco.categories)
+    file_names = dict(zip(coco.image_ids.tolist(), coco.file_names, strict=True))
+    truths = _by_image(_truths(coco), file_names)
+    kept = _by_image([detection for detection in found if detection["score"] >= score_threshold], file_names)
+    ids = sorted(file_names)
     if analysis is None:
-        rows = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
+        rows = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
         note = "Spread evenly over the validation set, not chosen by result."
-        chosen = [("", note, [list(entries)[row] for row in rows])]
+        chosen = [("", note, [ids[row] for row in rows])]
     else:
         chosen = _choose(analysis, max(1, count // 4))
     return tuple(
         Group(
             title=title,
             note=note,
-            pictures=tuple(_picture(images, entries[i], truths[i], kept[i], names) for i in ids if i in entries),
+            pictures=tuple(
+                _picture(images, i, file_names[i], truths[i], kept[i], names) for i in shown if i in file_names
+            ),
         )
-        for title, note, ids in chosen
-        if ids
+        for title, note, shown in chosen
+        if shown
     )
 
 
@@ -118,8 +124,22 @@ def _choose(analysis: Analysis, count: int) -> list[tuple[str, str, list[int]]]:
     return chosen[::-1]
 
 
-def _by_image(entries: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    groups: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
+def _truths(coco: CocoAnnotations) -> list[dict[str, Any]]:
+    """The annotations that are scored, as objects."""
+    rows = np.flatnonzero(scorable(coco)).tolist()
+    return [
+        {
+            "image_id": int(coco.annotation_image_ids[row]),
+            "category_id": int(coco.annotation_category_ids[row]),
+            "bbox": coco.bboxes[row].tolist(),
+            "iscrowd": bool(coco.crowd[row]),
+        }
+        for row in rows
+    ]
+
+
+def _by_image(entries: Sequence[dict[str, Any]], images: Iterable[int]) -> dict[int, list[dict[str, Any]]]:
+    groups: dict[int, list[dict[str, Any]]] = {image: [] for image in images}
     for entry in entries:
         if entry.get("image_id") in groups and usable_box(entry.get("bbox")):
             groups[entry["image_id"]].append(entry)
@@ -128,19 +148,20 @@ def _by_image(entries: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]
 
 def _picture(
     folder: str,
-    entry: dict[str, Any],
+    image_id: int,
+    file_name: str,
     truths: list[dict[str, Any]],
     detections: list[dict[str, Any]],
     names: Mapping[int, str],
 ) -> Picture:
-    file_name, uri, problem = str(entry.get("file_name", entry["id"])), "", ""
+    uri, problem = "", ""
     shown_width = SHOWN_HEIGHT
     try:
-        pixels, zoom = _read(f"{folder.rstrip('/')}/{file_name}")
+        pixels, zoom = _read(folder, file_name)
     except (OSError, ValueError) as error:
         problem = " ".join(str(error).split())
     else:
-        labels = ["crowd" if t.get("iscrowd") else names.get(t["category_id"], "?") for t in truths]
+        labels = ["crowd" if t["iscrowd"] else names.get(t["category_id"], "?") for t in truths]
         pixels = draw_detections(pixels, _boxes(truths) * zoom, labels, None, TRUTH_COLOUR, "bottom")
         labels = [names.get(d["category_id"], "?") for d in detections]
         scores = [d["score"] for d in detections]
@@ -149,8 +170,8 @@ def _picture(
         shown_width = min(SHOWN_WIDTH, round(SHOWN_HEIGHT * pixels.shape[1] / pixels.shape[0]))
     return Picture(
         file_name=file_name,
-        image_id=entry["id"],
-        objects=sum(1 for t in truths if not t.get("iscrowd")),
+        image_id=image_id,
+        objects=sum(1 for t in truths if not t["iscrowd"]),
         detections=len(detections),
         shown_width=shown_width,
         data_uri=uri,
@@ -158,12 +179,14 @@ def _picture(
     )
 
 
-def _read(uri: str) -> tuple[np.ndarray, float]:
+def _read(folder: str, file_name: str) -> tuple[np.ndarray, float]:
     """(uint8 [H, W, 3], its pixels per original pixel), in the stored orientation, as everywhere."""
-    import fsspec
     from PIL import Image
 
-    with fsspec.open(uri, "rb") as file, Image.open(file) as image:
+    if not inside_folder(file_name):
+        raise ValueError("not a path below the image folder")
+    files, root = file_system(folder)
+    with files.open(f"{root.rstrip('/')}/{file_name}", "rb") as file, Image.open(file) as image:
         zoom = min(1.0, LONGER_SIDE / max(image.size))
         # Draft mode decodes a JPEG at a fraction of its size; other formats ignore it.
         original = image.size

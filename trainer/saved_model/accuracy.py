@@ -24,6 +24,8 @@ import tensorflow as tf
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import write_bytes
 from beam_preprocess.base.json import parse
+from beam_preprocess.format.annotations import CocoAnnotations
+from beam_preprocess.format.scored_file import load_scored
 from trainer.coco import match_table
 from trainer.coco import metrics as coco_metrics
 from trainer.coco.error_kinds import analyse
@@ -59,26 +61,26 @@ def evaluate(
       latency_calls: number of single-image calls to time; 0 measures no latency.
 
     Raises:
-      InputError: a setting is out of range; or an image is missing, unreadable or of another size than in the
-        annotation file, so that the score would no longer be comparable.
+      InputError: a setting is out of range; the annotation file has entries that cannot be scored; or an image is
+        missing, unreadable or of another size than in the annotation file, so that the score would no longer be
+        comparable.
     """
     if batch_size < 1:
         raise InputError(f"--batch-size {batch_size}: use 1 or more")
     if latency_calls < 0:
         raise InputError(f"--latency-calls {latency_calls}: use 0 or more")
     started = time.monotonic()
-    dataset = coco_metrics.read_coco(annotations)
-    entries = dataset["images"]
+    coco = load_scored(annotations)
     signature = load_signature(model, signature_name)
-    predictions, scored = _predictions(signature, entries, images, batch_size)
-    categories = {category["id"] for category in dataset["categories"]}
+    predictions, scored = _predictions(signature, coco, images, batch_size)
+    categories = {category_id for category_id, _ in coco.categories}
     known = [p for p in predictions if p["category_id"] in categories]
     if len(known) < len(predictions):
         print(
             f"{len(predictions) - len(known)} detections are not scored: {annotations} lacks their categories",
             flush=True,
         )
-    result = coco_metrics.score_arrays(annotations, known, scored)
+    result = coco_metrics.score_arrays(coco, known, scored)
     files = {
         PREDICTIONS: json.dumps(known).encode(),
         ANALYSIS: analyse(result).to_json().encode(),
@@ -89,7 +91,7 @@ def evaluate(
             result.metrics, model=model, data_digest=data_digest, seconds=round(time.monotonic() - started, 3)
         ),
         model_digest=model_digest(model),
-        latency_ms=_latency_ms(signature, [_path(images, e) for e in entries], latency_calls),
+        latency_ms=_latency_ms(signature, [_path(images, name) for name in coco.file_names], latency_calls),
         parity=_parity(model),
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
@@ -99,7 +101,7 @@ def evaluate(
     write_bytes(os.path.join(output, EVALUATION), evaluation.to_json().encode())
     ap, ap50 = evaluation.metrics["ap"], evaluation.metrics["ap50"]
     print(
-        f"result: AP {_number(ap)}, AP50 {_number(ap50)} on {len(scored)} of {len(entries)} images",
+        f"result: AP {_number(ap)}, AP50 {_number(ap50)} on {len(scored)} of {len(coco.file_names)} images",
         flush=True,
     )
     return evaluation
@@ -114,35 +116,37 @@ def table(evaluation: Evaluation) -> str:
 
 
 def _predictions(
-    signature: Signature, entries: Sequence[dict[str, Any]], images: str, batch_size: int
+    signature: Signature, coco: CocoAnnotations, images: str, batch_size: int
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """COCO results, and the ids of the images that went through the model, each as often as it did."""
     predictions: list[dict[str, Any]] = []
     scored: list[int] = []
+    total = len(coco.file_names)
     started = announced = time.monotonic()
-    for start in range(0, len(entries), batch_size):
-        batch = entries[start : start + batch_size]
-        for entry, detections in zip(batch, detect(signature, [_path(images, e) for e in batch]), strict=True):
-            _check_size(entry, detections, images)
-            predictions += to_coco(entry["id"], detections)
-            scored.append(entry["id"])
+    for start in range(0, total, batch_size):
+        batch = range(start, min(start + batch_size, total))
+        paths = [_path(images, coco.file_names[i]) for i in batch]
+        for i, path, detections in zip(batch, paths, detect(signature, paths), strict=True):
+            _check_size(path, coco.image_sizes[i].tolist(), detections)
+            predictions += to_coco(int(coco.image_ids[i]), detections)
+            scored.append(int(coco.image_ids[i]))
         if time.monotonic() - announced > PROGRESS_SECONDS:
             announced = time.monotonic()
             rate = len(scored) / (announced - started)
-            left = (len(entries) - len(scored)) / rate
+            left = (total - len(scored)) / rate
             print(
-                f"progress: evaluate {len(scored)}/{len(entries)} images  {rate:.1f} img/s  ETA {left:.0f} s",
+                f"progress: evaluate {len(scored)}/{total} images  {rate:.1f} img/s  ETA {left:.0f} s",
                 flush=True,
             )
     return predictions, scored
 
 
-def _check_size(entry: dict[str, Any], detections: dict[str, Any], images: str) -> None:
+def _check_size(path: str, declared: list[int], detections: dict[str, Any]) -> None:
     height, width = (int(v) for v in detections["image_size"])
-    if (entry.get("height"), entry.get("width")) != (height, width):
+    if declared != [height, width]:
         raise InputError(
-            f"{_path(images, entry)}: is {width}x{height}, but {entry.get('width')}x{entry.get('height')} in the "
-            "annotation file; repair the one that is wrong"
+            f"{path}: is {width}x{height}, but {declared[1]}x{declared[0]} in the annotation file; repair the one that "
+            "is wrong"
         )
 
 
@@ -173,8 +177,9 @@ def _parity(model: str) -> dict[str, Any] | None:
     return found
 
 
-def _path(images: str, entry: dict[str, Any]) -> str:
-    return os.path.join(images, entry["file_name"])
+def _path(images: str, file_name: str) -> str:
+    """The path of an image; `load_scored` refuses names that lead out of the folder."""
+    return os.path.join(images, file_name)
 
 
 def _number(value: float | None) -> str:

@@ -12,7 +12,6 @@ the other side with the same category and the largest IoU, of at least 0.5 (or w
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,9 @@ import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format import geometry
+from beam_preprocess.format.annotations import CocoAnnotations, of_images
 from beam_preprocess.format.images import ImageProblem, decode, render_view
+from beam_preprocess.format.scored_file import load_scored
 from trainer.coco import metrics as coco_metrics
 from trainer.config.sections import ExportConfig
 from trainer.data import input_pipeline
@@ -117,21 +118,21 @@ def measure(
       data_digest: identifies the images, for the file.
 
     Raises:
-      InputError: an image is missing or unreadable, or not of the annotated size.
+      InputError: the annotation file cannot be scored, or an image is missing, unreadable or not of the annotated size.
     """
-    dataset = coco_metrics.read_coco(annotations)
-    entries = _spread(dataset["images"], config.parity_images)
-    categories = {category["id"] for category in dataset["categories"]}
+    coco = load_scored(annotations)
+    chosen = _spread(len(coco.image_ids), config.parity_images)
+    categories = {category_id for category_id, _ in coco.categories}
     sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     pairs: list[tuple[float, float, float]] = []
     unmatched = 0
     started = announced = time.monotonic()
-    for start in range(0, len(entries), BATCH):
-        batch = entries[start : start + BATCH]
-        encoded = [read_image(os.path.join(images, entry["file_name"])) for entry in batch]
-        declared = [(int(entry["height"]), int(entry["width"])) for entry in batch]
+    for start in range(0, len(chosen), BATCH):
+        batch = chosen[start : start + BATCH]
+        encoded = [read_image(os.path.join(images, coco.file_names[i])) for i in batch]
+        declared = [(int(height), int(width)) for height, width in coco.image_sizes[batch]]
         results = checkpoint(encoded, declared), exported(encoded, declared)
-        for entry, size, *both in zip(batch, declared, *results, strict=True):
+        for image, size, *both in zip(batch, declared, *results, strict=True):
             zoom = geometry.letterbox(size, input_size).scale
             found, alone = match(both[0], both[1], config.score_threshold)
             for i, j in found:
@@ -140,18 +141,18 @@ def measure(
                 pairs.append((score, float(delta.max()), float((delta * [*zoom, *zoom]).max())))
             unmatched += alone
             for side, detections in zip(sides, both, strict=True):
-                side += _to_coco(entry["id"], detections, categories)
+                side += _to_coco(int(coco.image_ids[image]), detections, categories)
         if time.monotonic() - announced > PROGRESS_SECONDS:
             announced = time.monotonic()
             done = start + len(batch)
-            left = (announced - started) / done * (len(entries) - done)
-            print(f"progress: parity {done}/{len(entries)} images  ETA {left:.0f} s", flush=True)
-    aps = _score(dataset, entries, sides)
+            left = (announced - started) / done * (len(chosen) - done)
+            print(f"progress: parity {done}/{len(chosen)} images  ETA {left:.0f} s", flush=True)
+    aps = _score(coco, chosen, sides)
     largest = np.array(pairs).max(axis=0).tolist() if pairs else [0.0, 0.0, 0.0]
     measured: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "data_digest": data_digest,
-        "images": len(entries),
+        "images": len(chosen),
         "matched": len(pairs),
         "unmatched": unmatched,
         "max_score_delta": largest[0],
@@ -253,9 +254,9 @@ def _iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
-def _spread(entries: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    rows = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
-    return [entries[row] for row in rows]
+def _spread(total: int, count: int) -> list[int]:
+    """Positions spread evenly over `total` images."""
+    return [int(i) for i in np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))]
 
 
 def _decode(data: bytes, declared: tuple[int, int]) -> np.ndarray:
@@ -275,17 +276,7 @@ def _to_coco(image_id: int, detections: Detections, categories: set[int]) -> lis
     return found
 
 
-def _score(
-    dataset: dict[str, list[dict[str, Any]]], entries: Sequence[dict[str, Any]], sides: Sequence[list[dict[str, Any]]]
-) -> list[float | None]:
+def _score(coco: CocoAnnotations, chosen: Sequence[int], sides: Sequence[list[dict[str, Any]]]) -> list[float | None]:
     """AP of each side on these images only."""
-    ids = {entry["id"] for entry in entries}
-    part = dataset | {
-        "images": list(entries),
-        "annotations": [a for a in dataset["annotations"] if a.get("image_id") in ids],
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "annotations.json")
-        with open(path, "w") as file:
-            json.dump(part, file)
-        return [coco_metrics.score(path, side, sorted(ids)).values["ap"] for side in sides]
+    part = of_images(coco, chosen)
+    return [coco_metrics.score(part, side, part.image_ids.tolist()).values["ap"] for side in sides]

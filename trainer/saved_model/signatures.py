@@ -5,6 +5,7 @@ policy was.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,7 @@ from trainer.data import input_pipeline
 from trainer.model import tta
 from trainer.model.network import CenterNetModel
 from trainer.saved_model.layout import AUGMENTED, SERVED, TENSOR
+from trainer.saved_model.pixel_count import LIMIT, announced_pixels
 
 
 class ServingModule(tf.Module):
@@ -51,7 +53,7 @@ class ServingModule(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoded images (JPEG, PNG, BMP, first frame of a GIF); sizes may differ within a batch."""
+        """Encoded images: JPEG, PNG, BMP, GIF (first frame), WebP (still, no alpha); sizes may differ in a batch."""
         return self._from_bytes(image_bytes, augmented=not self._apart)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
@@ -78,29 +80,42 @@ class ServingModule(tf.Module):
         return served | ({AUGMENTED: self.serve_augmented.get_concrete_function()} if self._apart else {})
 
     def _from_bytes(self, image_bytes: tf.Tensor, *, augmented: bool) -> dict[str, tf.Tensor]:
-        """Decodes all images that can be decoded, then fails the request if some are missing.
+        """Decodes all images that can be decoded, then fails the request if some are missing or too large.
 
         TensorFlow's decoders don't report which image of a batch is broken; this way the message can.
         """
         count = tf.size(image_bytes)
-        spec = (tf.TensorSpec([], tf.int64), self._fitted_spec(augmented=augmented))
+        spec = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.bool), self._fitted_spec(augmented=augmented))
+        empty = tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), spec)
+
+        def load(number: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Any]:
+            too_large = announced_pixels(encoded) > LIMIT
+            fitted = tf.cond(
+                too_large, lambda: empty[-1], lambda: self._fit(decode_image(encoded), augmented=augmented)
+            )
+            return number, too_large, fitted
+
         decoded = (
             tf.data.Dataset.from_tensor_slices(image_bytes)
             .enumerate()
-            .map(lambda i, e: (i, self._fit(decode_image(e), augmented=augmented)), num_parallel_calls=tf.data.AUTOTUNE)
+            .map(load, num_parallel_calls=tf.data.AUTOTUNE)
             .ignore_errors()
         )
         # One element of zeros at the end: a batch may lose all its images.
-        empty = tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), spec)
         whole = decoded.concatenate(tf.data.Dataset.from_tensors(empty)).batch(tf.cast(count, tf.int64) + 1)
-        numbers, fitted = tf.nest.map_structure(lambda x: x[:-1], whole.get_single_element())
+        numbers, too_large, fitted = tf.nest.map_structure(lambda x: x[:-1], whole.get_single_element())
         missing = tf.reduce_all(tf.range(tf.cast(count, tf.int64))[:, None] != numbers[None, :], axis=1)
         message = tf.strings.format(
-            "image_bytes{}: cannot be decoded as JPEG, PNG, GIF or BMP; send the others without them",
+            "image_bytes{}: cannot be decoded as JPEG, PNG, GIF, BMP or WebP; send the others without them",
             tf.where(missing)[:, 0],
+        )
+        size_message = tf.strings.format(
+            f"image_bytes{{}}: more than {LIMIT} pixels (width times height); send smaller images",
+            tf.boolean_mask(numbers, too_large),
         )
         checks = [
             tf.debugging.Assert(count > 0, ["image_bytes: is empty; send at least one image"]),
+            tf.debugging.Assert(~tf.reduce_any(too_large), [size_message]),
             tf.debugging.Assert(~tf.reduce_any(missing), [message]),
         ]
         with tf.control_dependencies(checks):

@@ -60,6 +60,26 @@ def test_the_digest_notices_a_changed_image(pair: Pair) -> None:
     assert pair.check()["val"]["data_digest"] != before
 
 
+def test_the_objects_of_dropped_images_are_not_counted(pair: Pair) -> None:
+    whole = pair.check()["train"]["objects"]
+    image = next(i for i in pair.train.content["images"] if i["file_name"] == "photo_005.jpg")["id"]
+    own = [a for a in pair.train.content["annotations"] if a["image_id"] == image and not a.get("iscrowd")]
+    assert own
+    (pair.train.images / "photo_005.jpg").write_bytes(b"no image")
+    assert pair.check(max_reject_fraction=0.1)["train"]["objects"] == whole - len(own)
+
+
+def test_val_objects_are_those_that_are_scored(pair: Pair) -> None:
+    """Boxes that training would drop are ground truth all the same: pycocotools counts them."""
+    before = pair.check()["val"]["objects"]
+    first = next(a for a in pair.val.content["annotations"] if not a.get("iscrowd"))
+    changes = ({"bbox": [0, 0, 0.2, 0.2]}, {"bbox": [5000, 0, 5, 5]}, {"bbox": [9, 9, -3, 3]}, {"id": first["id"]}, {})
+    pair.val.content["annotations"] += [first | change for change in changes]
+    val = pair.check()["val"]
+    assert val["objects"] == before + len(changes)
+    assert sum(val["class_histogram"].values()) == sum(val["size_histogram"].values()) == val["objects"]
+
+
 def test_rejects_within_the_limit_are_reported_with_examples(pair: Pair) -> None:
     pair.train.content["annotations"][0]["bbox"] = [1, 2, float("nan"), 4]
     (pair.train.images / "photo_005.jpg").write_bytes(b"no image")
@@ -69,8 +89,18 @@ def test_rejects_within_the_limit_are_reported_with_examples(pair: Pair) -> None
     assert "annotation 1" in train["examples"]["not_finite"][0]
 
 
+def rotate_sizes(pair: Pair) -> None:
+    for image in pair.train.content["images"]:
+        image["height"], image["width"] = image["width"], image["height"]
+
+
 def drop_image(pair: Pair) -> None:
     (pair.train.images / "photo_003.jpg").unlink()
+
+
+def unscorable_val_box(pair: Pair) -> None:
+    pair.val.content["annotations"][2]["bbox"] = None
+    pair.val.content["annotations"][4]["image_id"] = 999
 
 
 def drop_val_image(pair: Pair) -> None:
@@ -110,8 +140,13 @@ def no_boxes(pair: Pair) -> None:
     ("damage", "message"),
     [
         (drop_image, "1 of 12 training images were rejected .*missing_image 1.*photo_003"),
+        (rotate_sizes, "training images were rejected .size_differs"),
         (drop_val_image, "1 of 12 validation images cannot be used .*missing_image 1"),
         (damage_val_image, "validation images cannot be used .*zero_size 1"),
+        (
+            unscorable_val_box,
+            "2 of 18 annotations cannot be scored .*2. .*has bbox null; annotations.4. is of ",
+        ),
         (empty_folder, "none of the 12 images of .*annotations.json .* is in .*images"),
         (no_folder, "no such image folder"),
         (unknown_category, r"val.json: the category ids \[91\] are not in"),
@@ -128,5 +163,6 @@ def test_bad_data_is_an_input_error_of_one_line(pair: Pair, damage: Callable[[Pa
 
 
 def test_fewer_validation_categories_are_fine_when_ids_are_indices(pair: Pair) -> None:
-    pair.val.content["categories"].pop()
+    gone = pair.val.content["categories"].pop()["id"]
+    pair.val.content["annotations"] = [a for a in pair.val.content["annotations"] if a["category_id"] != gone]
     assert pair.check(class_index="id-minus-1", max_reject_fraction=1.0)["num_classes"] == 90

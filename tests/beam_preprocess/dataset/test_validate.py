@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.dataset.validate import (
-    MAX_PIXELS,
-    check_limits,
-    inside_folder,
-    validate_boxes,
-    validate_images,
-)
+from beam_preprocess.dataset.validate import check_limits, validate_boxes, validate_images
 from beam_preprocess.format.annotations import CocoAnnotations
+from beam_preprocess.format.image_entries import MAX_PIXELS
 from beam_preprocess.format.images import size_problem
 from beam_preprocess.format.reasons import Reason
 
@@ -35,6 +30,7 @@ def coco(images: list[tuple[int, str, int, int]], boxes: list[dict[str, Any]]) -
         annotation_category_ids=np.array([b["category"] for b in full], np.int64),
         bboxes=np.array([b["bbox"] for b in full], np.float64).reshape(-1, 4),
         bbox_lengths=np.array([b["length"] for b in full], np.int64),
+        areas=np.full(len(full), math.nan),
         crowd=np.zeros(len(full), bool),
         categories=((3, "three"),),
     )
@@ -71,26 +67,17 @@ def test_a_dropped_image_says_how_many_boxes_go_with_it() -> None:
     assert box_rejects == []
 
 
-@pytest.mark.parametrize(
-    ("name", "inside"),
-    [
-        ("a.jpg", True),
-        ("train/a.jpg", True),
-        ("train/../a.jpg", True),
-        ("..a.jpg", True),
-        ("", False),
-        (".", False),
-        ("..", False),
-        ("train/../../a.jpg", False),
-        ("..\\a.jpg", False),
-        ("C:\\a.jpg", False),
-        ("/a.jpg", False),
-        ("gs://bucket/a.jpg", False),
-        ("a\0.jpg", False),
-    ],
-)
-def test_file_names_stay_below_the_folder(name: str, inside: bool) -> None:
-    assert inside_folder(name) == inside
+def test_no_usable_image_is_one_error_with_the_first_reason() -> None:
+    entries = [(i, f"https://tool.example/{i}.jpg", 20, 30) for i in (1, 2, 3)]
+    with pytest.raises(InputError, match=r"none of the 3 images can be used .*path_outside_folder, image 1 .*tool"):
+        validate_images(coco(entries, []))
+
+
+@pytest.mark.parametrize("change", [{"category": 4}, {"image": 99}])
+def test_what_cannot_be_scored_counts_as_such_even_when_it_is_repeated(change: dict[str, Any]) -> None:
+    _, _, rejects = validate_boxes(coco([GOOD], [change, change]), np.array([True]), 1.0)
+    assert {r.reason for r in rejects} <= {Reason.UNKNOWN_CATEGORY, Reason.UNKNOWN_IMAGE}
+    assert len(rejects) == 2
 
 
 @pytest.mark.parametrize(

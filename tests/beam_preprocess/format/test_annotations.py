@@ -3,17 +3,24 @@
 import gzip
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.format.annotations import _StrictJson, area_range, class_map, load_annotations
+from beam_preprocess.format.annotations import (
+    area_range,
+    class_map,
+    load_annotations,
+    of_images,
+    scorable,
+    scored_counts,
+)
 from beam_preprocess.format.manifest import Category
+from beam_preprocess.format.reasons import UnusableFile
 
 IMAGE = {"id": 5, "file_name": "a.jpg", "height": 10, "width": 20}
 BOX = {"id": 1, "image_id": 5, "category_id": 3, "bbox": [1, 2, 3.5, 4]}
@@ -77,11 +84,35 @@ def test_no_annotations_is_a_data_set_without_boxes(tmp_path: Path) -> None:
         (json.dumps({**VALID, "images": {"5": IMAGE}}), "'images' is not a list"),
         (json.dumps({**VALID, "images": ["a.jpg"]}), r"images\[0\]: is 'a.jpg', not an object"),
         (json.dumps({**VALID, "images": [{**IMAGE, "id": "five"}]}), r"images\[0\]: 'id' is 'five'"),
-        (json.dumps({**VALID, "images": [{"id": 1, "height": 1, "width": 1}]}), r"'file_name' is missing"),
+        (
+            json.dumps({**VALID, "images": [{"id": 1, "height": 1, "width": 1}]}),
+            r"images\[0\]: 'file_name' is missing \(the keys are id, height, width\); write",
+        ),
         (json.dumps({**VALID, "images": [{"id": 1, "file_name": "a"}]}), r"'height' is missing"),
-        (json.dumps({**VALID, "annotations": [{**BOX, "image_id": None}]}), "'image_id' is missing"),
+        (json.dumps({**VALID, "annotations": [{**BOX, "image_id": None}]}), "'image_id' is null"),
         (json.dumps({**VALID, "categories": [{"id": 3}]}), "'name' is missing"),
-        (json.dumps({**VALID, "images": [{**IMAGE, "id": 1 << 63}]}), "annotations.json"),
+        (json.dumps({**VALID, "images": [{**IMAGE, "id": 1 << 63}]}), r"images\[0\]: a whole number is beyond 64 bits"),
+        (
+            json.dumps({**VALID, "images": [{**IMAGE, "id": 1e300}]}),
+            r"images\[0\]: 'id' is 1e\+300, not a whole number",
+        ),
+        (json.dumps({**VALID, "images": [IMAGE, {**IMAGE, "id": 1.5}]}), r"images\[1\]: 'id' is 1.5, not a whole"),
+        (json.dumps({**VALID, "annotations": [{**BOX, "id": "b7"}]}), r"annotations\[0\]: 'id' is 'b7', .*; number"),
+        (
+            json.dumps({**VALID, "images": [{**IMAGE, "height": "10"}]}),
+            "'height' is '10', .* write the pixels as a number",
+        ),
+        (json.dumps({**VALID, "categories": [{"id": True, "name": "x"}]}), r"categories\[0\]: 'id' is True"),
+        (json.dumps({**VALID, "images": [{**IMAGE, "x": "é"}]}, ensure_ascii=False).encode("latin-1"), "not UTF-8"),
+        (json.dumps({**VALID, "é": []}, ensure_ascii=False).encode("latin-1"), "not valid JSON .the key"),
+        (
+            json.dumps({**VALID, "annotations": [{"id": 1, "image_id": 5, "category_id": 3, "segmentation": []}]}),
+            "lacks",
+        ),
+        (
+            json.dumps({**VALID, "annotations": [{**BOX, "bbox": ["1", "2", "3", "4"]}]}),
+            r"has bbox \['1', '2', '3', '4'\]",
+        ),
     ],
 )
 def test_what_is_not_coco_is_an_input_error_of_one_line(tmp_path: Path, text: str | bytes, message: str) -> None:
@@ -89,6 +120,86 @@ def test_what_is_not_coco_is_an_input_error_of_one_line(tmp_path: Path, text: st
         load(tmp_path, text)
     assert "\n" not in str(error.value)
     assert "annotations.json" in str(error.value)
+
+
+def test_whole_floats_are_ids_and_sizes(tmp_path: Path) -> None:
+    """As pandas writes a column that once held a gap."""
+    image = IMAGE | {"id": 5.0, "height": 10.0, "width": 20.0}
+    box = BOX | {"id": 1.0, "image_id": 5.0, "category_id": 3.0}
+    text = json.dumps({"images": [image], "annotations": [box], "categories": [{"id": 3.0, "name": "three"}]})
+    floats, whole = load(tmp_path, text), load(tmp_path, json.dumps(VALID))
+    for name in ("image_ids", "image_sizes", "annotation_ids", "annotation_image_ids", "annotation_category_ids"):
+        np.testing.assert_array_equal(getattr(floats, name), getattr(whole, name))
+    assert floats.categories == whole.categories
+
+
+def test_annotations_without_ids_get_new_ones(tmp_path: Path) -> None:
+    without = {key: value for key, value in BOX.items() if key != "id"}
+    coco = load(tmp_path, json.dumps({**VALID, "annotations": [without, {**BOX, "id": 2}, {**BOX, "id": None}]}))
+    assert coco.annotation_ids.tolist() == [1, 2, 3]
+
+
+def test_a_deep_segmentation_takes_no_time(tmp_path: Path) -> None:
+    deep = json.dumps(VALID).replace('"bbox"', '"segmentation": ' + "[" * 90 + "]" * 90 + ', "bbox"')
+    assert len(load(tmp_path, deep).bboxes) == 1
+    started = time.process_time()
+    with pytest.raises(UnusableFile, match="nests more than 100 brackets"):
+        load(tmp_path, deep.replace("[" * 90, "[" * 100_000))
+    assert time.process_time() - started < 5  # a minute when every bracket reached ijson
+
+
+@pytest.mark.parametrize(
+    ("area", "kept"), [(7, 7.0), (7.5, 7.5), (None, math.nan), ("7", math.nan), (True, math.nan), (math.inf, math.nan)]
+)
+def test_areas(tmp_path: Path, area: Any, kept: float) -> None:
+    coco = load(tmp_path, json.dumps({**VALID, "annotations": [{**BOX, "area": area}, BOX]}))
+    np.testing.assert_array_equal(coco.areas, [kept, math.nan])
+
+
+@pytest.mark.parametrize(
+    ("change", "counted"),
+    [
+        ({}, True),
+        ({"bbox": [25, 3, -4, 0]}, True),  # outside, without a positive side: pycocotools counts it
+        ({"id": 1}, True),
+        ({"bbox": None}, False),
+        ({"bbox": [1, 2, 3]}, False),
+        ({"bbox": [1, 2, "3", 4]}, False),
+        ({"bbox": [1, 2, math.nan, 4]}, False),
+        ({"image_id": 6}, False),
+        ({"category_id": 4}, False),
+    ],
+)
+def test_scorable_is_what_pycocotools_counts(tmp_path: Path, change: dict[str, Any], counted: bool) -> None:
+    crowd = {**BOX, "iscrowd": 1}
+    coco = load(tmp_path, json.dumps({**VALID, "annotations": [BOX, {**BOX, "id": 2, **change}, crowd]}))
+    assert scorable(coco).tolist() == [True, counted, True]
+    assert scored_counts(coco) == (1 + counted, 1)
+
+
+def test_the_part_of_some_images(tmp_path: Path) -> None:
+    images = [{**IMAGE, "id": i, "file_name": f"{i}.jpg", "height": i} for i in (5, 6, 7)]
+    boxes = [{**BOX, "id": 10 + i, "image_id": i, "area": i} for i in (7, 6, 5, 7)]
+    part = of_images(load(tmp_path, json.dumps({**VALID, "images": images, "annotations": boxes})), [2, 0])
+    assert (part.image_ids.tolist(), part.file_names) == ([7, 5], ["7.jpg", "5.jpg"])
+    assert part.image_sizes[:, 0].tolist() == [7, 5]
+    assert part.areas.tolist() == [7, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "message"),
+    [
+        ("9", 5000, r"annotations\[0\]: a whole number is beyond 64 bits"),
+        ("[", 1500, r"annotations\[0\]: 'bbox' nests more than 100 brackets"),
+        ("[", 100_000, r"annotations\[0\]: 'bbox' nests more than 100 brackets"),
+    ],
+)
+def test_a_value_without_end_is_an_input_error_of_one_line(
+    tmp_path: Path, value: str, count: int, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        load(tmp_path, json.dumps(VALID).replace("3.5", value * count))
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_missing_file_and_a_folder_are_input_errors(tmp_path: Path) -> None:
@@ -115,32 +226,6 @@ def test_malformed_boxes_are_kept_for_the_validation(tmp_path: Path, bbox: Any, 
     coco = load(tmp_path, json.dumps({**VALID, "annotations": [{**BOX, "bbox": bbox}, BOX]}))
     assert coco.bbox_lengths.tolist() == [length, 4]
     np.testing.assert_array_equal(coco.bboxes, [values, [1, 2, 3.5, 4]])
-
-
-class Trickle:
-    """A stream that gives a few bytes at a time."""
-
-    def __init__(self, data: bytes, step: int) -> None:
-        self.data, self.step = data, step
-
-    def read(self, size: int) -> bytes:
-        out, self.data = self.data[: self.step], self.data[self.step :]
-        return out
-
-
-@given(
-    values=st.lists(st.one_of(st.floats(width=32), st.integers(-9, 9), st.text("NaI, f", max_size=9)), max_size=8),
-    step=st.integers(1, 12),
-    indent=st.sampled_from([None, 3]),
-)
-def test_non_finite_numbers_become_null_wherever_reads_end(values: list, step: int, indent: int | None) -> None:
-    stream = _StrictJson(Trickle(json.dumps({"v": values}, indent=indent).encode(), step))  # type: ignore[arg-type]
-    text = b"".join(iter(stream.read, b""))
-    expected = [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
-    found = json.loads(text)["v"]
-    for value, wanted in zip(found, expected, strict=True):
-        # A string may hold ", NaN,": there the replacement is harmless but visible.
-        assert value == wanted or (isinstance(wanted, str) and "NaN" in wanted)
 
 
 @pytest.mark.parametrize(

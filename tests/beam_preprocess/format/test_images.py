@@ -27,12 +27,21 @@ def encoded(mode: str = "RGB", form: str = "JPEG", **options: Any) -> bytes:
     return stream.getvalue()
 
 
+def translucent(form: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.dstack([picture(), np.full(SIZE, 40, np.uint8)])).save(stream, form)
+    return stream.getvalue()
+
+
 def sixteen_bit(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", pixels.astype(np.uint16) * 257)[1].tobytes()
 
 
 JPEG = encoded()
 PNG = encoded("RGB", "PNG")
+MOVING_GIF = encoded("P", "GIF", save_all=True, append_images=[Image.fromarray(picture(1)).convert("P")])
+ALPHA_WEBP = translucent("WEBP")
+MOVING_WEBP = encoded("RGB", "WEBP", save_all=True, append_images=[Image.fromarray(picture(1))])
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}])
@@ -54,9 +63,11 @@ def test_jpeg_pixels_are_those_of_pillow(options: dict[str, Any]) -> None:
         (encoded("L", "PNG"), {Reason.CONVERTED_GRAY}),
         (encoded("1", "PNG"), {Reason.CONVERTED_GRAY}),
         (encoded("P", "PNG"), {Reason.CONVERTED_PALETTE}),
+        (encoded("RGB", "WEBP"), set()),
+        (encoded("RGB", "WEBP", lossless=True), set()),
         (encoded("P", "GIF"), {Reason.CONVERTED_PALETTE}),
         (
-            encoded("P", "GIF", save_all=True, append_images=[Image.fromarray(picture(1)).convert("P")]),
+            MOVING_GIF,
             {Reason.CONVERTED_PALETTE, Reason.CONVERTED_ANIMATION},
         ),
         (sixteen_bit(picture()), {Reason.CONVERTED_16_BIT}),
@@ -75,11 +86,17 @@ def test_sixteen_bits_become_the_high_byte() -> None:
     np.testing.assert_array_equal(decode(sixteen_bit(picture()[..., 0]), SIZE).pixels[..., 1], picture()[..., 0])
 
 
+@pytest.mark.parametrize(("brightest", "dark"), [(4095, True), (31 * 256 + 255, True), (32 * 256, False)])
+def test_sixteen_bits_that_look_black_are_counted(brightest: int, dark: bool) -> None:
+    """A camera of 12 bits writes 0 to 4095 of 65535."""
+    pixels = np.zeros(SIZE, np.uint16)
+    pixels[3, 4] = brightest
+    found = [reason for reason, _ in decode(cv2.imencode(".png", pixels)[1].tobytes(), SIZE).conversions]
+    assert (Reason.CONVERTED_NEAR_BLACK_16_BIT in found) == dark
+
+
 def test_alpha_is_dropped_not_blended() -> None:
-    rgba = np.dstack([picture(), np.full(SIZE, 40, np.uint8)])
-    stream = io.BytesIO()
-    Image.fromarray(rgba).save(stream, "PNG")
-    np.testing.assert_array_equal(decode(stream.getvalue(), SIZE).pixels, picture())
+    np.testing.assert_array_equal(decode(translucent("PNG"), SIZE).pixels, picture())
 
 
 ROTATED = Image.Exif()
@@ -103,7 +120,13 @@ ROTATED[0x0112] = 6
         (encoded("CMYK")[:-100], SIZE, Reason.TRUNCATED_IMAGE),
         (encoded("RGB", "PNG")[:-200], SIZE, Reason.TRUNCATED_IMAGE),
         (encoded("RGB", "BMP")[:-200], SIZE, Reason.TRUNCATED_IMAGE),
-        (encoded("RGB", "WEBP"), SIZE, Reason.UNSUPPORTED_FORMAT),
+        (ALPHA_WEBP, SIZE, Reason.UNSUPPORTED_FORMAT),
+        (MOVING_WEBP, SIZE, Reason.UNSUPPORTED_FORMAT),
+        (encoded("RGB", "WEBP")[:-30], SIZE, Reason.TRUNCATED_IMAGE),
+        (PNG[:-2], SIZE, Reason.TRUNCATED_IMAGE),  # cut in IEND, which Pillow accepts
+        (encoded("P", "GIF")[:-2], SIZE, Reason.TRUNCATED_IMAGE),
+        (MOVING_GIF[:-100], SIZE, Reason.TRUNCATED_IMAGE),  # Pillow: IndexError when it counts the frames
+        (PNG[:-20] + bytes([PNG[-20] ^ 1]) + PNG[-19:], SIZE, Reason.UNREADABLE_IMAGE),  # a checksum that is wrong
         (encoded("RGB", "TIFF"), SIZE, Reason.UNSUPPORTED_FORMAT),
         (encoded("P", "BMP"), SIZE, Reason.UNSUPPORTED_FORMAT),
         (encoded("1", "BMP"), SIZE, Reason.UNSUPPORTED_FORMAT),

@@ -70,6 +70,7 @@ def test_a_cut_file_is_truncated_wherever_it_is_cut(cut: int, step: int) -> None
         ('{"a": [], "b": [], }', Reason.NOT_JSON),
         ('{"a": [], "b" []}', Reason.NOT_JSON),
         (b'{"a": ["\xff"], "b": []}', Reason.NOT_JSON),
+        (b'{"\xe9": [], "a": [], "b": []}', Reason.NOT_JSON),
         ("[]", Reason.MALFORMED_FILE),
         ("3", Reason.MALFORMED_FILE),
         ('{"a": [], "b": 3}', Reason.MALFORMED_FILE),
@@ -82,5 +83,32 @@ def test_a_cut_file_is_truncated_wherever_it_is_cut(cut: int, step: int) -> None
 def test_what_is_wrong_has_a_reason(text: str | bytes, reason: Reason) -> None:
     with pytest.raises(JsonProblem) as problem:
         lists(text)
+    assert problem.value.reason is reason
+    assert len(str(problem.value)) < 200
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+def test_an_error_names_the_entry_and_the_key(step: int) -> None:
+    deep = '{"a": [], "b": [1, {"x": 2}, {"y": ' + "[" * 150 + "]" * 150 + "}]}"
+    with pytest.raises(JsonProblem, match=r"b\[2\]: ('y' )?nests more than 100 brackets"):
+        lists(deep, step)
+    with pytest.raises(JsonProblem, match=r"b\[1\]: "):
+        lists('{"a": [3, 4], "b": [1, {"x": 2 3}]}', step)
+
+
+def test_other_lists_may_be_deep() -> None:
+    assert lists('{"other": ' + "[" * 5000 + "]" * 5000 + ', "a": [1], "b": []}') == {"a": [1], "b": []}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ('{"a": [%s], "b": []}', Reason.NOT_JSON),
+        ('{"a": [], "b": [], "c": %s}', Reason.NOT_JSON),
+    ],
+)
+def test_a_number_of_too_many_digits(value: str, reason: Reason) -> None:
+    with pytest.raises(JsonProblem) as problem:
+        lists(value % ("9" * 5000))
     assert problem.value.reason is reason
     assert len(str(problem.value)) < 200

@@ -22,7 +22,7 @@ COCO_EVAL = Path(__file__).parents[4] / "shared" / "data" / "coco_eval" / "val20
 def dataset_of(objects: list[tuple]) -> dict[str, Any]:
     """Objects are (image, category, box, crowd, area or None for the box's)."""
     return {
-        "images": [{"id": i, "width": 500, "height": 500} for i in IMAGES],
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 500, "height": 500} for i in IMAGES],
         "categories": [{"id": k, "name": str(k)} for k in CATEGORIES],
         "annotations": [
             {

@@ -183,8 +183,10 @@ def test_sizes_without_objects_are_null(tmp_path):
         lambda a: [{k: v for k, v in x.items() if k != "id"} for x in a],
         lambda a: [{k: v for k, v in x.items() if k != "area"} for x in a],
         lambda a: [{k: v for k, v in x.items() if k != "iscrowd" or v} for x in a],
+        lambda a: [x | {k: float(x[k]) for k in ("id", "image_id", "category_id")} for x in a],
+        lambda a: [x | {"image_id": float(x["image_id"])} if i % 2 else x for i, x in enumerate(a)],
     ],
-    ids=["ids from 0", "equal ids", "no ids", "no area", "no iscrowd"],
+    ids=["ids from 0", "equal ids", "no ids", "no area", "no iscrowd", "float ids", "some float ids"],
 )
 def test_hand_made_annotations_score_the_same(tmp_path, change):
     path = write(tmp_path, {**SMALL_CASE, "annotations": change(SMALL_CASE["annotations"])})
@@ -196,7 +198,7 @@ def test_unusable_truth_is_counted(tmp_path, box):
     broken = {"id": 9, "image_id": 2, "category_id": CAT, "bbox": box, "area": 1, "iscrowd": 0}
     path = write(tmp_path, {**SMALL_CASE, "annotations": [*SMALL_CASE["annotations"], broken]})
     metrics = score(path, SMALL_DETECTIONS, [1, 2, 3, 4])
-    assert metrics.objects_unusable == 1
+    assert (metrics.objects, metrics.crowds, metrics.objects_unusable) == (4, 1, 1)
     assert metrics.values == pytest.approx(SMALL_EXPECTED, abs=1e-12)
 
 
@@ -222,12 +224,12 @@ def test_bad_predictions(small_case, prediction, scored, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not JSON"),
-        ("[]", "no list 'images'"),
-        (json.dumps({**SMALL_CASE, "annotations": None}), "no list 'annotations'"),
+        ("{", "not valid JSON"),
+        ("[]", "not an object"),
+        (json.dumps({**SMALL_CASE, "annotations": None}), "'annotations' is not a list"),
         (json.dumps({**SMALL_CASE, "images": []}), "'images' is empty"),
         (json.dumps({**SMALL_CASE, "categories": []}), "'categories' is empty"),
-        (json.dumps({**SMALL_CASE, "images": [{"id": "a"}]}), "not an integer"),
+        (json.dumps({**SMALL_CASE, "images": [{"id": "a"}]}), "not a whole number"),
     ],
 )
 def test_bad_annotation_files(tmp_path, content, message):
@@ -238,7 +240,7 @@ def test_bad_annotation_files(tmp_path, content, message):
 
 
 def test_missing_annotation_file(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such annotation file"):
         score(str(tmp_path / "absent.json"), [], [])
 
 

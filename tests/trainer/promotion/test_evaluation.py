@@ -21,6 +21,8 @@ METRICS = Metrics(
     images_missing=tuple(range(100, 122)),
     images_repeated=1,
     detections=7200,
+    objects=2,
+    crowds=0,
     objects_unusable=2,
     objects_by_size={"small": 0, "medium": 2, "large": 1},
 )
@@ -100,10 +102,10 @@ def test_incomplete(values, reason):
         (changed(per_class=[1]), "per_class.0.: is a whole number, not an object"),
         (changed(per_class=[{"name": "cat"}]), "per_class.0.: lacks"),
         (
-            '{"schema_version": 2, "status": "perhaps", "reason": "?"}',
+            '{"schema_version": 3, "status": "perhaps", "reason": "?"}',
             "status: is 'perhaps'; use one of 'none'",
         ),
-        ('{"schema_version": 2, "status": "none"}', "lacks reason"),
+        ('{"schema_version": 3, "status": "none"}', "lacks reason"),
         (changed(per_class=[{**CAT, "ap": "0.5"}]), "ap: is '0.5'"),
         (changed(per_class=[{**CAT, "objects": -3}]), "class 3: objects: is -3"),
         (changed(per_class=[{**CAT, "objects": True}]), "objects: is True"),

@@ -23,6 +23,8 @@ EVALUATION = Evaluation(
     images_missing_ids=(),
     images_repeated=0,
     detections=7200,
+    objects=2,
+    crowds=0,
     objects_unusable=0,
     metrics={name: i / 100 for i, name in enumerate(METRIC_NAMES)},
     per_class=(ClassMetrics(category_id=3, name="cat", ap=0.5, ap50=0.5, images=2, objects=3),),

@@ -1,5 +1,7 @@
 """The pictures of the report: which are chosen, what they count, and what cannot be read."""
 
+import json
+
 import pytest
 
 from beam_preprocess.base.errors import InputError
@@ -43,6 +45,20 @@ def test_an_unreadable_image_has_a_problem(run, tmp_path):
     assert [picture.image_id for picture in shown if not picture.data_uri] == [0, 14]
     assert "cannot identify image" in shown[0].problem
     assert shown[14].problem
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.jpg", "{folder}/secret.jpg", "x::{folder}/secret.jpg", "https://x.example/a"]
+)
+def test_a_file_outside_the_image_folder_is_not_opened(run, tmp_path, name):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "secret.jpg").write_bytes((run.images / "000.jpg").read_bytes())
+    content = json.loads(run.annotations.read_text())
+    content["images"] = [content["images"][0] | {"file_name": name.format(folder=tmp_path)}]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    (shown,) = pictures(run, 1, images=tmp_path / "images", annotations=tmp_path / "a.json")
+    assert not shown.data_uri
+    assert shown.problem
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", '[{"image_id": 1}]', "{"])

@@ -93,7 +93,7 @@ def test_perfect_detections_in_normalized_boxes_score_one(data: Path) -> None:
             lambda d: (d / "images" / "1.jpg").write_bytes((d / "images" / "0.jpg").read_bytes()),
             r"1\.jpg: is 64x32, but 50x100",
         ),
-        (lambda d: (d / "annotations.json").write_text("{}"), "has no list 'images'"),
+        (lambda d: (d / "annotations.json").write_text("{}"), "lacks images, annotations, categories"),
     ],
     ids=["missing", "corrupt", "other size", "not COCO"],
 )
@@ -102,6 +102,41 @@ def test_an_image_that_cannot_be_scored_ends_the_evaluation(exported: Path, data
     with pytest.raises(InputError, match=message):
         _evaluate(exported, data)
     assert not (data / "evaluation" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("annotations", {"bbox": None}, r"1 of 4 annotations cannot be scored \(annotations\[1\] .*bbox null"),
+        ("annotations", {"image_id": 5}, "image_id 5, which is not in the file"),
+        ("images", {"file_name": "../annotations.json"}, "path_outside_folder"),
+        ("images", {"file_name": "/etc/passwd"}, "path_outside_folder"),
+        ("images", {"height": "100"}, "'height' is '100', not a whole number"),
+    ],
+)
+def test_a_file_that_cannot_be_scored_is_refused_before_the_model_is_loaded(
+    data: Path, section: str, change: dict[str, Any], message: str
+) -> None:
+    path = data / "annotations.json"
+    coco = json.loads(path.read_text())
+    coco[section][1] |= change
+    path.write_text(json.dumps(coco))
+    with pytest.raises(InputError, match=message):
+        _evaluate(data / "no-model", data)
+
+
+def test_ids_as_floats_score_the_same(exported: Path, data: Path) -> None:
+    whole = _evaluate(exported, data, latency_calls=0)
+    path = data / "annotations.json"
+    coco = json.loads(path.read_text())
+    for row in coco["annotations"][::2]:
+        row |= {key: float(row[key]) for key in ("id", "image_id", "category_id")}
+    for image in coco["images"]:
+        image |= {key: float(image[key]) for key in ("id", "height", "width")}
+    path.write_text(json.dumps(coco))
+    floats = _evaluate(exported, data, latency_calls=0)
+    assert (floats.objects, floats.crowds) == (whole.objects, whole.crowds) == (4, 0)
+    assert (floats.metrics, floats.per_class) == (whole.metrics, whole.per_class)
 
 
 def test_detections_of_foreign_categories_are_counted(

@@ -1,4 +1,5 @@
 import io
+import resource
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beam_preprocess.format import geometry
+from beam_preprocess.format.image_entries import MAX_PIXELS
 from beam_preprocess.format.images import decode, render_view
+from tests.trainer.saved_model.test_pixel_count import png_header
 from tests.trainer.validation_images import random_jpeg
 from trainer.saved_model import signatures
 from trainer.saved_model.inference import Signature, load_signature, read_label_map
@@ -55,7 +58,7 @@ def test_the_resized_size_is_the_records(size: tuple[int, int], target: tuple[in
     assert tuple(found.numpy()) == geometry.letterbox(size, target).valid[2:]
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
 def test_formats(kind: str) -> None:
     image = signatures.decode_image(tf.constant(_encode(_photograph(20, 30), kind)))
     assert image.shape == (20, 30, 3)
@@ -115,6 +118,27 @@ def test_a_corrupt_image_fails_its_request_by_index_and_not_the_process(signatur
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[0\]"):
         signature(image_bytes=tf.constant([broken]))
     assert signature(image_bytes=tf.constant([random_jpeg(32, 64)]))["image_size"].numpy().tolist() == [[32, 64]]
+
+
+def test_an_image_above_the_pixel_limit_of_preprocessing_is_refused_by_its_header(signature: Signature) -> None:
+    """Decoding a PNG of 9,400 x 9,400 pixels took 3.4 GB."""
+    good, large = random_jpeg(32, 64), png_header(20_000, 20_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"image_bytes\[1\]: more than {MAX_PIXELS} pixels"):
+        signature(image_bytes=tf.constant([good, large, good]))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+    assert signature(image_bytes=tf.constant([good]))["image_size"].numpy().tolist() == [[32, 64]]
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}])
+def test_webp_is_served_as_it_was_trained(signature: Signature, options: dict[str, bool]) -> None:
+    pixels = _photograph(40, 70)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", **options)
+    found = signature(image_bytes=tf.constant([buffer.getvalue()]))
+    records = decode(buffer.getvalue(), (40, 70)).pixels
+    same = signature(image_bytes=tf.constant([_encode(records, "PNG")]))
+    np.testing.assert_array_equal(found["detection_scores"], same["detection_scores"])
 
 
 def test_an_empty_batch_is_refused_in_words(signature: Signature) -> None:

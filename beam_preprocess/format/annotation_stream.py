@@ -1,0 +1,102 @@
+"""The entries of a COCO annotation file, streamed: any bytes in, objects or one clear error out."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.json import shown
+from beam_preprocess.base.storage import file_system, refusals, refused
+from beam_preprocess.format.json_sections import JsonProblem, Sections
+from beam_preprocess.format.reasons import Reason, UnusableFile
+
+SECTIONS = ("images", "annotations", "categories")
+
+_CHUNK = 1 << 16
+_NON_FINITE = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}]|\Z)")
+_LONGEST_TOKEN = 16
+"""More bytes than a delimiter and -Infinity take."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+
+
+class StrictJson:
+    """A byte stream for ijson. It replaces NaN and Infinity, which are not JSON, by null, and hashes the bytes."""
+
+    def __init__(self, stream: BinaryIO, digest: Any = None) -> None:
+        self._stream, self._digest, self._rest = stream, digest, b""
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        while True:
+            data = self._stream.read(max(size, _CHUNK))
+            if self._digest is not None:
+                self._digest.update(data)
+            joined = self._rest + data
+            cut = len(joined)
+            if data:
+                # A token may span two reads, so the bytes after the last delimiter wait for the next read.
+                last = max(joined.rfind(delimiter) for delimiter in (b",", b"[", b":", b" ", b"\n"))
+                if len(joined) - last <= _LONGEST_TOKEN:
+                    cut = max(last, 0)
+            ready, self._rest = joined[:cut], joined[cut:]
+            if b"NaN" in ready or b"Infinity" in ready:
+                ready = _NON_FINITE.sub(b"null", ready)
+            if ready or not data:
+                return ready
+
+
+class Where:
+    """An entry's name for messages, formatted only if there is a message."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._section, self._index = uri, "", -1
+
+    def move(self, section: str) -> None:
+        self._index = self._index + 1 if section == self._section else 0
+        self._section = section
+
+    def __str__(self) -> str:
+        return f"{self._uri}: {self._section}[{self._index}]"
+
+
+def entries(uri: str, digest: Any) -> Iterator[tuple[str, Where, dict[str, Any]]]:
+    """(section, the entry's name for messages, entry) of the three lists, in file order."""
+    where = Where(uri)
+    with _opened(uri) as stream:
+        try:
+            for section, entry in Sections(StrictJson(stream, digest), SECTIONS):
+                where.move(section)
+                if not isinstance(entry, dict):
+                    raise UnusableFile(
+                        Reason.MALFORMED_FILE, f"{where}: is {shown(entry)}, not an object; see COCO's data format"
+                    )
+                yield section, where, entry
+        except JsonProblem as problem:
+            not_json = problem.reason in (Reason.NOT_JSON, Reason.TRUNCATED_FILE)
+            message = f"not valid JSON ({problem}); export the annotations again" if not_json else str(problem)
+            raise UnusableFile(problem.reason, f"{uri}: {message}") from problem
+
+
+def _opened(uri: str) -> Any:
+    fs, path = file_system(uri)
+    try:
+        opened = fs.open(path, "rb")
+    except FileNotFoundError as error:
+        raise InputError(f"{uri}: no such annotation file; check the path") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{uri}: cannot be read as a file ({error.strerror}); give a COCO JSON file") from error
+    except refusals() as error:
+        raise refused(uri, error) from error
+    start = opened.read(len(_BYTE_ORDER_MARK))
+    fault = None
+    if not start:
+        fault = Reason.EMPTY_FILE, "the file is empty; export the annotations again"
+    elif start == _BYTE_ORDER_MARK:
+        fault = Reason.NOT_JSON, "begins with a byte order mark, which JSON forbids; save it as UTF-8 without one"
+    elif start.startswith(_GZIP):
+        fault = Reason.NOT_JSON, "is a gzip file; decompress it"
+    if fault:
+        opened.close()
+        raise UnusableFile(fault[0], f"{uri}: {fault[1]}")
+    opened.seek(0)
+    return opened
