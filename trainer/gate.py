@@ -45,6 +45,9 @@ def parser() -> command.Parser:
     )
     made.add_argument("--best-version", default="", metavar="NAME", help="the best version's name in the registry")
     made.add_argument(
+        "--objects", type=int, metavar="N", help="number of validation objects that `centernet check` printed"
+    )
+    made.add_argument(
         "--config", metavar="NAME|YAML", help="configuration of the run, by name or path; its gate: section is used"
     )
     made.add_argument(
@@ -77,6 +80,7 @@ def _call(flags: argparse.Namespace) -> int:
         flags.champion_version,
         best=flags.best,
         best_version=flags.best_version,
+        expected_objects=flags.objects,
     )
     if flags.output:
         write_text(flags.output, decision.to_json())

@@ -6,10 +6,11 @@ from typing import Any
 from trainer.coco.bootstrap import Comparison
 from trainer.coco.metrics import METRIC_NAMES, ClassMetrics
 from trainer.config.sections import GateConfig
+from trainer.promotion.case import Case
+from trainer.promotion.classes import Classes, ClassMatch
 from trainer.promotion.decision import Decision
 from trainer.promotion.decision import decide as decide_case
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
-from trainer.promotion.rules import Case
 
 NONE = NoEvaluation(status="none", reason="the registry is empty")
 FAILED = NoEvaluation(status="failed", reason="saved_model.pb is missing")
@@ -31,7 +32,9 @@ def evaluation(ap: float | None = 0.5, **changes: Any) -> Evaluation:
         per_class=(ClassMetrics(category_id=3, name="cat", ap=0.5, ap50=0.5, images=2, objects=3),),
         seconds=1.0,
         parity={"passed": True, "max_score_delta": 0.0},
+        objects=3,
         objects_by_size=dict.fromkeys(("small", "medium", "large"), 200),
+        classes=Classes(matched=(ClassMatch(name="cat", model_id=3, category_id=3),)),
     )
     return replace(base, **changes)
 

@@ -78,6 +78,10 @@ class Metrics:
     detections: int
     objects_unusable: int
     """Annotations left out: their box is not four finite numbers, or the file has no such image or category."""
+    objects: int
+    """Objects that were scored, without crowd regions."""
+    crowds: int
+    """Crowd regions that were scored."""
     objects_by_size: dict[str, int]
     """SIZES to objects without crowd regions; an area exactly on a border counts on both sides, as in COCO."""
 
@@ -93,6 +97,8 @@ class Scored:
     """Sorted; the order of the arrays."""
     file_order: tuple[int, ...]
     """The same ids in the annotation file's order."""
+    name_order: tuple[int, ...]
+    """Rank of each image by file name, whatever its id: the same for every file that describes these images."""
     category_ids: tuple[int, ...]
     """Sorted; the order of the arrays."""
 
@@ -141,13 +147,28 @@ def score_arrays(annotations: str, predictions: Sequence[Mapping[str, Any]], ima
         images_repeated=sum(1 for count in times.values() if count > 1),
         detections=len(predictions),
         objects_unusable=unusable,
+        objects=int(np.count_nonzero(~matches.objects.crowd)),
+        crowds=int(np.count_nonzero(matches.objects.crowd)),
         objects_by_size={
             size: int(np.count_nonzero(~matches.object_ignored[:, 1 + i])) for i, size in enumerate(SIZES)
         },
     )
     return Scored(
-        metrics=metrics, matches=matches, curves=curves, image_ids=images, file_order=known, category_ids=categories
+        metrics=metrics,
+        matches=matches,
+        curves=curves,
+        image_ids=images,
+        file_order=known,
+        name_order=_name_order(dataset["images"], images),
+        category_ids=categories,
     )
+
+
+def _name_order(entries: Sequence[Mapping[str, Any]], images: tuple[int, ...]) -> tuple[int, ...]:
+    """Ranks of the image ids by file name; by id where names are equal or missing."""
+    names = {entry["id"]: str(entry.get("file_name", "")) for entry in entries}
+    ranked = {image: rank for rank, image in enumerate(sorted(images, key=lambda image: (names[image], image)))}
+    return tuple(ranked[image] for image in images)
 
 
 def read_coco(uri: str) -> dict[str, list[dict[str, Any]]]:
