@@ -1,6 +1,7 @@
 """Small files at any URI: complete or not at all."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest

@@ -147,7 +147,9 @@ def test_no_objects_in_any_resample() -> None:
     assert interval(np.array([0.5])) == Interval(low=0.5, high=0.5)
 
 
-@pytest.mark.parametrize("name", ["image_ids", "image_order", "category_ids", "object_image", "object_category", "object_areas"])
+@pytest.mark.parametrize(
+    "name", ["image_ids", "image_order", "category_ids", "object_image", "object_category", "object_areas"]
+)
 def test_other_images_or_objects_are_refused(table: MatchTable, name: str) -> None:
     check_paired(table, replace(table))
     with pytest.raises(InputError, match=f"{name} differ"):
