@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from trainer.coco.metrics import SIZES
 from trainer.promotion.case import Case, Other, Verdict, one_line, status_of
-from trainer.promotion.classes import listed
+from trainer.promotion.classes import listed, plural
 from trainer.promotion.evaluation import Evaluation, is_fraction
 
 DELTA_DECIMALS = 9
@@ -62,7 +62,7 @@ def _not_worse(case: Case, who: Other) -> Verdict:
         over = ""
         if shared is not None:
             whole = [f"{entry:.4f}" if is_fraction(entry) else "-" for entry in _whole(case, who)]
-            over = f" over the {len(shared.category_ids)} common classes ({whole[0]} against {whole[1]} over all)"
+            over = f" over {plural(len(shared.category_ids), 'common ')} ({whole[0]} against {whole[1]} over all)"
         sentence = (
             f"AP {new:.4f} against {old:.4f} of the {named} on the same images{over}: the difference is "
             f"{new - old:+.4f}, 95 % interval {found.low:+.4f} to {found.high:+.4f}, better with probability "

@@ -92,3 +92,8 @@ def listed(names: Sequence[str]) -> str:
     """The first names in one line, and the number of the others."""
     shown = ", ".join(" ".join(name.split()) or "(no name)" for name in names[:SHOWN])
     return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def plural(count: int, kind: str = "") -> str:
+    """The number of classes in words: "1 common class", "3 common classes"."""
+    return f"{count} {kind}{'class' if count == 1 else 'classes'}"

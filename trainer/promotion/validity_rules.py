@@ -3,7 +3,7 @@
 import math
 
 from trainer.promotion.case import Case, Other, Status, Verdict, one_line, status_of
-from trainer.promotion.classes import listed
+from trainer.promotion.classes import listed, plural
 from trainer.promotion.evaluation import Evaluation, NoEvaluation, is_fraction
 
 
@@ -110,7 +110,7 @@ def classes(case: Case) -> Verdict:
     if status == "skipped":
         sentence = "No champion; rule skipped"
     else:
-        sentence = "; ".join(problems) or "; ".join(notes) or f"The models know the same {known} classes"
+        sentence = "; ".join(problems) or "; ".join(notes) or f"The models know the same {plural(known)}"
     sentence = one_line(sentence[0].upper() + sentence[1:]) + "."
     return Verdict(value=known, threshold=None, status=status, sentence=sentence)
 
@@ -132,7 +132,7 @@ def _compare_classes(case: Case, who: Other, other: Evaluation, problems: list[s
     if other.classes.only_in_data:
         common = len(own.category_ids & other.classes.category_ids)
         new = listed(other.classes.only_in_data)
-        notes.append(f"classes that the {named} does not know: {new}; it is compared over the {common} common classes")
+        notes.append(f"classes that the {named} does not know: {new}; it is compared over {plural(common, 'common ')}")
 
 
 def parity(case: Case) -> Verdict:

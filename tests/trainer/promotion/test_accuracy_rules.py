@@ -111,7 +111,7 @@ def test_different_classes_are_compared_over_the_common_ones() -> None:
     assert verdict.status == "fail"
     ap = {which: entry.metrics["ap"] for which, entry in (("new", shared.new), ("old", shared.old))}
     assert f"AP {ap['new']:.4f} against {ap['old']:.4f} of the champion v0001" in verdict.sentence
-    assert "over the 1 common classes (0.5000 against 0.3000 over all)" in verdict.sentence
+    assert "over 1 common class (0.5000 against 0.3000 over all)" in verdict.sentence
     assert f"the difference is {ap['new'] - ap['old']:+.4f}" in verdict.sentence
     # The sizes as well: only large objects, of which the candidate finds fewer.
     sizes = max_size_drop(found)

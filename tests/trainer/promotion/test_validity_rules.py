@@ -58,7 +58,7 @@ CAT_AND_DOG = known("cat", "dog")
             CAT_AND_DOG,
             known("cat"),
             "pass",
-            "champion v1 does not know: dog; it is compared over the 1 common classes.",
+            "champion v1 does not know: dog; it is compared over 1 common class.",
         ),
         (CAT_AND_DOG, known("cat", "dog", "owl"), "fail", "vanished from the data: owl (list in gate.vanished_classes"),
         (CAT_AND_DOG, known("cat", "hound"), "fail", "vanished from the data: hound"),  # renamed
