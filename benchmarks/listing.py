@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from beam_preprocess.base.command import Parser, run
-from beam_preprocess.dataset.sources import data_digest, list_images
+from beam_preprocess.format.sources import data_digest, list_images
 from tests.gcs_emulator import gcs_emulator
 
 

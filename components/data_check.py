@@ -13,8 +13,8 @@ def data_check(
     config: str,
     work_dir: str,
     report: dsl.Output[dsl.Artifact],
-) -> NamedTuple("Digests", [("train_digest", str), ("val_digest", str)]):  # type: ignore[valid-type]
-    """Checks both splits. The digests are part of the cache keys of later stages."""
+) -> NamedTuple("Checked", [("train_digest", str), ("val_digest", str), ("val_objects", int)]):  # type: ignore[valid-type]
+    """Checks both splits. The digests are part of the cache keys of later stages; the gate compares the objects."""
     from components.support.stage import stage
 
     with stage("data_check", report, work_dir, title="check the data") as output:
@@ -35,4 +35,4 @@ def data_check(
         train, val, classes = found["train"], found["val"], len(found["categories"])
         counts = f"train {train['images']} images, {train['objects']} objects; val {val['images']} images, "
         print(f"result: {counts}{val['objects']} objects; {classes} classes", flush=True)
-    return train["data_digest"], val["data_digest"]
+    return train["data_digest"], val["data_digest"], val["objects"]

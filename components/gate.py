@@ -9,6 +9,7 @@ def gate(
     champion_version: str,
     best: dsl.Input[dsl.Artifact],
     best_version: str,
+    val_objects: int,
     config: str,
     work_dir: str,
     decision: dsl.Output[dsl.Artifact],
@@ -29,6 +30,7 @@ def gate(
             champion_version,
             best=f"{best.uri}/evaluation.json",
             best_version=best_version,
+            expected_objects=val_objects,
         )
         write_text(f"{output}/decision.json", judged.to_json())
         page.uri = f"{output}/decision.md"

@@ -4,15 +4,22 @@ from kfp import dsl
 
 
 def promote(
-    decision: dsl.Input[dsl.Artifact], model: dsl.Input[dsl.Model], registry: str, run_id: str, job: str = ""
+    decision: dsl.Input[dsl.Artifact],
+    model: dsl.Input[dsl.Model],
+    registry: str,
+    config: str,
+    run_id: str,
+    job: str = "",
 ) -> str:
     """Publishes the model and swaps the alias, if the decision allows it and the champion has not changed since.
 
-    A run without `run_id`, such as a schedule's, is identified by `job`: the service's own id of the run.
+    The decision must be by the `gate:` section of `config`. A run without `run_id`, such as a schedule's, is
+    identified by `job`: the service's own id of the run.
     """
     from components.support.stage import step
 
     with step("promote"):
+        from trainer.config.sections import parse_config
         from trainer.promotion.publish import promote
 
         outcome = promote(
@@ -21,6 +28,7 @@ def promote(
             registry=registry,
             key=run_id or job,
             metadata={"run_id": run_id or job},
+            gate=parse_config(config).gate,
         )
         print(f"result: {outcome}", flush=True)
     return outcome

@@ -13,11 +13,14 @@ def parser() -> command.Parser:
         "evaluate",
         "Score an exported model on the images of a COCO annotation file.",
         examples=[
-            "centernet evaluate --model runs/latest/saved_model --images val2017 "
-            "--annotations annotations/instances_val2017.json --output evaluation",
+            "centernet evaluate --model runs/latest/saved_model --images .demo-data/val2017 "
+            "--annotations .demo-data/annotations/instances_val2017.json --output evaluation",
+            "centernet evaluate --model registry/versions/v0001 --images .demo-data/val2017 "
+            "--annotations .demo-data/annotations/instances_val2017.json --output champion --latency-calls 0",
         ],
         notes="Writes predictions.json (COCO results format), analysis.json (where AP is lost), matches.npz (what the "
-        "gate's\nbootstrap needs) and, last, evaluation.json.",
+        "gate\ncomputes from) and, last, evaluation.json. The model's classes are matched to the file's by name.\n"
+        "The examples work as they are after make demo.",
     )
     made.add_argument("--model", required=True, metavar="DIR", help="SavedModel folder of `centernet export`")
     made.add_argument("--images", required=True, metavar="DIR", help="folder of the images")

@@ -1,8 +1,8 @@
 """The gate: judges a candidate's evaluation against the champion's.
 
-    centernet gate --candidate new/evaluation.json --champion old/evaluation.json
+    centernet gate --candidate evaluation/evaluation.json --champion champion/evaluation.json
 
-The bootstrap needs the files that trainer.evaluate wrote next to each evaluation.json.
+It needs the files that trainer.evaluate wrote next to each evaluation.json.
 """
 
 import argparse
@@ -26,12 +26,13 @@ def parser() -> command.Parser:
         "gate",
         "Judge a candidate's evaluation against the champion's, rule by rule.",
         examples=(
-            "centernet gate --candidate new/evaluation.json --champion old/evaluation.json",
-            "centernet gate --candidate new/evaluation.json --no-champion --config custom-small --set gate.min_ap=0.3",
-            "centernet gate --candidate new/evaluation.json --champion old/evaluation.json --champion-version v0003 "
-            "--output decision.json",
+            "centernet gate --candidate evaluation/evaluation.json --no-champion --config demo --set gate.min_ap=0.3",
+            "centernet gate --candidate evaluation/evaluation.json --champion champion/evaluation.json "
+            "--champion-version v0001 --config demo --objects 253 --output decision.json",
+            "centernet gate --candidate runs/latest/stages/evaluate-candidate/evaluation.json --no-champion",
         ),
-        notes="exit codes: 0 promote, 3 hold, 2 bad input",
+        notes="exit codes: 0 promote, 3 hold, 2 bad input\nThe examples work as they are after make demo and the "
+        "examples of centernet evaluate.",
     )
     made.add_argument("--candidate", required=True, metavar="URI", help="evaluation.json of the new model")
     champion = made.add_mutually_exclusive_group(required=True)
@@ -44,6 +45,9 @@ def parser() -> command.Parser:
         "--best", metavar="URI", help="evaluation.json of the best version (default: the champion is the best)"
     )
     made.add_argument("--best-version", default="", metavar="NAME", help="the best version's name in the registry")
+    made.add_argument(
+        "--objects", type=int, metavar="N", help="number of validation objects that `centernet check` printed"
+    )
     made.add_argument(
         "--config", metavar="NAME|YAML", help="configuration of the run, by name or path; its gate: section is used"
     )
@@ -77,6 +81,7 @@ def _call(flags: argparse.Namespace) -> int:
         flags.champion_version,
         best=flags.best,
         best_version=flags.best_version,
+        expected_objects=flags.objects,
     )
     if flags.output:
         write_text(flags.output, decision.to_json())

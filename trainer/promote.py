@@ -1,6 +1,6 @@
 """Promotes the model of a decision: publishes it and makes it the champion, or rejects it and says why.
 
-centernet promote --decision decision.json --model export --registry registry --key RUN
+centernet promote --decision decision.json --model saved_model --registry registry --key RUN
 """
 
 import argparse
@@ -19,11 +19,15 @@ def parser() -> command.Parser:
         "promote",
         "Publish a model and make it the champion, if its decision allows it.",
         examples=(
-            "centernet promote --decision runs/latest/decision.json --model runs/latest/model --registry registry "
-            "--key my-run",
+            "centernet promote --decision decision.json --model runs/latest/saved_model --registry registry "
+            "--key by-hand",
+            "centernet promote --decision runs/latest/stages/gate/decision.json --model runs/latest/saved_model "
+            "--registry another-registry --key my-run",
         ),
-        notes="exit codes: 0 promoted, 3 held, 2 bad input, 1 another promotion came first, the decision is not about "
-        "this model, or the registry is damaged or cannot be reached",
+        notes="exit codes: 0 promoted, 3 held, 2 bad input or a changed file, 1 another promotion came first, the "
+        "decision is not\nabout this model, its evidence is gone, or the registry is damaged or cannot be reached\n"
+        "It judges again from the evaluations that the decision names, which must be where the gate read them. The\n"
+        "examples work as they are after make demo and the examples of centernet gate.",
     )
     made.add_argument("--decision", required=True, metavar="URI", help="decision.json of centernet gate")
     made.add_argument("--model", required=True, metavar="URI", help="folder of the SavedModel that was judged")

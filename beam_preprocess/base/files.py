@@ -1,7 +1,9 @@
 """Reads and writes small files at any URI. A file is written completely or not at all."""
 
+import contextlib
 import os
 import re
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.storage import file_system, reason, refusals
 
 _TEMPORARY = re.compile(r"\.?(.+)\.tmp-\w+")
+_ABANDONED_SECONDS = 3600.0
+"""A temporary file of this age has no writer any more."""
 
 
 def read_bytes(uri: str, fix: str) -> bytes:
@@ -60,6 +64,12 @@ def parse_json(text: str, where: str, fix: str) -> Any:
     return strict_json.parse(text, where, fix)
 
 
+def exists(uri: str) -> bool:
+    """Whether there is a file or folder at a local path or fsspec URI."""
+    fs, path = file_system(uri)
+    return bool(fs.exists(path))
+
+
 def write_text(uri: str, text: str) -> None:
     """Writes a UTF-8 file; see `write_bytes`."""
     write_bytes(uri, text.encode("utf-8"))
@@ -68,7 +78,8 @@ def write_text(uri: str, text: str) -> None:
 def write_bytes(uri: str, content: bytes) -> None:
     """Writes a whole file at once. A reader sees the old content or the new, and so does the disk after a crash.
 
-    Creates missing parent folders. On object stores a single put is already atomic.
+    Creates missing parent folders, and removes what killed writers of the same file left there more than an hour ago.
+    On object stores a single put is already atomic.
     """
     from fsspec.implementations.local import LocalFileSystem
 
@@ -78,6 +89,7 @@ def write_bytes(uri: str, content: bytes) -> None:
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_temporaries(target, older_than=_ABANDONED_SECONDS)
     temporary = Path(temporary_path(path))
     try:
         with open(temporary, "wb") as file:
@@ -94,6 +106,23 @@ def temporary_path(path: str) -> str:
     """A new hidden name next to `path` (a path or URI), for content that is not complete yet."""
     folder, slash, name = path.rpartition("/")
     return f"{folder}{slash}.{name}.tmp-{uuid.uuid4().hex}"
+
+
+def remove_temporaries(target: Path, *, older_than: float) -> None:
+    """Removes the temporary files that killed writers of a local file left next to it.
+
+    Args:
+      target: the file.
+      older_than: seconds since a temporary file was last written; 0 if no other process can be writing the file now.
+    """
+    start, now = f".{target.name}.tmp-", time.time()
+    with os.scandir(target.parent) as entries:
+        for entry in entries:
+            if not entry.name.startswith(start):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # its writer has just renamed it
+                if now - entry.stat(follow_symlinks=False).st_mtime >= older_than:
+                    os.unlink(entry.path)
 
 
 def final_name(name: str) -> str:

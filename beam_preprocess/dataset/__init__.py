@@ -1,5 +1,4 @@
-"""The data set as given, and what is wrong with it: image folders, validation, limits. No Beam.
+"""The data set as given, and what is wrong with it: validation, limits. No Beam.
 
-Doors: `check.check_data` and `check.examine`; `sources.list_images`; `validate.validate_images` and
-`validate.validate_boxes`.
+Doors: `check.check_data` and `check.examine`; `validate.validate_images` and `validate.validate_boxes`.
 """

@@ -11,7 +11,6 @@ from fsspec.implementations.local import LocalFileSystem
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress
 from beam_preprocess.base.storage import file_system
-from beam_preprocess.dataset.sources import data_digest, list_images
 from beam_preprocess.dataset.validate import (
     drop_missing,
     exceeded_limit,
@@ -25,6 +24,7 @@ from beam_preprocess.format.images import ImageProblem, check_header, decode
 from beam_preprocess.format.manifest import Category
 from beam_preprocess.format.reasons import Action, Reason, Reject, count_by_reason
 from beam_preprocess.format.scored_file import unscorable
+from beam_preprocess.format.sources import data_digest, list_images
 
 EXAMPLES = 3
 """Maximum number of rejects that the report lists per reason."""

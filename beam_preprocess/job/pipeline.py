@@ -18,7 +18,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress, Watcher
-from beam_preprocess.dataset.sources import data_digest, list_images
 from beam_preprocess.dataset.validate import check_limits, drop_missing, validate_boxes, validate_images
 from beam_preprocess.engine.dataflow import check_reachable, counters, is_dataflow, job_link
 from beam_preprocess.engine.options import beam_options, local_runner
@@ -29,6 +28,7 @@ from beam_preprocess.format.manifest import Category, Manifest
 from beam_preprocess.format.reasons import Reason, Reject, UnusableFile, count_by_reason
 from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 from beam_preprocess.format.scored_file import unscorable
+from beam_preprocess.format.sources import data_digest, list_images
 from beam_preprocess.job.code_version import code_version
 from beam_preprocess.job.output import OutputFolder, Plans, absolute
 from beam_preprocess.job.shards import MAX_SHARDS, ShardJob, ShardResult, number_of_shards, plan_shards

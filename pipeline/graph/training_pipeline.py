@@ -137,10 +137,13 @@ def make_pipeline(target: Target) -> Any:
                 name="evaluate-candidate",
                 **validation,
             )
+            # All runs of a schedule have the same parameters; the job id tells them apart.
+            this_run = {"run_id": run_id, "job": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+            resolution = {"registry": registry, "work_dir": work_dir, **this_run}
             # The registry is read late, so that the champion is the current one when the gate decides. The champion
             # is scored after the candidate: if scoring then fails, the champion is to blame, not the images.
             champion = task(
-                resolve_champion, "find champion", cached=False, registry=registry, alias="champion", known=""
+                resolve_champion, "find champion", cached=False, alias="champion", known="", **resolution
             ).after(candidate)
             # Not cached: a failure to score the champion would be cached as well.
             champion_scored = task(
@@ -157,9 +160,9 @@ def make_pipeline(target: Target) -> Any:
                 resolve_champion,
                 "find best",
                 cached=False,
-                registry=registry,
                 alias="best",
                 known=champion.outputs["Output"],
+                **resolution,
             )
             best_scored = task(
                 evaluate,
@@ -178,6 +181,7 @@ def make_pipeline(target: Target) -> Any:
                 champion_version=champion.outputs["Output"],
                 best=best_scored.output,
                 best_version=best.outputs["Output"],
+                val_objects=checked.outputs["val_objects"],
                 config=config,
                 work_dir=work_dir,
             )
@@ -189,9 +193,8 @@ def make_pipeline(target: Target) -> Any:
                     decision=decision.outputs["decision"],
                     model=exported.output,
                     registry=registry,
-                    run_id=run_id,
-                    # All runs of a schedule have the same parameters; the job id tells them apart.
-                    job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    config=config,
+                    **this_run,
                 )
             with dsl.Else(name="held"):
                 held = task(hold, "hold", cached=False, decision=decision.outputs["decision"])

@@ -21,11 +21,11 @@ def table(summary: dict[str, Any]) -> str:
         lines.append(f"{'champion':<12}" + _numbers(champion["metrics"]) + f"   {champion['version']}")
     else:
         lines.append(f"{'champion':<12}   {champion['reason']}")
-    lines += ["", f"{'rule':<12}{'value':>10}{'threshold':>12}"]
+    lines += ["", f"{'rule':<14}{'value':>10}{'threshold':>12}"]
     for rule in summary["decision"]["rules"]:
         value, threshold = _short(rule["value"]), _short(rule["threshold"])
-        verdict = "pass" if rule["passed"] else "FAIL"
-        lines.append(f"{rule['name']:<12}{value:>10}{threshold:>12}  {verdict}  {rule['sentence']}")
+        verdict = "FAIL" if rule["status"] == "fail" else rule["status"]
+        lines.append(f"{rule['name']:<14}{value:>10}{threshold:>12}  {verdict:<7}  {rule['sentence']}")
     lines += ["", f"decision  {summary['decision']['sentence']}", f"seconds   {summary['seconds']['total']:.1f}"]
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from kfp import dsl
 
 from trainer.coco.metrics import METRIC_NAMES
+from trainer.promotion.classes import Classes, ClassMatch
 from trainer.promotion.evaluation import Evaluation
 
 
@@ -30,6 +31,7 @@ def evaluation_of(ap: float) -> Evaluation:
         metrics=dict.fromkeys(METRIC_NAMES, ap),
         per_class=(),
         seconds=1.0,
+        classes=Classes(matched=(ClassMatch(name="cat", model_id=3, category_id=3),)),
     )
 
 

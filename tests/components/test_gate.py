@@ -1,10 +1,9 @@
 """The decision, and what promote and hold make of it."""
 
-import hashlib
+import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from kfp import dsl
 
@@ -12,7 +11,7 @@ from components.gate import gate
 from components.hold import hold
 from components.promote import promote
 from tests.components.examples import artifact_with, evaluation_of, saved_model
-from trainer.coco.match_table import MatchTable, to_bytes
+from tests.trainer.made_evaluation import proven, table_with, write_evaluation
 from trainer.promotion.decision import read_decision
 from trainer.promotion.evaluation import NoEvaluation
 from trainer.promotion.publish import PromotionRefused
@@ -31,20 +30,20 @@ def test_gate_then_promote_or_hold(tmp_path: Path, ap: float, min_ap: float, pro
     page = dsl.Markdown(uri="backend/page")
     model = dsl.Model(uri=saved_model(tmp_path / "model"))
     scored = replace(evaluation_of(ap), model_digest=model_digest(model.uri), parity={"passed": True})
-    table = MatchTable(**{name: np.zeros(1, int) for name in MatchTable.__slots__})
-    beside = {"matches.npz": to_bytes(table), "predictions.json": b"[]"}
-    scored = replace(scored, files={name: hashlib.sha256(content).hexdigest() for name, content in beside.items()})
-    candidate = artifact_with(tmp_path / "candidate", "evaluation.json", scored.to_json())
-    for name, content in beside.items():
-        (tmp_path / "candidate" / name).write_bytes(content)
+    table = table_with(0.0 if math.isnan(ap) else ap)
+    if not math.isnan(ap):
+        scored = proven(scored, table)
+    write_evaluation(tmp_path / "candidate", scored, table)
+    config = f"gate: {{min_ap: {min_ap}}}"
     answer = gate(
-        candidate=candidate,
+        candidate=dsl.Artifact(uri=str(tmp_path / "candidate")),
         champion=artifact_with(tmp_path / "champion", "evaluation.json", nobody.to_json()),
         champion_version="",
         best=artifact_with(tmp_path / "best", "evaluation.json", nobody.to_json()),
         best_version="",
         page=page,
-        config=f"gate: {{min_ap: {min_ap}}}",
+        val_objects=100,
+        config=config,
         work_dir=str(tmp_path),
         decision=decision,
     )
@@ -53,10 +52,13 @@ def test_gate_then_promote_or_hold(tmp_path: Path, ap: float, min_ap: float, pro
     assert heading == ("# Promote" if promoted else "# Hold")
     registry = str(tmp_path / "registry")
     if promoted:
-        assert promote(decision=decision, model=model, registry=registry, run_id="run-1").startswith("promoted: v0001")
+        flags = {"decision": decision, "model": model, "registry": registry, "run_id": "run-1"}
+        with pytest.raises(PromotionRefused, match="other thresholds"):
+            promote(**flags, config="gate: {min_ap: 0.01}")
+        assert promote(**flags, config=config).startswith("promoted: v0001")
         assert LocalRegistry(registry).alias(CHAMPION) == "v0001"
     else:
         assert hold(decision=decision).startswith("held: ")
         with pytest.raises(PromotionRefused):  # also when a runner takes the wrong branch
-            promote(decision=decision, model=model, registry=registry, run_id="run-1")
+            promote(decision=decision, model=model, registry=registry, config=config, run_id="run-1")
         assert LocalRegistry(registry).alias(CHAMPION) is None

@@ -14,10 +14,10 @@ from components.support.stage import TIMEOUT
 from tests.e2e.container_run import ContainerRun
 from tests.e2e.containers import artifact, container, execute
 from tests.pipeline.graph.golden import CASES, compiled
-from tests.trainer.made_decision import decide
-from trainer.coco.metrics import METRIC_NAMES
-from trainer.config.sections import GateConfig
-from trainer.promotion.evaluation import Evaluation, NoEvaluation
+from tests.trainer.made_decision import evaluation
+from tests.trainer.made_evaluation import write_evaluation
+from trainer.config.sections import parse_config
+from trainer.promotion.judge import judge
 from trainer.registry.base import CHAMPION
 from trainer.registry.digest import model_digest
 from trainer.registry.local import LocalRegistry
@@ -63,7 +63,7 @@ def test_resolve_champion_of_an_empty_registry(specs: dict[str, Any], tmp_path: 
         specs["vertex-gpu"],
         "resolve-champion",
         tmp_path,
-        {"registry": str(tmp_path / "none"), "alias": "champion", "known": ""},
+        {"registry": str(tmp_path / "none"), "alias": "champion", "known": "", "work_dir": "", "run_id": "run-1"},
     )
     assert process.returncode == 0, process.stderr
     assert output
@@ -76,29 +76,12 @@ def decided(folder: Path, ap: float) -> ContainerRun:
     model = folder / "model"
     model.mkdir()
     (model / "saved_model.pb").write_bytes(b"model")
-    candidate = Evaluation(
-        model=str(model),
-        model_digest=model_digest(str(model)),
-        data_digest="v",
-        images_expected=3,
-        images_scored=3,
-        images_missing=0,
-        images_missing_ids=(),
-        images_repeated=0,
-        detections=9,
-        objects=2,
-        crowds=0,
-        objects_unusable=0,
-        metrics=dict.fromkeys(METRIC_NAMES, ap),
-        per_class=(),
-        parity={"passed": True},
-        seconds=1.0,
-    )
-    nobody = NoEvaluation(status="none", reason="no champion")
-    decision = decide(candidate, nobody, GateConfig(min_ap=0.5), "")
+    candidate = evaluation(ap, model=str(model), model_digest=model_digest(str(model)))
+    config = "gate: {min_ap: 0.5}"
+    decision = judge(write_evaluation(folder / "candidate", candidate), None, parse_config(config).gate)
     (folder / "decision").mkdir()
     (folder / "decision" / "decision.json").write_text(decision.to_json())
-    values = {"registry": str(folder / "registry")}
+    values = {"registry": str(folder / "registry"), "config": config}
     run = ContainerRun(compiled("vertex-gpu"), folder, values, pipeline_job_uuid="77")
     run.put("export-model", "model", model)
     run.put("gate", "decision", folder / "decision")

@@ -6,10 +6,11 @@ from typing import Any
 from trainer.coco.bootstrap import Comparison
 from trainer.coco.metrics import METRIC_NAMES, ClassMetrics
 from trainer.config.sections import GateConfig
+from trainer.promotion.case import Case
+from trainer.promotion.classes import Classes, ClassMatch
 from trainer.promotion.decision import Decision
 from trainer.promotion.decision import decide as decide_case
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
-from trainer.promotion.rules import Case
 
 NONE = NoEvaluation(status="none", reason="the registry is empty")
 FAILED = NoEvaluation(status="failed", reason="saved_model.pb is missing")
@@ -26,7 +27,7 @@ def evaluation(ap: float | None = 0.5, **changes: Any) -> Evaluation:
         images_missing_ids=(),
         images_repeated=0,
         detections=7200,
-        objects=2,
+        objects=3,
         crowds=0,
         objects_unusable=0,
         metrics={**dict.fromkeys(METRIC_NAMES, 0.5), "ap": ap},
@@ -34,6 +35,7 @@ def evaluation(ap: float | None = 0.5, **changes: Any) -> Evaluation:
         seconds=1.0,
         parity={"passed": True, "max_score_delta": 0.0},
         objects_by_size=dict.fromkeys(("small", "medium", "large"), 200),
+        classes=Classes(matched=(ClassMatch(name="cat", model_id=3, category_id=3),)),
     )
     return replace(base, **changes)
 

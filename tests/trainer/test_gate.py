@@ -9,9 +9,10 @@ import pytest
 
 from beam_preprocess.base import config_text
 from beam_preprocess.base.config_text import ConfigText
+from tests.trainer.command_checks import parsed_examples
 from tests.trainer.made_decision import FAILED, NONE, evaluation
 from tests.trainer.made_evaluation import write_evaluation
-from trainer.gate import main
+from trainer.gate import main, parser
 from trainer.promotion.decision import read_decision
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
 
@@ -46,7 +47,7 @@ def test_holds(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_the_best_version_is_a_flag(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--candidate", files("new", evaluation(0.50)), "--champion", files("old", evaluation(0.50))]
     assert main([*arguments, "--best", files("best", evaluation(0.60)), "--best-version", "v0002"]) == 3
-    assert "FAIL  min_delta_best AP 0.5000 against 0.6000 of the best v0002" in capsys.readouterr().out
+    assert "min_delta_best  AP 0.5050 against 0.6040 of the best v0002" in capsys.readouterr().out
 
 
 def test_thresholds(files: Files, tmp_path: Path) -> None:
@@ -57,7 +58,10 @@ def test_thresholds(files: Files, tmp_path: Path) -> None:
     assert main(["--candidate", new, "--no-champion", "--config", str(config)]) == 3
     assert main(["--candidate", new, "--no-champion", "--config", str(config), "--min-ap", "0.42"]) == 0
     assert main(["--candidate", new, "--no-champion", "--config", "custom-small", "--min-ap", "0.42"]) == 0
-    assert main(["--candidate", new, "--champion", files("old", evaluation(0.5)), "--min-delta", "-0.2"]) == 0
+    assert main(["--candidate", new, "--champion", files("old", evaluation(0.45)), "--min-delta", "-0.2"]) == 0
+    assert main(["--candidate", new, "--champion", files("old", evaluation(0.45))]) == 3
+    assert main(["--candidate", new, "--no-champion", "--objects", "100"]) == 0
+    assert main(["--candidate", new, "--no-champion", "--objects", "99"]) == 3
 
 
 def test_changes_go_to_the_configuration(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +103,10 @@ def test_usage_is_exit_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(arguments)
     assert error.value.code == 2
+
+
+def test_examples() -> None:
+    assert len(parsed_examples(parser(), "gate")) >= 3
 
 
 def test_as_a_process(files: Files) -> None:

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.trainer.command_checks import parsed_examples
 from tests.trainer.promotion.test_publish import decision
-from trainer.promote import main
+from trainer.promote import main, parser
+from trainer.promotion import publish
 from trainer.registry.local import LocalRegistry
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Flags for decisions made by hand, as if their evidence had been found to agree."""
+    monkeypatch.setattr(publish, "judge_again", lambda judged: judged)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "saved_model.pb").write_bytes(b"graph")
     return [
@@ -45,3 +49,28 @@ def test_another_model_than_the_judged_one(
     assert main([*arguments, "--key", "run-1"]) == 1
     assert "is not the model that was judged" in capsys.readouterr().err
     assert not (tmp_path / "registry").exists()
+
+
+def test_examples() -> None:
+    assert len(parsed_examples(parser(), "promote")) >= 2
+
+
+def test_an_edited_decision_is_bad_input(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = decision("", promoted=False).to_json().replace('"fail"', '"pass"').replace("false", "true")
+    (tmp_path / "decision.json").write_text(text)
+    assert main([*arguments, "--key", "run-1"]) == 2
+    assert "was changed after it was written" in capsys.readouterr().err
+    assert not (tmp_path / "registry").exists()
+
+
+def test_a_decision_without_its_evidence(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    (tmp_path / "decision.json").write_text(decision("").to_json())
+    assert main([*arguments, "--key", "run-1"]) == 1
+    error = capsys.readouterr().err
+    assert "its evidence cannot be read" in error
+    assert error.count("\n") == 1

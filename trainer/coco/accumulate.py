@@ -69,15 +69,34 @@ def accumulate(matches: Matches) -> Curves:
     np.add.at(counted, matches.objects.category, ~matches.object_ignored)
     for k in range(matches.categories):
         rows = order[ends[k] : ends[k + 1]]
-        score, rank = matches.score[rows], matches.rank[rows]
-        matched, ignored = matches.matched[rows], matches.ignored[rows]
-        for a in np.flatnonzero(counted[k]).tolist():
-            for m, limit in enumerate(MAX_DETECTIONS):
-                kept = rank < limit
-                precision[:, :, k, a, m], recall[:, k, a, m], scores[:, :, k, a, m] = _curve(
-                    score[kept], matched[kept, a], ignored[kept, a], int(counted[k, a])
-                )
+        curves = class_curves(
+            matches.score[rows], matches.rank[rows], matches.matched[rows], matches.ignored[rows], counted[k]
+        )
+        precision[:, :, k], recall[:, k], scores[:, :, k] = curves
     return Curves(precision=precision, recall=recall, scores=scores)
+
+
+def class_curves(
+    score: Floats, rank: Ints, matched: Bools, ignored: Bools, counted: Ints
+) -> tuple[Floats, Floats, Floats]:
+    """Precision [T, R, A, M], recall [T, A, M] and score [T, R, A, M] of one class; -1 without ground truth.
+
+    Args:
+      score: [N] descending.
+      rank: [N] position in its image.
+      matched: [N, A, T] see `Matches`.
+      ignored: [N, A, T] likewise.
+      counted: [A] objects by area range.
+    """
+    shape = (len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), len(AREA_RANGES), len(MAX_DETECTIONS))
+    precision, recall, scores = -np.ones(shape), -np.ones((shape[0], *shape[2:])), -np.ones(shape)
+    for a in np.flatnonzero(counted).tolist():
+        for m, limit in enumerate(MAX_DETECTIONS):
+            kept = rank < limit
+            precision[:, :, a, m], recall[:, a, m], scores[:, :, a, m] = _curve(
+                score[kept], matched[kept, a], ignored[kept, a], int(counted[a])
+            )
+    return precision, recall, scores
 
 
 def _curve(score: Floats, matched: Bools, ignored: Bools, objects: int) -> tuple[Floats, Floats, Floats]:

@@ -58,6 +58,11 @@ def draw(images: int, resamples: int, seed: int = 0) -> Weights:
     )
 
 
+def draw_for(table: MatchTable, resamples: int) -> Weights:
+    """`draw` for the images of a table, by their names: another numbering of the same images gives the same draws."""
+    return draw(len(table.image_ids), resamples)[:, table.image_order]
+
+
 def interval(aps: Floats) -> Interval | None:
     """The interval of resampled APs; None if no resample had any object."""
     present = aps[~np.isnan(aps)]
@@ -91,7 +96,7 @@ def check_paired(first: MatchTable, second: MatchTable) -> None:
     Raises:
       InputError: they are not.
     """
-    for name in ("image_ids", "category_ids", "object_image", "object_category"):
+    for name in ("image_ids", "image_order", "category_ids", "object_image", "object_category", "object_areas"):
         if not np.array_equal(getattr(first, name), getattr(second, name)):
             raise InputError(f"matches: {name} differ; evaluate both models on the same annotation file")
 
@@ -118,7 +123,7 @@ def _cores() -> int:
 
 def _class_ap(table: MatchTable, k: int, weights: Weights) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """AP of one class in each resample, and whether the resample had an object of it."""
-    objects = weights[:, table.object_image[table.object_category == k]].sum(axis=1)
+    objects = weights[:, table.object_image[table.counted & (table.object_category == k)]].sum(axis=1)
     first, last = np.searchsorted(table.category, [k, k + 1])
     aps = np.zeros(len(weights))
     if first < last and objects.any():

@@ -1,24 +1,26 @@
-"""`matches.npz`: what is needed of an evaluation to score any resample of its images without matching again.
+"""`matches.npz`: what is needed of an evaluation to compute its metrics again, and those of any resample of its images.
 
-Detections are sorted by class and descending score, as accumulation needs them, with two bits per IoU threshold:
-matched an object, is ignored. 500,000 detections take about 2 MB.
+Detections are sorted by class and descending score, as accumulation needs them, with two bits per IoU threshold and
+area range: matched an object, is ignored. 500,000 detections take about 3 MB.
 """
 
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from beam_preprocess.base.errors import InputError
 from trainer.coco.accumulate import by_class_and_score
-from trainer.coco.matching import IOU_THRESHOLDS
+from trainer.coco.matching import AREA_RANGES, IOU_THRESHOLDS, Bools
 from trainer.coco.metrics import Scored
 from trainer.shared.fixes import EVALUATE_AGAIN
 
-MATCHES_SCHEMA = 1
+MATCHES_SCHEMA = 2
+THRESHOLDS = len(IOU_THRESHOLDS)
 
 Column = npt.NDArray[np.int64]
 
@@ -29,6 +31,8 @@ class MatchTable:
 
     image_ids: Column
     """[N] sorted."""
+    image_order: Column
+    """[N] rank of the image by file name. Resamples are drawn in this order, because ids are a file's own affair."""
     category_ids: Column
     """[K] sorted."""
     category: Column
@@ -39,34 +43,73 @@ class MatchTable:
     """[D] bit t: found an object at IoU threshold t."""
     ignored: Column
     """[D] bit t: neither right nor wrong."""
+    true_by_size: Column
+    """[D] bit 10 a + t: the same for objects of COCO's size a: small, medium, large."""
+    ignored_by_size: Column
+    """[D] likewise."""
     tied: Column
     """[D] 1 where image, class and score are equal to those of the previous detection."""
     object_image: Column
     """[G]"""
     object_category: Column
     """[G]"""
+    object_areas: Column
+    """[G] bit a: the object counts in COCO's area range a: all, small, medium, large."""
+
+    @property
+    def counted(self) -> Bools:
+        """[G] the objects that AP over all areas counts."""
+        return (self.object_areas & 1).astype(bool)
 
 
 def from_scored(scored: Scored) -> MatchTable:
     """The table of one evaluation."""
     matches = scored.matches
     order = by_class_and_score(matches)
-    bits = 1 << np.arange(len(IOU_THRESHOLDS))
-    matched, ignored = matches.matched[order, 0], matches.ignored[order, 0]
+    ignored = matches.ignored[order]
+    true = matches.matched[order] & ~ignored
     image, category, score = matches.image[order], matches.category[order], matches.score[order]
     tied = np.zeros(len(order), np.int64)
     tied[1:] = (image[1:] == image[:-1]) & (category[1:] == category[:-1]) & (score[1:] == score[:-1])
-    counted = ~matches.object_ignored[:, 0]
+    objects = ~matches.objects.crowd
     return MatchTable(
         image_ids=np.array(scored.image_ids, np.int64),
+        image_order=np.array(scored.name_order, np.int64),
         category_ids=np.array(scored.category_ids, np.int64),
         category=category,
         image=image,
-        true=(matched & ~ignored) @ bits,
-        ignored=ignored @ bits,
+        true=_packed(true[:, :1]),
+        ignored=_packed(ignored[:, :1]),
+        true_by_size=_packed(true[:, 1:]),
+        ignored_by_size=_packed(ignored[:, 1:]),
         tied=tied,
-        object_image=matches.objects.image[counted],
-        object_category=matches.objects.category[counted],
+        object_image=matches.objects.image[objects],
+        object_category=matches.objects.category[objects],
+        object_areas=~matches.object_ignored[objects] @ (1 << np.arange(len(AREA_RANGES))),
+    )
+
+
+def _packed(bits: Bools) -> Column:
+    """[D] from [D, A, T]."""
+    flat = bits.reshape(len(bits), bits.shape[1] * THRESHOLDS)
+    packed: Column = flat @ (1 << np.arange(flat.shape[1]))
+    return packed
+
+
+def only(table: MatchTable, category_ids: Collection[int]) -> MatchTable:
+    """The table without the detections and objects of other classes, on the same images."""
+    kept = np.isin(table.category_ids, list(category_ids))
+    new_index = np.cumsum(kept) - 1
+    rows, objects = kept[table.category], kept[table.object_category]
+    by_detection = ("image", "true", "ignored", "true_by_size", "ignored_by_size", "tied")
+    columns = {name: getattr(table, name)[rows] for name in by_detection}
+    columns |= {name: getattr(table, name)[objects] for name in ("object_image", "object_areas")}
+    return replace(
+        table,
+        category_ids=table.category_ids[kept],
+        category=new_index[table.category[rows]],
+        object_category=new_index[table.object_category[objects]],
+        **columns,
     )
 
 

@@ -97,6 +97,8 @@ class Scored:
     """Sorted; the order of the arrays."""
     file_order: tuple[int, ...]
     """The same ids in the annotation file's order."""
+    name_order: tuple[int, ...]
+    """Rank of each image by file name, whatever its id: the same for every file that describes these images."""
     category_ids: tuple[int, ...]
     """Sorted; the order of the arrays."""
 
@@ -158,8 +160,21 @@ def score_arrays(
         },
     )
     return Scored(
-        metrics=metrics, matches=matches, curves=curves, image_ids=images, file_order=known, category_ids=categories
+        metrics=metrics,
+        matches=matches,
+        curves=curves,
+        image_ids=images,
+        file_order=known,
+        name_order=_name_order(coco, images),
+        category_ids=categories,
     )
+
+
+def _name_order(coco: CocoAnnotations, images: tuple[int, ...]) -> tuple[int, ...]:
+    """Ranks of the image ids by file name; by id where names are equal."""
+    names = dict(zip(coco.image_ids.tolist(), coco.file_names, strict=True))
+    ranked = {image: rank for rank, image in enumerate(sorted(images, key=lambda image: (names[image], image)))}
+    return tuple(ranked[image] for image in images)
 
 
 def _detections(

@@ -11,7 +11,7 @@ class GateConfig:
     """What promotion requires of a candidate."""
 
     min_ap: float = 0.0
-    """Minimum AP of the candidate."""
+    """Minimum AP of the candidate. AP 0 is never promoted."""
 
     min_delta: float = -0.005
     """Minimum lower bound of the 95 % bootstrap interval of AP candidate - champion (and - best) on the same images.
@@ -25,6 +25,10 @@ class GateConfig:
 
     min_support: int = 100
     """Minimum number of objects before the AP of a class or a size may veto. The AP of three boxes is a lottery."""
+
+    vanished_classes: tuple[str, ...] = ()
+    """Names of classes that the data dropped on purpose. Any other class of the champion that the data no longer has
+    holds the candidate."""
 
     max_latency_ms: float = 0.0
     """Maximum median latency of a single-image call; 0 sets no bound."""

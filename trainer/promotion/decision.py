@@ -2,18 +2,27 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_text
-from beam_preprocess.base.json import read
+from beam_preprocess.base.json import build, checked_version, parse
 from trainer.coco.bootstrap import Comparison, Interval
-from trainer.promotion.rules import RULE_NAMES, RULES, Case, Verdict, judge_rule
+from trainer.config.gate_config import GateConfig
+from trainer.promotion.case import Case, Evidence, Verdict
+from trainer.promotion.rules import RULE_NAMES, RULES, judge_rule
+from trainer.promotion.seal import DIGEST, check_seal, sealed
 from trainer.shared.fixes import GATE_AGAIN
 
-DECISION_SCHEMA = 3
+DECISION_SCHEMA = 4
 OTHERS = ("champion", "best")
 """The models that the candidate is compared with."""
+EVIDENCE = ("candidate", *OTHERS)
+"""The models whose evaluations a decision rests on."""
+SAME_NUMBER = 1e-6
+"""Numbers of the same evidence may differ by this much: processors sum in different orders."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +34,7 @@ class RuleResult(Verdict):
     @property
     def verdict(self) -> str:
         """The verdict in one word, for tables."""
-        return "FAIL" if not self.passed else "skip" if self.skipped else "pass"
+        return "FAIL" if self.status == "fail" else self.status
 
     @property
     def brief(self) -> str:
@@ -54,11 +63,19 @@ class Decision:
     """Interval of the candidate's AP."""
     intervals: dict[str, Comparison | None] = field(default_factory=lambda: dict.fromkeys(OTHERS))
     """OTHERS to the difference in AP; None: there was nothing to compare."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    """The thresholds."""
+    expected_objects: int | None = None
+    """Number of objects that the data check counted; None: no data check was given."""
+    evidence: dict[str, Evidence | None] = field(default_factory=lambda: dict.fromkeys(EVIDENCE))
+    """EVIDENCE to the evaluation.json that was judged; None: there was none."""
+    digest: str = field(default="", compare=False)
+    """The digest of the file's content, filled when it is read."""
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """Why this decision does not promote. Empty only if it says `promote` and each known rule occurs once and
-        passed. Promotion asks this, not `promote`, so an edited or truncated file promotes nothing."""
+        """Why this decision does not promote. Empty only if it says `promote`, and each known rule occurs once and did
+        not fail. Promotion asks this, not `promote`."""
         names = [rule.name for rule in self.rules]
         reasons = [rule.brief for rule in self.rules if not rule.passed]
         reasons += [f"rule {name} occurs {names.count(name)} times" for name in RULE_NAMES if names.count(name) != 1]
@@ -68,11 +85,12 @@ class Decision:
 
     def to_json(self) -> str:
         """Text of `decision.json`: strict JSON, without NaN."""
-        return json.dumps({"schema_version": DECISION_SCHEMA, **asdict(self)}, indent=1, allow_nan=False) + "\n"
+        content = sealed({"schema_version": DECISION_SCHEMA, **asdict(self)})
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     def to_text(self) -> str:
         """The rules as text lines, for a terminal."""
-        lines = [f"{rule.verdict}  {rule.name:<14} {rule.sentence}" for rule in self.rules]
+        lines = [f"{rule.verdict:<7}  {rule.name:<14}  {rule.sentence}" for rule in self.rules]
         return "\n".join([*lines, "decision: promote" if self.promote else "decision: hold"])
 
     def to_markdown(self) -> str:
@@ -100,6 +118,9 @@ def decide(case: Case) -> Decision:
         ap_interval=case.ap_interval,
         intervals={name: _finite(case.comparisons.get(name)) for name in OTHERS},
         rules=rules,
+        gate=case.config,
+        expected_objects=case.expected_objects,
+        evidence={name: case.evidence.get(name) for name in EVIDENCE},
     )
 
 
@@ -107,16 +128,28 @@ def parse_decision(text: str, where: str) -> Decision:
     """Reads the text of `decision.json`.
 
     Raises:
-      InputError: not JSON, another schema version, an unknown or missing key, a value of another type, or a comparison
-        whose numbers are not finite.
+      InputError: not JSON, another schema version, an unknown or missing key, a value of another type or out of range,
+        a comparison whose numbers are not finite, or a file that was changed after it was written.
     """
-    decision = read(Decision, text, where, GATE_AGAIN, schema_version=DECISION_SCHEMA)
-    if set(decision.intervals) != set(OTHERS):
-        names = ", ".join(decision.intervals) or "nothing"
-        raise InputError(f"{where}: intervals holds {names}; {' and '.join(OTHERS)} are needed; {GATE_AGAIN}")
+    content = parse(text, where, GATE_AGAIN)
+    values = checked_version(content, DECISION_SCHEMA, where, GATE_AGAIN)
+    try:
+        decision = build(Decision, values, where, GATE_AGAIN)
+    except InputError as error:  # a threshold that is out of range names its key, but not the file
+        raise error if str(error).startswith(where) else InputError(f"{where}: {error}") from error
+    for key, found_names, wanted in (
+        ("intervals", decision.intervals, OTHERS),
+        ("evidence", decision.evidence, EVIDENCE),
+    ):
+        if set(found_names) != set(wanted):
+            names = ", ".join(found_names) or "nothing"
+            raise InputError(
+                f"{where}: {key} holds {names}; {', '.join(wanted[:-1])} and {wanted[-1]} are needed; {GATE_AGAIN}"
+            )
     for name, found in decision.intervals.items():
         if found is not None and _finite(found) is None:
             raise InputError(f"{where}: intervals.{name}: {found} has a number that is not finite; {GATE_AGAIN}")
+    check_seal(content, where, GATE_AGAIN)
     return decision
 
 
@@ -127,6 +160,28 @@ def read_decision(uri: str) -> Decision:
       InputError: there is no such file, or see `parse_decision`.
     """
     return parse_decision(read_text(uri, GATE_AGAIN), uri)
+
+
+def difference(first: Decision, second: Decision) -> str:
+    """Where two decisions differ, such as `rules[3].status: 'pass' or 'fail'`; "" if they agree.
+
+    Numbers may differ by SAME_NUMBER. Sentences are not compared: they repeat the numbers in words.
+    """
+    return _differing(asdict(first), asdict(second), "")
+
+
+def _differing(first: Any, second: Any, where: str) -> str:
+    if isinstance(first, Mapping) and isinstance(second, Mapping) and set(first) == set(second):
+        keys = [key for key in first if not (key == "sentence" or (not where and key == DIGEST))]
+        pairs = [(first[key], second[key], f"{where}.{key}".lstrip(".")) for key in keys]
+    elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
+        pairs = [(a, b, f"{where}[{i}]") for i, (a, b) in enumerate(zip(first, second, strict=True))]
+    elif isinstance(first, float) and isinstance(second, float):
+        same = math.isclose(first, second, rel_tol=0, abs_tol=SAME_NUMBER)
+        return "" if same else f"{where}: {first!r} or {second!r}"
+    else:
+        return "" if type(first) is type(second) and first == second else f"{where}: {first!r} or {second!r}"
+    return next(filter(None, (_differing(*pair) for pair in pairs)), "")
 
 
 def _finite(found: Comparison | str | None) -> Comparison | None:

@@ -10,6 +10,8 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_text
 from beam_preprocess.base.json import build, checked_version, nearest, parse
 from trainer.coco.metrics import METRIC_NAMES, ClassMetrics, Metrics
+from trainer.promotion.classes import Classes
+from trainer.promotion.seal import check_seal, sealed
 from trainer.shared.fixes import EVALUATE_AGAIN
 
 EVALUATION_SCHEMA = 3
@@ -28,10 +30,12 @@ class NoEvaluation:
     """"none": the registry has no champion (or no best version). "failed": it has one that could not be loaded or
     scored. "champion": the best version is the champion, whose evaluation is used."""
     reason: str
+    digest: str = field(default="", compare=False)
+    """The digest of the file's content, filled when it is read."""
 
     def to_json(self) -> str:
         """Text of `evaluation.json`."""
-        return json.dumps({"schema_version": EVALUATION_SCHEMA, **asdict(self)}, indent=1) + "\n"
+        return _text(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +66,8 @@ class Evaluation:
     may be absent and a value may be NaN: then the gate holds the candidate."""
     per_class: tuple[ClassMetrics, ...]
     seconds: float
+    classes: Classes = field(default_factory=Classes)
+    """How the model's classes were matched to the annotation file's."""
     model_digest: str = ""
     """Digest of the SavedModel's files (trainer.registry.digest); promotion refuses another model."""
     objects_by_size: dict[str, int] = field(default_factory=dict)
@@ -72,6 +78,8 @@ class Evaluation:
     """What the export wrote into assets.extra/parity.json; None: the model has no such file."""
     files: dict[str, str] = field(default_factory=dict)
     """The other files of the evaluation (PREDICTIONS, MATCHES, ANALYSIS) to their sha256."""
+    digest: str = field(default="", compare=False)
+    """The digest of the file's content, filled when it is read."""
 
     @classmethod
     def from_metrics(cls, metrics: Metrics, *, model: str, data_digest: str, seconds: float) -> "Evaluation":
@@ -111,7 +119,12 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Text of `evaluation.json`."""
-        return json.dumps({"schema_version": EVALUATION_SCHEMA, **asdict(self)}, indent=1) + "\n"
+        return _text(self)
+
+
+def _text(value: Evaluation | NoEvaluation) -> str:
+    content = sealed({"schema_version": EVALUATION_SCHEMA, **asdict(value)})
+    return json.dumps(content, indent=1) + "\n"
 
 
 def parse_evaluation(text: str, where: str) -> Evaluation | NoEvaluation:
@@ -122,12 +135,15 @@ def parse_evaluation(text: str, where: str) -> Evaluation | NoEvaluation:
       where: its path, for messages.
 
     Raises:
-      InputError: not JSON, another schema version, an unknown or missing key, a value of another type, or a negative
-        count.
+      InputError: not JSON, another schema version, an unknown or missing key, a value of another type, a negative
+        count, or a file that was changed after it was written.
     """
-    values = checked_version(parse(text, where, EVALUATE_AGAIN), EVALUATION_SCHEMA, where, EVALUATE_AGAIN)
+    content = parse(text, where, EVALUATE_AGAIN)
+    values = checked_version(content, EVALUATION_SCHEMA, where, EVALUATE_AGAIN)
     if "status" in values:
-        return build(NoEvaluation, values, where, EVALUATE_AGAIN)
+        nothing = build(NoEvaluation, values, where, EVALUATE_AGAIN)
+        check_seal(content, where, EVALUATE_AGAIN)
+        return nothing
     evaluation = build(Evaluation, values, where, EVALUATE_AGAIN)
     for name in evaluation.metrics:
         if name not in METRIC_NAMES:
@@ -137,6 +153,7 @@ def parse_evaluation(text: str, where: str) -> Evaluation | NoEvaluation:
         _check_counts(entry, f"{where}: class {entry.category_id}")
     for size, objects in evaluation.objects_by_size.items():
         _check_count(objects, f"{where}: objects_by_size.{size}")
+    check_seal(content, where, EVALUATE_AGAIN)
     return evaluation
 
 

@@ -1,15 +1,19 @@
 """Promotion: publishes the judged model and makes it the champion, or changes nothing.
 
-It reads the decision again and checks every rule in it again, so that a runner that takes the wrong branch of the
-graph, or an edited file, promotes nothing.
+It judges again from the evidence that the decision names, and promotes only if the answer is the same: a runner that
+takes the wrong branch of the graph, or an edit of one file, promotes nothing. Someone who writes all files anew, with
+their digests, can still promote any model.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from beam_preprocess.base.errors import Failure
-from trainer.promotion.decision import Decision, RuleResult, read_decision
+from beam_preprocess.base.errors import Failure, InputError
+from trainer.config.gate_config import GateConfig
+from trainer.promotion.decision import Decision, RuleResult, difference, read_decision
 from trainer.promotion.evaluation import is_fraction
+from trainer.promotion.judge import judge_again
+from trainer.promotion.resolve import REPLACED
 from trainer.registry.base import BEST, CHALLENGER, CHAMPION, ChampionMoved, Registry, RegistryError
 from trainer.registry.digest import model_digest
 from trainer.registry.uri import open_registry
@@ -19,7 +23,15 @@ class PromotionRefused(Failure):
     """The decision does not allow this promotion."""
 
 
-def promote(*, decision: str, model: str, registry: str, key: str, metadata: Mapping[str, Any]) -> str:
+def promote(
+    *,
+    decision: str,
+    model: str,
+    registry: str,
+    key: str,
+    metadata: Mapping[str, Any],
+    gate: GateConfig | None = None,
+) -> str:
     """Publishes a model and makes it the champion, if the champion is still the one that the gate saw.
 
     After it died half-way, a second call with the same key completes it: the version is not published twice, and a
@@ -30,20 +42,25 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
       model: URI of the SavedModel's folder.
       registry: the registry's folder, or `vertex://PROJECT/REGION/MODEL_ID`.
       key: identifies the run.
-      metadata: JSON-able facts for version.json; `ap` and `data_digest` are added from the decision.
+      metadata: JSON-able facts for version.json. `ap`, `data_digest`, `model_digest` and the replaced versions are
+        added.
+      gate: the thresholds of the run, which must be those of the decision; None: they are not known here.
 
     Returns:
       "promoted: v0002 (was v0001)", in text that kfp passes on unchanged (see `plain`).
 
     Raises:
-      InputError: `decision` is not a decision file, or `model` is not a SavedModel.
-      PromotionRefused: the decision says hold, a rule is missing or did not pass, or the judged model is not `model`,
-        or not the version that already has this key.
+      InputError: `decision` is not a decision file or was changed after it was written, or `model` is not a SavedModel.
+      PromotionRefused: the decision says hold, a rule is missing or failed, the evidence is gone or gives another
+        decision, or the judged model is not `model`, or not the version that already has this key.
       ChampionMoved: another promotion came first; the version stays published, as `challenger`.
     """
     judged = read_decision(decision)
     if judged.refusals:
         raise PromotionRefused(f"{decision}: does not allow promotion: {'; '.join(judged.refusals)}")
+    if gate is not None and gate != judged.gate:
+        raise PromotionRefused(f"{decision}: was judged by other thresholds than the run's gate section; judge again")
+    _check_evidence(judged, decision)
     digest = model_digest(model)
     if digest != judged.model_digest:
         raise PromotionRefused(
@@ -53,6 +70,10 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
     store = open_registry(registry)
     facts = {**metadata, "ap": _rule(judged, "min_ap").value, "data_digest": _rule(judged, "same_data").value}
     facts["model_digest"] = digest
+    facts[REPLACED] = {
+        CHAMPION: judged.champion_version,
+        BEST: judged.best_version or judged.champion_version,
+    }
     version = store.publish(model, facts, key=key)
     published = store.version(version).path
     # The key may have published another model earlier, or the folder may have changed since its digest was taken.
@@ -73,6 +94,27 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
     if version == expected:
         return plain(f"promoted: {version} (already champion)")
     return plain(f"promoted: {version} (was {expected})" if expected else f"promoted: {version} (no champion before)")
+
+
+def _check_evidence(judged: Decision, where: str) -> None:
+    """Judges again.
+
+    Raises:
+      PromotionRefused: the evidence is gone or changed, or gives another decision.
+    """
+    moved = "promotion judges again from the files that the gate read; put them back, or judge again where they are now"
+    try:
+        again = judge_again(judged)
+    except InputError as error:
+        raise PromotionRefused(f"{where}: its evidence cannot be read ({error}): {moved}") from error
+    for name, found in judged.evidence.items():
+        now = again.evidence[name]
+        if found is not None and found.digest and (now is None or not now.digest):
+            raise PromotionRefused(f"{where}: its evidence {found.uri} is gone or was changed: {moved}")
+    if again.refusals:
+        raise PromotionRefused(f"{where}: judged again, the candidate is held: {'; '.join(again.refusals)}; {moved}")
+    if found_difference := difference(judged, again):
+        raise PromotionRefused(f"{where}: judged again, the decision differs in {found_difference}; judge again")
 
 
 def hold(decision: Decision) -> str:

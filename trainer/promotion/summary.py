@@ -16,7 +16,7 @@ from trainer.promotion.decision import Decision, RuleResult
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
 from trainer.shared.fixes import RUN_AGAIN, TRAIN_AGAIN
 
-SUMMARY_SCHEMA = 2
+SUMMARY_SCHEMA = 3
 
 PACKAGES = (
     "tensorflow",

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import fsync_folder, write_text
+from beam_preprocess.base.files import fsync_folder, remove_temporaries, write_text
 from beam_preprocess.base.json import convert, parse, read
 from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, RegistryError, Version, moved
 from trainer.registry.digest import REGISTRY_FILE
@@ -176,6 +176,7 @@ class LocalRegistry:
             if name == CHAMPION and aliases.get(CHALLENGER) == version:
                 del aliases[CHALLENGER]
             aliases[name] = version
+            remove_temporaries(self._aliases, older_than=0)  # aliases are only written under the lock
             write_text(str(self._aliases), json.dumps(aliases, indent=1, sort_keys=True) + "\n")
 
     def rollback(self) -> tuple[str, str]:

@@ -26,12 +26,14 @@ from beam_preprocess.base.files import write_bytes
 from beam_preprocess.base.json import parse
 from beam_preprocess.format.annotations import CocoAnnotations
 from beam_preprocess.format.scored_file import load_scored
+from beam_preprocess.format.sources import whole_digest
 from trainer.coco import match_table
 from trainer.coco import metrics as coco_metrics
 from trainer.coco.error_kinds import analyse
+from trainer.promotion.classes import Classes, match_classes
 from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, Evaluation
 from trainer.registry.digest import model_digest
-from trainer.saved_model.inference import Signature, detect, load_signature, read_image, to_coco
+from trainer.saved_model.inference import Signature, detect, load_signature, read_image, read_label_map, to_coco
 from trainer.saved_model.layout import PARITY, SERVED
 
 PROGRESS_SECONDS = 5.0
@@ -47,23 +49,29 @@ def evaluate(
     batch_size: int = 8,
     signature_name: str = SERVED,
     latency_calls: int = 10,
+    all_classes: bool = False,
 ) -> Evaluation:
     """Runs the model over all images of an annotation file and scores it as pycocotools does.
+
+    The model's classes are matched to the file's by name: ids are a file's own affair. Detections of classes that are
+    not matched are counted and not scored.
 
     Args:
       model: SavedModel folder.
       images: folder of the images.
       annotations: COCO annotation file.
       output: folder for PREDICTIONS, ANALYSIS, MATCHES and EVALUATION.
-      data_digest: identifies images and annotations; the gate compares it.
+      data_digest: identifies images and annotations; the gate compares it. "" computes it, as the data check does.
       batch_size: images per call of the signature.
       signature_name: signature to score. Others than the served one are for experiments.
       latency_calls: number of single-image calls to time; 0 measures no latency.
+      all_classes: a class of the file that the model does not know is an error, as it is for a model that was trained
+        for this data.
 
     Raises:
-      InputError: a setting is out of range; the annotation file has entries that cannot be scored; or an image is
-        missing, unreadable or of another size than in the annotation file, so that the score would no longer be
-        comparable.
+      InputError: a setting is out of range; the classes do not match; the annotation file has entries that cannot be
+        scored; or an image is missing, unreadable or of another size than in the annotation file, so that the score
+        would no longer be comparable.
     """
     if batch_size < 1:
         raise InputError(f"--batch-size {batch_size}: use 1 or more")
@@ -71,15 +79,17 @@ def evaluate(
         raise InputError(f"--latency-calls {latency_calls}: use 0 or more")
     started = time.monotonic()
     coco = load_scored(annotations)
+    classes = _classes(model, coco)
+    if all_classes and (classes.only_in_data or classes.ambiguous):
+        raise InputError(f"{model}: was not made for {annotations}: {classes.to_text()}; train it on these classes")
+    digest = data_digest or whole_digest(images, coco)
     signature = load_signature(model, signature_name)
     predictions, scored = _predictions(signature, coco, images, batch_size)
-    categories = {category_id for category_id, _ in coco.categories}
-    known = [p for p in predictions if p["category_id"] in categories]
-    if len(known) < len(predictions):
-        print(
-            f"{len(predictions) - len(known)} detections are not scored: {annotations} lacks their categories",
-            flush=True,
-        )
+    to_file = classes.to_file
+    known = [p | {"category_id": to_file[p["category_id"]]} for p in predictions if p["category_id"] in to_file]
+    classes = replace(classes, detections_unscored=len(predictions) - len(known))
+    if text := classes.to_text():
+        print(f"warning: classes of {model} and {annotations} are matched by name; {text}", flush=True)
     result = coco_metrics.score_arrays(coco, known, scored)
     files = {
         PREDICTIONS: json.dumps(known).encode(),
@@ -88,8 +98,9 @@ def evaluate(
     }
     evaluation = replace(
         Evaluation.from_metrics(
-            result.metrics, model=model, data_digest=data_digest, seconds=round(time.monotonic() - started, 3)
+            result.metrics, model=model, data_digest=digest, seconds=round(time.monotonic() - started, 3)
         ),
+        classes=classes,
         model_digest=model_digest(model),
         latency_ms=_latency_ms(signature, [_path(images, name) for name in coco.file_names], latency_calls),
         parity=_parity(model),
@@ -113,6 +124,17 @@ def table(evaluation: Evaluation) -> str:
     if evaluation.latency_ms is not None:
         lines.append(f"{'latency':10s} {evaluation.latency_ms:.1f} ms per image")
     return "\n".join(lines)
+
+
+def _classes(model: str, coco: CocoAnnotations) -> Classes:
+    """The model's classes, matched to the annotation file's categories."""
+    entries = read_label_map(model).get("categories")
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and {"id", "name"} <= set(e) for e in entries):
+        raise InputError(f"{model}: its label map lists no categories with id and name; export the model again")
+    return match_classes(
+        [(entry["id"], str(entry["name"])) for entry in entries],
+        coco.categories,
+    )
 
 
 def _predictions(

@@ -1,13 +1,14 @@
 """Small files at any URI: complete or not at all."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from beam_preprocess.base import files
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import final_name, read_bytes, read_json, read_text, temporary_path, write_text
+from beam_preprocess.base.files import exists, final_name, read_bytes, read_json, read_text, temporary_path, write_text
 
 
 def test_round_trip_and_parents(tmp_path: Path) -> None:
@@ -90,3 +91,25 @@ def test_a_temporary_name_is_new_hidden_next_to_the_path_and_known(path: str) ->
 )
 def test_only_temporary_names_change(name: str, final: str) -> None:
     assert final_name(name) == final
+
+
+def test_temporaries_of_killed_writers_are_removed(tmp_path):
+    target = tmp_path / "aliases.json"
+    hour_old = time.time() - 4000
+    for name, age in ((".aliases.json.tmp-0a", hour_old), (".aliases.json.tmp-1b", None), (".x.json.tmp-2c", hour_old)):
+        (tmp_path / name).write_text("half")
+        if age:
+            os.utime(tmp_path / name, (age, age))
+    write_text(str(target), "{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".aliases.json.tmp-1b",  # its writer may still be running
+        ".x.json.tmp-2c",  # another file's
+        "aliases.json",
+    ]
+
+
+def test_exists(tmp_path):
+    write_text(str(tmp_path / "x"), "")
+    assert exists(str(tmp_path / "x"))
+    assert not exists(str(tmp_path / "y"))
+    assert not exists("memory://nothing/x")

@@ -10,7 +10,9 @@ import pytest
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.dataset.check import check_data
+from beam_preprocess.format.annotations import load_annotations
 from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.sources import whole_digest
 
 
 class Pair:
@@ -57,7 +59,10 @@ def test_the_digest_notices_a_changed_image(pair: Pair) -> None:
     assert pair.check()["val"]["data_digest"] == before
     path = pair.val.images / "photo_000.jpg"
     path.write_bytes(path.read_bytes() + b"\0")
-    assert pair.check()["val"]["data_digest"] != before
+    changed = pair.check()["val"]["data_digest"]
+    assert changed != before
+    # What evaluation computes by hand is what the check computes.
+    assert whole_digest(str(pair.val.images), load_annotations(str(pair.val.annotations))) == changed
 
 
 def test_the_objects_of_dropped_images_are_not_counted(pair: Pair) -> None:

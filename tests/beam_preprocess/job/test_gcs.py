@@ -15,9 +15,9 @@ import pytest
 
 from beam_preprocess.__main__ import main
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.dataset.sources import data_digest, list_images
 from beam_preprocess.format.annotations import load_annotations
 from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.sources import data_digest, list_images
 from beam_preprocess.inspection.record_folder import read_manifest
 from beam_preprocess.job.pipeline import preprocess
 from tests.gcs_emulator import TOKEN, GcsEmulator, gcs_emulator

@@ -14,8 +14,9 @@ SUMMARY: dict[str, Any] = {
     "decision": {
         "sentence": "promoted: v0001",
         "rules": [
-            {"name": "min_ap", "value": 0.61234, "threshold": 0.5, "passed": True, "sentence": "AP is high enough"},
-            {"name": "same data", "value": "a" * 64, "threshold": None, "passed": False, "sentence": "other data"},
+            {"name": "min_ap", "value": 0.61234, "threshold": 0.5, "status": "pass", "sentence": "AP is high enough"},
+            {"name": "same data", "value": "a" * 64, "threshold": None, "status": "fail", "sentence": "other data"},
+            {"name": "min_delta", "value": None, "threshold": -0.005, "status": "skipped", "sentence": "No champion"},
         ],
     },
     "seconds": {"total": 12.34},
@@ -29,6 +30,7 @@ def test_the_table() -> None:
     assert ["champion", "no", "champion", "yet"] in lines
     assert ["min_ap", "0.6123", "0.5000", "pass", "AP", "is", "high", "enough"] in lines
     assert ["same", "data", "aaaaaaa...", "-", "FAIL", "other", "data"] in lines
+    assert ["min_delta", "-", "-0.0050", "skipped", "No", "champion"] in lines
     assert ["decision", "promoted:", "v0001"] in lines
     assert ["seconds", "12.3"] in lines
 

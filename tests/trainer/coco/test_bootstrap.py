@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 
 from beam_preprocess.base.errors import InputError
 from tests.trainer.coco.test_matching import A, dataset_of, detections, objects, ours, predictions_of, pycocotools
-from trainer.coco.bootstrap import Comparison, Interval, check_paired, compare, draw, interval, resampled_ap
+from trainer.coco.bootstrap import Comparison, Interval, check_paired, compare, draw, draw_for, interval, resampled_ap
 from trainer.coco.match_table import MatchTable, from_bytes, from_scored, to_bytes
 from trainer.coco.metrics import Scored
 
@@ -102,6 +102,16 @@ def test_the_same_seed_draws_the_same() -> None:
     assert (weights[:5] == draw(50, 5)).all()
 
 
+def test_another_numbering_of_the_images_draws_the_same_images(table: MatchTable) -> None:
+    """Ids are a file's own affair: the draws follow the file names."""
+    order = np.array([2, 0, 3, 1])
+    weights, renumbered = draw_for(replace(table, image_order=np.arange(4)), 20), draw_for(table, 20)
+    assert (weights == renumbered).all()
+    moved = draw_for(replace(table, image_order=order), 20)
+    assert (moved == weights[:, order]).all()
+    assert (moved != weights).any()
+
+
 def test_chunks_do_not_matter(table: MatchTable, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = draw(4, 30)
     whole = resampled_ap(table, weights)
@@ -137,7 +147,9 @@ def test_no_objects_in_any_resample() -> None:
     assert interval(np.array([0.5])) == Interval(low=0.5, high=0.5)
 
 
-@pytest.mark.parametrize("name", ["image_ids", "category_ids", "object_image", "object_category"])
+@pytest.mark.parametrize(
+    "name", ["image_ids", "image_order", "category_ids", "object_image", "object_category", "object_areas"]
+)
 def test_other_images_or_objects_are_refused(table: MatchTable, name: str) -> None:
     check_paired(table, replace(table))
     with pytest.raises(InputError, match=f"{name} differ"):

@@ -29,6 +29,12 @@ def test_columns(table: MatchTable) -> None:
     assert table.true.tolist() == [0, 1023, 0]
     assert table.ignored.tolist() == [1023, 0, 0]
     assert table.tied.tolist() == [0, 0, 1]
+    assert table.image_order.tolist() == [0, 1, 2, 3], "no file names: by id"
+    medium = 1023 << 10
+    assert table.true_by_size.tolist() == [0, medium, 0]
+    small_detection = 1023 << 10 | 1023 << 20
+    assert table.ignored_by_size.tolist() == [medium | 1023 | 1023 << 20, 1023 | 1023 << 20, small_detection]
+    assert table.object_areas.tolist() == [0b101, 0b101]
     assert sorted(zip(table.object_image.tolist(), table.object_category.tolist(), strict=True)) == [(2, 1), (3, 0)]
 
 
@@ -44,5 +50,5 @@ def test_damaged_tables(table: MatchTable, monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(InputError, match=r"matches\.npz: is truncated or damaged"):
             from_bytes(broken, "matches.npz")
     monkeypatch.setattr(match_table, "MATCHES_SCHEMA", 9)
-    with pytest.raises(InputError, match="schema_version is 1, this code reads 9"):
+    with pytest.raises(InputError, match="schema_version is 2, this code reads 9"):
         from_bytes(content, "matches.npz")

@@ -1,18 +1,29 @@
 """decision.json: written, read strictly, and never promoting after an edit."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from beam_preprocess.base.errors import InputError
 from trainer.coco.bootstrap import Comparison, Interval
-from trainer.promotion.decision import DECISION_SCHEMA, Decision, RuleResult, parse_decision, read_decision
+from trainer.config.gate_config import GateConfig
+from trainer.promotion.case import Evidence, status_of
+from trainer.promotion.decision import (
+    DECISION_SCHEMA,
+    EVIDENCE,
+    Decision,
+    RuleResult,
+    difference,
+    parse_decision,
+    read_decision,
+)
 from trainer.promotion.rules import RULE_NAMES
 
 
 def rule(name: str, passed: bool = True, value: float | int | None = 0.5, threshold: float | int = 0.4) -> RuleResult:
-    return RuleResult(name=name, value=value, threshold=threshold, passed=passed, sentence="So it is.")
+    status = status_of(passed)
+    return RuleResult(name=name, value=value, threshold=threshold, status=status, sentence="So it is.")
 
 
 COMPARISON = {"delta": 0.1, "low": 0.0, "high": 0.2, "probability_better": 0.9, "resamples": 1000}
@@ -80,7 +91,10 @@ def test_brief(result, brief):
         (changed(champion_version=None), "champion_version: is None"),
         (changed(rules={}), "rules: is"),
         (changed(rules=[{"name": "finite"}]), "rules.0.: lacks"),
-        (changed(rules=[{**json.loads(GOOD.to_json())["rules"][0], "passed": 1}]), "passed: is 1"),
+        (
+            changed(rules=[{**json.loads(GOOD.to_json())["rules"][0], "status": "x"}]),
+            "status: is 'x'; use one of 'pass', 'fail', 'skipped'",
+        ),
         (changed(rules=[{**json.loads(GOOD.to_json())["rules"][0], "value": True}]), "value: is True"),
         (changed(rules=["finite"]), "rules.0.: is a text, not an object"),
         (changed(ap_interval={"low": 0.1}), "ap_interval: lacks high"),
@@ -89,6 +103,11 @@ def test_brief(result, brief):
         (changed(intervals={"champion": {"delta": 0.1}, "best": None}), "intervals.champion: lacks low"),
         (changed(intervals={"champion": {**COMPARISON, "resamples": 1.5}, "best": None}), "resamples: is 1.5"),
         (changed(intervals={"champion": {**COMPARISON, "delta": float("nan")}, "best": None}), "is not finite"),
+        (changed(evidence={"candidate": None}), "evidence holds candidate; candidate, champion and best are needed"),
+        (changed(gate={**asdict(GateConfig()), "min_ap": 7.0}), r"gate\.min_ap: 7\.0 is out of range"),
+        (changed(gate={}), "gate: lacks min_ap"),
+        (changed(promote=False), "was changed after it was written"),
+        (changed(digest=""), "was changed after it was written"),
     ],
 )
 def test_strict(text, message):
@@ -105,17 +124,40 @@ def test_intervals_survive(tmp_path):
 
 
 def test_texts_for_people():
-    rules = (rule("finite"), replace(rule("min_delta"), skipped=True), rule("min_ap", False))
+    rules = (rule("finite"), replace(rule("min_delta"), status="skipped"), rule("min_ap", False))
     decision = replace(GOOD, promote=False, rules=rules, ap_interval=Interval(low=0.4, high=0.5))
     words = [line.split()[:2] for line in decision.to_text().splitlines()]
-    assert words == [["pass", "finite"], ["skip", "min_delta"], ["FAIL", "min_ap"], ["decision:", "hold"]]
+    assert words == [["pass", "finite"], ["skipped", "min_delta"], ["FAIL", "min_ap"], ["decision:", "hold"]]
     page = decision.to_markdown()
     assert page.startswith("# Hold\n\nAP, 95 % bootstrap interval: 0.4000 to 0.5000\n")
     assert "| min_ap | 0.5000 | 0.4000 | **FAIL** | So it is. |" in page
-    assert "| min_delta | 0.5000 | 0.4000 | skip | So it is. |" in page
+    assert "| min_delta | 0.5000 | 0.4000 | skipped | So it is. |" in page
 
 
 def test_nan_is_refused_on_writing():
     decision = Decision(promote=False, champion_version="", rules=(rule("min_ap", value=float("nan")),))
     with pytest.raises(ValueError, match="JSON"):
         decision.to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ""),
+        ({"rules": (replace(GOOD.rules[0], value=0.5 + 1e-9), *GOOD.rules[1:])}, ""),  # another processor
+        ({"rules": (replace(GOOD.rules[0], sentence="In other words."), *GOOD.rules[1:])}, ""),
+        ({"rules": (replace(GOOD.rules[0], value=0.51), *GOOD.rules[1:])}, "rules[0].value: 0.5 or 0.51"),
+        ({"rules": (replace(GOOD.rules[0], value=None), *GOOD.rules[1:])}, "rules[0].value: 0.5 or None"),
+        (
+            {"rules": (replace(GOOD.rules[0], status="skipped"), *GOOD.rules[1:])},
+            "rules[0].status: 'pass' or 'skipped'",
+        ),
+        ({"rules": GOOD.rules[1:]}, "rules: "),
+        ({"champion_version": "v2"}, "champion_version: 'v0001' or 'v2'"),
+        ({"evidence": {**dict.fromkeys(EVIDENCE), "best": Evidence(uri="x", digest="")}}, "evidence.best: None or"),
+    ],
+)
+def test_difference(change, words):
+    found = difference(GOOD, replace(GOOD, **change))
+    assert found.startswith(words)
+    assert bool(found) == bool(words)

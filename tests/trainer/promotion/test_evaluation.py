@@ -21,15 +21,16 @@ METRICS = Metrics(
     images_missing=tuple(range(100, 122)),
     images_repeated=1,
     detections=7200,
-    objects=2,
-    crowds=0,
     objects_unusable=2,
+    objects=3,
+    crowds=1,
     objects_by_size={"small": 0, "medium": 2, "large": 1},
 )
 EVALUATION = Evaluation.from_metrics(METRICS, model="runs/1/model", data_digest="abc", seconds=1.5)
 
 
-CAT = json.loads(EVALUATION.to_json())["per_class"][0]
+CONTENT = json.loads(EVALUATION.to_json())
+CAT = CONTENT["per_class"][0]
 
 
 def changed(**values) -> str:
@@ -52,6 +53,18 @@ def test_round_trip(tmp_path, value):
     path = tmp_path / "evaluation.json"
     path.write_text(value.to_json())
     assert read_evaluation(str(path)) == value
+
+
+def test_the_digest_is_known_after_reading(tmp_path):
+    text = EVALUATION.to_json()
+    assert parse_evaluation(text, "x").digest == json.loads(text)["digest"] != ""
+    other = replace(EVALUATION, seconds=2.0).to_json()
+    assert parse_evaluation(other, "x").digest != parse_evaluation(text, "x").digest
+    assert parse_evaluation(text, "x").to_json() == text
+
+
+def test_objects_and_crowds_of_the_metrics():
+    assert (EVALUATION.objects, EVALUATION.crowds) == (3, 1)
 
 
 def test_nan_survives_to_be_judged():
@@ -102,7 +115,7 @@ def test_incomplete(values, reason):
         (changed(per_class=[1]), "per_class.0.: is a whole number, not an object"),
         (changed(per_class=[{"name": "cat"}]), "per_class.0.: lacks"),
         (
-            '{"schema_version": 3, "status": "perhaps", "reason": "?"}',
+            '{"schema_version": 3, "status": "perhaps", "reason": "?", "digest": ""}',
             "status: is 'perhaps'; use one of 'none'",
         ),
         ('{"schema_version": 3, "status": "none"}', "lacks reason"),
@@ -114,6 +127,12 @@ def test_incomplete(values, reason):
         (changed(files={"matches.npz": 1}), "files.matches.npz: is 1"),
         (changed(parity=[]), "parity: is"),
         (changed(latency_ms="5"), "latency_ms: is '5'"),
+        (changed(objects=-1), "objects: is -1"),
+        (changed(classes={"matched": []}), "classes: lacks only_in_model"),
+        (without("digest"), "lacks digest"),
+        (changed(digest=""), "was changed after it was written"),
+        (changed(metrics={**CONTENT["metrics"], "ap": 0.6}), "was changed after it was written"),
+        (NoEvaluation(status="failed", reason="x").to_json().replace("failed", "none"), "was changed after it"),
     ],
 )
 def test_strict(text, message):

@@ -4,18 +4,27 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.errors import Failure, InputError
+from tests.trainer.made_decision import evaluation
+from tests.trainer.made_evaluation import write_evaluation
 from trainer.coco.bootstrap import Comparison
-from trainer.promotion.decision import Decision, RuleResult
+from trainer.config.gate_config import GateConfig
+from trainer.promotion import publish
+from trainer.promotion.case import status_of
+from trainer.promotion.decision import Decision, RuleResult, read_decision
+from trainer.promotion.judge import judge
 from trainer.promotion.publish import PromotionRefused, hold, plain, promote
 from trainer.promotion.rules import RULE_NAMES
+from trainer.promotion.seal import sealed
 from trainer.registry.base import ChampionMoved
 from trainer.registry.digest import model_digest
 from trainer.registry.local import LocalRegistry
@@ -34,7 +43,7 @@ def decision(champion: str = "", ap: float = 0.5, digest: str = "abc", promoted:
     values |= {"min_ap": (ap, 0.4), "min_delta": (0.1, -0.005)}
     values |= {name: (None, None) for name in RULE_NAMES if name not in values}
     rules = tuple(
-        RuleResult(name=name, value=value, threshold=threshold, passed=promoted, sentence="So it is.")
+        RuleResult(name=name, value=value, threshold=threshold, status=status_of(promoted), sentence="So it is.")
         for name, (value, threshold) in values.items()
     )
     return Decision(promote=promoted, champion_version=champion, rules=rules, model_digest=MODEL_DIGEST)
@@ -46,8 +55,9 @@ def registry(tmp_path) -> LocalRegistry:
 
 
 @pytest.fixture
-def run(tmp_path, registry):
-    """Promotes a new model under a decision."""
+def run(tmp_path, registry, monkeypatch):
+    """Promotes a new model under a decision made by hand, as if its evidence had been found to agree."""
+    monkeypatch.setattr(publish, "judge_again", lambda judged: judged)
     model = tmp_path / "model"
     model.mkdir()
     (model / "saved_model.pb").write_bytes(b"graph")
@@ -69,7 +79,9 @@ def test_promotions_in_a_row(run, registry):
         "ap": 0.5,
         "data_digest": "abc",
         "model_digest": MODEL_DIGEST,
+        "replaced": {"champion": "", "best": ""},
     }
+    assert registry.version("v0002").metadata["replaced"] == {"champion": "v0001", "best": "v0001"}
 
 
 @pytest.mark.parametrize(
@@ -164,10 +176,11 @@ def test_a_damaged_best_is_replaced(run, registry):
 
 def test_hold():
     judged = decision(promoted=False)
-    rules = [replace(rule, passed=rule.name != "min_ap") for rule in judged.rules]
-    rules[3] = replace(rules[3], value=0.41, threshold=0.5)
+    rules = [replace(rule, status=status_of(rule.name != "min_ap")) for rule in judged.rules]
+    i = [rule.name for rule in judged.rules].index("min_ap")
+    rules[i] = replace(rules[i], value=0.41, threshold=0.5)
     assert hold(replace(judged, rules=tuple(rules))) == "held: min_ap 0.4100 < 0.5000"
-    rules[0] = replace(rules[0], passed=False, sentence="The file 'a'\nis not python3.")
+    rules[0] = replace(rules[0], status="fail", sentence="The file 'a'\nis not python3.")
     assert hold(replace(judged, rules=tuple(rules))) == (
         "held: finite: The file a is not python; min_ap 0.4100 < 0.5000"
     )
@@ -200,20 +213,141 @@ def test_best_is_moved_by_the_gates_comparison_on_the_same_images(run, registry)
     assert registry.aliases()["best"] == "v0003"
 
 
+class Judged:
+    """A model, evaluations of it and of the champion, and the gate's decision about them, on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.registry = folder, LocalRegistry(str(folder / "registry"))
+        self.model = folder / "model"
+        self.model.mkdir(parents=True)
+        (self.model / "saved_model.pb").write_bytes(b"graph")
+        self.config = GateConfig(resamples=100)
+        self.champion = self.registry.publish(str(self.model), {}, key="run-1")
+        self.registry.swap_alias("champion", self.champion, expected=None)
+        new = write_evaluation(folder / "new", evaluation(0.6, model_digest=MODEL_DIGEST))
+        old = write_evaluation(folder / "old", evaluation(0.5))
+        judged = judge(new, old, self.config, self.champion, best=old, best_version="v0001", expected_objects=100)
+        assert judged.promote, judged.to_text()
+        self.decision = folder / "decision.json"
+        self.decision.write_text(judged.to_json())
+
+    def promote(self, **changes: Any) -> str:
+        registry = str(self.registry.root)
+        arguments = {"decision": str(self.decision), "model": str(self.model), "registry": registry, "key": "run-2"}
+        return promote(**{**arguments, "metadata": {}, **changes})
+
+    def assert_refused(self, what: Any, *kinds: type[Failure], match: str = r"\w") -> None:
+        with pytest.raises(kinds, match=match) as error:
+            self.promote()
+        assert "\n" not in str(error.value)
+        assert self.registry.aliases() == {"champion": "v0001"}, what
+        assert len(self.registry.list()) == 1, what
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Judged:
+    return Judged(tmp_path)
+
+
+def test_promotes_from_evidence(judged: Judged) -> None:
+    assert judged.promote(gate=judged.config) == "promoted: v0002 (was v0001)"
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values in a parsed file, containers included."""
+    if path:
+        yield path
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, key))
+
+
+def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """The content with another value at a path; `...` removes it."""
+    again = json.loads(json.dumps(content))
+    place = again
+    for key in path[:-1]:
+        place = place[key]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return again
+
+
+VALUES = (0.01, 0.5, 1, 0, "x", "", None, float("nan"), True, False, [], {}, ...)
+
+
+@pytest.mark.parametrize("name", ["decision.json", "new/evaluation.json", "old/evaluation.json"])
+def test_no_edit_of_one_field_promotes(judged: Judged, name: str) -> None:
+    path = judged.folder / name
+    content = json.loads(path.read_text())
+    edits = 0
+    for where in leaves(content):
+        for value in VALUES:
+            text = json.dumps(changed(content, where, value))
+            if text == json.dumps(content):
+                continue
+            path.write_text(text)
+            judged.assert_refused((where, value), InputError, PromotionRefused)
+            edits += 1
+    assert edits > 500
+    path.write_text(json.dumps(content))
+    assert judged.promote() == "promoted: v0002 (was v0001)", "and what was not edited does"
+
+
+@pytest.mark.parametrize("field", ["value", "threshold", "status"])
+def test_every_rule_is_computed_again(judged: Judged, field: str) -> None:
+    """An edit with a new digest: the evidence gives another decision."""
+    content = json.loads(judged.decision.read_text())
+    for i, rule in enumerate(content["rules"]):
+        others = {"pass": "skipped", "skipped": "pass"}
+        value = others[rule["status"]] if field == "status" else 0.25
+        judged.decision.write_text(json.dumps(sealed(changed(content, ("rules", i, field), value))))
+        judged.assert_refused(rule, PromotionRefused, match=rf"differs in rules\[{i}\]\.{field}: ")
+
+
+def test_a_lower_threshold_than_the_runs_is_refused(judged: Judged) -> None:
+    with pytest.raises(PromotionRefused, match="other thresholds than the run's gate section"):
+        judged.promote(gate=replace(judged.config, min_ap=0.9))
+    content = json.loads(judged.decision.read_text())
+    judged.decision.write_text(json.dumps(sealed(changed(content, ("gate", "min_ap"), 0.01))))
+    judged.assert_refused("min_ap", PromotionRefused, match=r"differs in rules\[\d+\]\.threshold: ")
+
+
+def test_a_failing_rule_that_was_made_to_pass(judged: Judged) -> None:
+    new = write_evaluation(judged.folder / "new", evaluation(0.3, model_digest=MODEL_DIGEST))
+    held = judge(new, str(judged.folder / "old" / "evaluation.json"), judged.config, "v0001")
+    assert not held.promote
+    passed = replace(held, promote=True, rules=tuple(replace(rule, status="pass") for rule in held.rules))
+    judged.decision.write_text(passed.to_json())
+    judged.assert_refused("held", PromotionRefused, match="judged again, the candidate is held: ")
+
+
+@pytest.mark.parametrize("name", ["new", "old", "new/matches.npz", "old/matches.npz", "new/predictions.json"])
+def test_evidence_that_was_moved(judged: Judged, name: str) -> None:
+    (judged.folder / name).rename(judged.folder / "elsewhere")
+    judged.assert_refused(name, PromotionRefused, match="put them back, or judge again where they are now")
+    assert read_decision(str(judged.decision)).promote, "the decision itself is whole"
+
+
 # One light process imports, then forks. Each child promotes and is killed after a random time.
 KILLED = """
 import json, os, random, signal, sys, time
 from pathlib import Path
+from trainer.config.gate_config import GateConfig
 from trainer.registry.local import LocalRegistry
+from trainer.promotion.judge import judge
 from trainer.promotion.publish import promote
 folder, random = Path(sys.argv[1]), random.Random(0)
 registry = LocalRegistry(str(folder / "registry"))
-decision = json.loads((folder / "decision.json").read_text())
+new, old = (str(folder / name / "evaluation.json") for name in ("new", "old"))
 killed, moved, longest = 0, set(), 0.0
 import fsspec.implementations.local  # before the forks: a child's time is the promotion's
 for attempt in range(-2, 50):  # the first two run to their end and are timed
-    decision["champion_version"] = registry.alias("champion") or ""
-    (folder / "decision.json").write_text(json.dumps(decision))
+    champion = registry.alias("champion") or ""
+    decision = judge(new, old if champion else None, GateConfig(resamples=100), champion)
+    (folder / "decision.json").write_text(decision.to_json())
     child = os.fork()
     if child == 0:
         promote(decision=str(folder / "decision.json"), model=str(folder / "model"), registry=str(registry.root),
@@ -244,8 +378,8 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
     module = tf.Module()
     module.weights = [tf.Variable(tf.fill([250_000], float(i))) for i in range(4)]
     tf.saved_model.save(module, str(tmp_path / "model"))
-    judged = replace(decision(), model_digest=model_digest(str(tmp_path / "model")))
-    (tmp_path / "decision.json").write_text(judged.to_json())
+    new = write_evaluation(tmp_path / "new", evaluation(0.6, model_digest=model_digest(str(tmp_path / "model"))))
+    old = write_evaluation(tmp_path / "old", evaluation(0.5))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -259,7 +393,7 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
     assert [float(w[0]) for w in loaded.weights] == [0.0, 1.0, 2.0, 3.0]
     # Whatever was killed: promoting again works and leaves a champion.
     champion = registry.alias("champion") or ""
-    (tmp_path / "decision.json").write_text(replace(judged, champion_version=champion).to_json())
+    (tmp_path / "decision.json").write_text(judge(new, old, GateConfig(resamples=100), champion).to_json())
     last = promote(
         decision=str(tmp_path / "decision.json"),
         model=str(tmp_path / "model"),

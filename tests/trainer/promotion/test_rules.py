@@ -13,9 +13,10 @@ from beam_preprocess.base.errors import InputError
 from tests.trainer.made_decision import FAILED, NONE, decide, evaluation
 from trainer.coco.metrics import METRIC_NAMES, ClassMetrics
 from trainer.config.sections import GateConfig
+from trainer.promotion.case import SAME
 from trainer.promotion.decision import parse_decision
 from trainer.promotion.evaluation import NoEvaluation
-from trainer.promotion.rules import RULE_NAMES, RULES, SAME
+from trainer.promotion.rules import RULE_NAMES, RULES
 
 
 def metrics(**values) -> dict:
@@ -27,7 +28,7 @@ def class_with(**values) -> tuple[ClassMetrics, ...]:
 
 
 STRICT = GateConfig(min_ap=0.4, min_delta=-0.005)
-UNSCORED = {"same_data", "min_delta", "max_class_drop", "max_size_drop"}
+UNSCORED = {"same_data", "classes", "min_delta", "max_class_drop", "max_size_drop"}
 """Rules that fail when the champion could not be scored."""
 CASES = [
     # candidate, champion, champion version, failed rules, id
@@ -120,6 +121,7 @@ def test_promotes_if_and_only_if_every_rule_passes(candidate, champion, version)
         ap = candidate.metrics["ap"]
         assert ap is not None
         assert ap >= 0.4
+        assert ap > 0
         assert isinstance(champion, NoEvaluation) or ap >= champion.metrics["ap"] - 0.005 - 1e-9
 
 
@@ -187,12 +189,13 @@ def test_rules_other_than_ap(changes, failed):
             NONE,
             NONE,
             GateConfig(),
-            {"same_data", "min_delta", "min_delta_best", "max_class_drop", "max_size_drop", "max_latency_ms"},
+            {"min_delta", "min_delta_best", "max_class_drop", "max_size_drop", "max_latency_ms"}
+            | {"objects", "same_data", "classes"},
         ),
         # min_delta_best: the champion is the best. max_class_drop: the class has too few objects.
-        (evaluation(), SAME, GateConfig(), {"min_delta_best", "max_class_drop", "max_latency_ms"}),
-        (evaluation(), SAME, GateConfig(min_support=1, max_latency_ms=9.0), {"min_delta_best"}),
-        (FAILED, FAILED, GateConfig(min_support=1, max_latency_ms=9.0), set()),
+        (evaluation(), SAME, GateConfig(), {"min_delta_best", "max_class_drop", "max_latency_ms", "objects"}),
+        (evaluation(), SAME, GateConfig(min_support=1, max_latency_ms=9.0), {"min_delta_best", "objects"}),
+        (FAILED, FAILED, GateConfig(min_support=1, max_latency_ms=9.0), {"objects"}),
     ],
 )
 def test_a_rule_with_nothing_to_compare_is_skipped(
@@ -201,12 +204,12 @@ def test_a_rule_with_nothing_to_compare_is_skipped(
     decision = decide(evaluation(latency_ms=5.0), champion, config, "", best=best)
     found = {rule.name: rule for rule in decision.rules if rule.skipped}
     assert set(found) == skipped
-    assert all(rule.passed and rule.verdict == "skip" for rule in found.values())
+    assert all(rule.passed and rule.verdict == "skipped" for rule in found.values())
     assert all("rule skipped" in rule.sentence or rule.name == "max_latency_ms" for rule in found.values())
 
 
 def test_parity_is_skipped_only_where_it_is_not_required() -> None:
-    for required, verdict in ((True, "FAIL"), (False, "skip")):
+    for required, verdict in ((True, "FAIL"), (False, "skipped")):
         decision = decide(evaluation(parity=None), NONE, GateConfig(require_parity=required), "")
         assert next(rule.verdict for rule in decision.rules if rule.name == "parity") == verdict
 

@@ -241,3 +241,12 @@ def test_a_publisher_that_is_killed_leaves_no_version(registry, model, tmp_path)
     assert [v.version for v in registry.list()] == ["v0001"]
     assert registry.publish(model, {}, key="two") == "v0002"
     assert sorted(p.name for p in versions.iterdir()) == ["v0001", "v0002"], "the dead copy was not swept"
+
+
+def test_what_killed_promotions_left_of_the_aliases_is_removed(registry, model):
+    version = registry.publish(model, {}, key="run-1")
+    left = [registry.root / f".aliases.json.tmp-{i}" for i in range(4)]
+    for path in left:
+        path.write_text("{")
+    registry.swap_alias("champion", version, expected=None)
+    assert not [path for path in left if path.exists()]

@@ -142,12 +142,18 @@ def test_ids_as_floats_score_the_same(exported: Path, data: Path) -> None:
 def test_detections_of_foreign_categories_are_counted(
     exported: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    whole = _evaluate(exported, data)
+    assert whole.classes.to_text() == ""
     coco = json.loads((data / "annotations.json").read_text())
     coco["categories"] = coco["categories"][:2]
     coco["annotations"] = [a for a in coco["annotations"] if a["category_id"] != 30]
     (data / "annotations.json").write_text(json.dumps(coco))
-    _evaluate(exported, data)
-    assert "detections are not scored: " in capsys.readouterr().out
+    # Also for a candidate: class_index id-minus-1 allows a validation file to lack classes.
+    evaluation = _evaluate(exported, data, all_classes=True)
+    printed = capsys.readouterr().out
+    assert evaluation.classes.only_in_model == ("class2",)
+    assert evaluation.classes.detections_unscored == whole.detections - evaluation.detections > 0
+    assert f"only in the model: class2; {evaluation.classes.detections_unscored} detections" in printed
     predictions = json.loads((data / "evaluation" / "predictions.json").read_text())
     assert {p["category_id"] for p in predictions} <= {10, 20}
 
@@ -165,3 +171,36 @@ def test_latency_is_measured_on_request(exported: Path, data: Path, calls: int) 
     evaluation = _evaluate(exported, data, latency_calls=calls)
     assert (evaluation.latency_ms is None) == (calls == 0)
     assert ("latency" in table(evaluation)) == (calls > 0)
+
+
+def _rewrite(data: Path, ids: dict[int, int], names: dict[int, str]) -> None:
+    coco = json.loads((data / "annotations.json").read_text())
+    for entry in coco["categories"]:
+        entry["name"] = names.get(entry["id"], entry["name"])
+        entry["id"] = ids[entry["id"]]
+    for entry in coco["annotations"]:
+        entry["category_id"] = ids[entry["category_id"]]
+    (data / "annotations.json").write_text(json.dumps(coco))
+
+
+@pytest.mark.parametrize("ids", [{10: 20, 20: 10, 30: 30}, {10: 3, 20: 1, 30: 2}])
+def test_classes_are_matched_by_name(exported: Path, data: Path, ids: dict[int, int]) -> None:
+    """A file that numbers its categories anew: the score stays, and the predictions have the file's ids."""
+    before = _evaluate(exported, data)
+    rows = json.loads((data / "evaluation" / "predictions.json").read_text())
+    _rewrite(data, ids, {})
+    after = _evaluate(exported, data, all_classes=True)
+    assert after.metrics == pytest.approx(before.metrics, nan_ok=True)
+    assert {c.name: (c.ap, c.objects) for c in after.per_class} == {c.name: (c.ap, c.objects) for c in before.per_class}
+    assert {entry.model_id: entry.category_id for entry in after.classes.matched} == ids
+    again = json.loads((data / "evaluation" / "predictions.json").read_text())
+    assert [row["category_id"] for row in again] == [ids[row["category_id"]] for row in rows]
+
+
+def test_a_class_that_the_model_does_not_know(exported: Path, data: Path) -> None:
+    """An error for a candidate, which was trained for this data; a fact about a champion."""
+    _rewrite(data, {10: 10, 20: 20, 30: 30}, {20: "owl"})
+    champion = _evaluate(exported, data)
+    assert (champion.classes.only_in_model, champion.classes.only_in_data) == (("class1",), ("owl",))
+    with pytest.raises(InputError, match=r"only in the annotation file: owl.*train it on these classes"):
+        _evaluate(exported, data, all_classes=True)

@@ -8,7 +8,7 @@ import google_crc32c
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.dataset.sources import SourceFile, data_digest, list_images
+from beam_preprocess.format.sources import SourceFile, data_digest, list_images
 
 
 def test_lists_what_exists_with_size_and_checksum(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress
 from beam_preprocess.base.storage import file_system, refusals, refused
+from beam_preprocess.format.annotations import CocoAnnotations
 
 _CHUNK = 1 << 20
 
@@ -94,6 +95,20 @@ def data_digest(annotations_digest: str, file_names: Sequence[str], files: Mappi
     for name in sorted(file_names):
         digest.update(f"{name}\t{_state(files.get(name))}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def whole_digest(images: str, annotations: CocoAnnotations) -> str:
+    """The digest that the data check computes for a data set of which it drops no image, as of all validation data.
+
+    Args:
+      images: the folder, a local path or fsspec URI.
+      annotations: the parsed file.
+
+    Raises:
+      InputError: see `list_images`.
+    """
+    names = annotations.file_names
+    return data_digest(annotations.content_digest, names, list_images(images, names, annotations.uri))
 
 
 def _state(file: SourceFile | None) -> str:

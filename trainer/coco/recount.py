@@ -1,0 +1,108 @@
+"""The metrics of an evaluation, computed again from its table of matches: exactly those that were computed with it.
+
+The gate compares them with those that evaluation.json states, and computes them over some of the classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.coco.accumulate import Curves, class_curves, mean
+from trainer.coco.match_table import THRESHOLDS, Column, MatchTable
+from trainer.coco.matching import AREA_RANGES, MAX_DETECTIONS, RECALL_THRESHOLDS, Bools
+from trainer.coco.metrics import METRIC_NAMES, SIZES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassCount:
+    """One class; see `metrics.ClassMetrics`."""
+
+    category_id: int
+    ap: float | None
+    ap50: float | None
+    images: int
+    objects: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recount:
+    """What a table of matches proves."""
+
+    metrics: dict[str, float | None]
+    """METRIC_NAMES to fractions; None: the images have no such ground truth."""
+    per_class: tuple[ClassCount, ...]
+    """Sorted by category id."""
+    images: int
+    objects: int
+    """Objects without crowd regions."""
+    objects_by_size: dict[str, int]
+
+
+def recount(table: MatchTable) -> Recount:
+    """The metrics of a table."""
+    classes = len(table.category_ids)
+    shape = (THRESHOLDS, len(RECALL_THRESHOLDS), classes, len(AREA_RANGES), len(MAX_DETECTIONS))
+    precision, recall = -np.ones(shape), -np.ones((shape[0], *shape[2:]))
+    areas = _bits(table.object_areas, len(AREA_RANGES))
+    counted = np.zeros((classes, len(AREA_RANGES)), int)
+    np.add.at(counted, table.object_category, areas)
+    rank = _rank(table)
+    ends = np.searchsorted(table.category, np.arange(classes + 1))
+    for k in range(classes):
+        rows = slice(int(ends[k]), int(ends[k + 1]))
+        true, ignored = (
+            _areas(table.true[rows], table.true_by_size[rows]),
+            _areas(table.ignored[rows], table.ignored_by_size[rows]),
+        )
+        # A detection that matched at no threshold must be false at all of them, or ignored at all of them. So those
+        # that are ignored at any threshold count as matched; as they are ignored there, it makes no other difference.
+        unscored = np.zeros(len(true))
+        precision[:, :, k], recall[:, k], _ = class_curves(unscored, rank[rows], true | ignored, ignored, counted[k])
+    curves = Curves(precision=precision, recall=recall, scores=precision)
+    objects = np.bincount(table.object_category, minlength=classes)
+    spread = np.unique(np.stack([table.object_image, table.object_category]), axis=1)[1]
+    images = np.bincount(spread, minlength=classes)
+    whole = precision[:, :, :, 0, -1]
+    return Recount(
+        metrics={name: _present(value) for name, value in zip(METRIC_NAMES, curves.stats, strict=True)},
+        per_class=tuple(
+            ClassCount(
+                category_id=category,
+                ap=_present(mean(whole[:, :, k])),
+                ap50=_present(mean(whole[0, :, k])),
+                images=int(images[k]),
+                objects=int(objects[k]),
+            )
+            for k, category in enumerate(table.category_ids.tolist())
+        ),
+        images=len(table.image_ids),
+        objects=len(table.object_image),
+        objects_by_size={size: int(areas[:, 1 + i].sum()) for i, size in enumerate(SIZES)},
+    )
+
+
+def _bits(packed: Column, count: int) -> Bools:
+    """[N, count]"""
+    return (packed[:, None] >> np.arange(count) & 1).astype(bool)
+
+
+def _areas(whole: Column, by_size: Column) -> Bools:
+    """[D, A, T]"""
+    sizes = len(AREA_RANGES) - 1
+    flat = np.concatenate([_bits(whole, THRESHOLDS), _bits(by_size, sizes * THRESHOLDS)], axis=1)
+    return flat.reshape(len(whole), 1 + sizes, THRESHOLDS)
+
+
+def _rank(table: MatchTable) -> Column:
+    """[D] how many detections of the same image and class are before each one."""
+    group = table.category * max(len(table.image_ids), 1) + table.image
+    order = np.argsort(group, kind="stable")
+    sorted_group = group[order]
+    first = np.flatnonzero(np.r_[True, sorted_group[1:] != sorted_group[:-1]]) if len(group) else np.zeros(0, int)
+    rank = np.zeros(len(group), np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(first, np.diff(np.r_[first, len(group)]))
+    return rank
+
+
+def _present(value: float) -> float | None:
+    return None if value == -1 else float(value)
