@@ -41,7 +41,7 @@ def write_options(options: RunOptions, artifact_uri: str, run_id: str = "") -> N
         levels up (…/RUN/STAGE/OUTPUT, on Vertex AI and on this machine).
     """
     folder = artifact_uri.split("/")[:-2]
-    if run_id in folder:
+    if run_id and run_id in folder:
         folder = folder[: folder.index(run_id) + 1]
     write_text("/".join([*folder, NAME]), json.dumps(asdict(options), indent=1) + "\n")
 

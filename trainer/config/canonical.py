@@ -78,7 +78,7 @@ def _overrides(text: str) -> dict[str, Any]:
     for name, section in values.items():
         if name not in EXPERIMENT_SECTIONS or not isinstance(section, dict):
             raise InputError(
-                f"runtime: {name}: give keys of {', '.join(EXPERIMENT_SECTIONS)}, such as runtime.num_gpus=1"
+                f"runtime: {name}: use sections {', '.join(EXPERIMENT_SECTIONS)}, such as runtime.num_gpus=1"
             )
     return values
 
@@ -106,7 +106,7 @@ def _canonical(values: Mapping[str, Any], path: str) -> dict[str, Any]:
             if section := _canonical(value, below):
                 found[name] = section
         # A key without an entry has no effect; training refuses it.
-        elif key is None or not _equal(_typed(value, below), key.default):
+        elif key is None or not _equal(_typed(value, below), _typed(key.default, below)):
             found[name] = _typed(value, below)
     return found
 
