@@ -104,7 +104,7 @@ def test_a_hold_out_without_objects_chooses_nothing(tmp_path: Path) -> None:
 def test_a_training_ends_with_its_best_weights(
     records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ema: bool
 ) -> None:
-    """In six steps the AP stays about 0. The first of equal validations counts, so the best are not the last weights."""
+    """In six steps the AP stays about 0. The first of equal ones counts, so the best weights are not the last."""
     text = TINY_CONFIG
     if ema:
         text = text.replace("  optimizer_config:\n", "  optimizer_config:\n    ema: {average_decay: 0.5}\n")
