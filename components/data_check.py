@@ -1,4 +1,4 @@
-"""Component: can this data be trained and scored on, and which data is it?"""
+"""Component: can this data be trained and scored on, which data is it, and what does each later stage read?"""
 
 from typing import NamedTuple
 
@@ -11,28 +11,27 @@ def data_check(
     val_images: str,
     val_annotations: str,
     config: str,
+    runtime: str,
     work_dir: str,
+    preprocess_on: str,
+    dataflow: str,
+    beam_args: str,
+    run_id: str,
     report: dsl.Output[dsl.Artifact],
-) -> NamedTuple("Checked", [("train_digest", str), ("val_digest", str), ("val_objects", int)]):  # type: ignore[valid-type]
-    """Checks both splits. The digests are part of the cache keys of later stages; the gate compares the objects."""
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Checked",
+    [("train_digest", str), ("val_digest", str), ("val_objects", int)]
+    + [(f"{stage}_config", str) for stage in ("preprocess", "train", "export", "gate")],
+):
+    """Checks both splits. The cached stages are keyed by what it hands out; `work_dir` and the rest only steer them."""
+    from components.support.run_options import RunOptions, write_options
     from components.support.stage import stage
 
-    with stage("data_check", report, work_dir, title="check the data") as output:
-        import json
+    place, data = report.uri, {"train_images": train_images, "train_annotations": train_annotations}
+    data |= {"val_images": val_images, "val_annotations": val_annotations}
+    run = RunOptions(work_dir=work_dir, preprocess_on=preprocess_on, dataflow=dataflow, beam_args=beam_args)
+    write_options(run, place, run_id)
+    with stage("data_check", report, title="check the data") as output:
+        from components.support.checked import check
 
-        from beam_preprocess.base.files import write_text
-        from beam_preprocess.dataset.check import check_data
-        from trainer.config.sections import parse_config
-
-        found = check_data(
-            train_images=train_images,
-            train_annotations=train_annotations,
-            val_images=val_images,
-            val_annotations=val_annotations,
-            config=parse_config(config).preprocess,
-        )
-        write_text(f"{output}/data.json", json.dumps(found, indent=1))
-        train, val, classes = found["train"], found["val"], len(found["categories"])
-        counts = f"train {train['images']} images, {train['objects']} objects; val {val['images']} images, "
-        print(f"result: {counts}{val['objects']} objects; {classes} classes", flush=True)
-    return train["data_digest"], val["data_digest"], val["objects"]
+        return check(data, config, runtime, place, output)

@@ -9,13 +9,12 @@ def evaluate(
     annotations: str,
     data_digest: str,
     name: str,
-    work_dir: str,
     evaluation: dsl.Output[dsl.Artifact],
 ) -> None:
     """Scores the model. A champion (its artifact has a status) that fails holds the candidate; it is not an error."""
     from components.support.stage import stage
 
-    with stage(name, evaluation, work_dir) as output:
+    with stage(name, evaluation) as output:
         from beam_preprocess.base.files import write_text
         from trainer.promotion.evaluation import NoEvaluation
 

@@ -9,17 +9,16 @@ def export_model(
     annotations: str,
     data_digest: str,
     config: str,
-    work_dir: str,
     model: dsl.Output[dsl.Model],
 ) -> None:
     """Exports the checkpoint, if the export detects what the checkpoint does on validation images.
 
-    `config`: its `export:` section is this run's, and may differ from the one that the training saw. The digest in the
-    metadata makes a cached evaluation that of these files, wherever they lie.
+    `config` holds the `export:` section alone: the network is built from the checkpoint's own copy of its settings. The
+    digest in the metadata makes a cached evaluation that of these files, wherever they lie.
     """
     from components.support.stage import stage
 
-    with stage("export", model, work_dir) as output:
+    with stage("export", model) as output:
         from trainer.registry.digest import model_digest
         from trainer.saved_model.building import export
 

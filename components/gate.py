@@ -11,14 +11,13 @@ def gate(
     best_version: str,
     val_objects: int,
     config: str,
-    work_dir: str,
     decision: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.Markdown],
 ) -> bool:
-    """Judges the candidate by the rules of the `gate:` section."""
+    """Judges the candidate by the rules of the `gate:` section. `val_objects` is what the data check counted."""
     from components.support.stage import stage
 
-    with stage("gate", decision, work_dir) as output:
+    with stage("gate", decision) as output:
         from beam_preprocess.base.files import write_text
         from trainer.config.sections import parse_config
         from trainer.promotion.judge import judge

@@ -5,8 +5,10 @@ def remember(
     outcome: str,
     train_digest: str,
     val_digest: str,
-    config: str,
-    runtime: str,
+    preprocess_config: str,
+    train_config: str,
+    export_config: str,
+    gate_config: str,
     seed: int,
     image: str,
     registry: str,
@@ -18,6 +20,7 @@ def remember(
     with step("remember the run"):
         from trainer.promotion.last_run import identity, write_last
 
-        run = identity(train_digest, val_digest, config + runtime, seed, image)
+        sections = (preprocess_config, train_config, export_config, gate_config)
+        run = identity(train_digest, val_digest, sections, seed, image)
         print(f"result: {write_last(run, outcome, registry, pipeline_root)}", flush=True)
     return outcome

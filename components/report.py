@@ -7,7 +7,6 @@ def report(
     outcome: str,
     data: dsl.Input[dsl.Artifact],
     train_records: dsl.Input[dsl.Dataset],
-    val_records: dsl.Input[dsl.Dataset],
     checkpoint: dsl.Input[dsl.Model],
     model: dsl.Input[dsl.Model],
     candidate: dsl.Input[dsl.Artifact],
@@ -16,19 +15,18 @@ def report(
     images: str,
     annotations: str,
     config: str,
-    work_dir: str,
     html: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Artifact],
 ) -> None:
     """Collects what the stages wrote; each stage's folder is its artifact's URI."""
     from components.support.stage import stage
 
-    with stage("report", html, work_dir) as output:
+    with stage("report", html) as output:
         from components.support.report_inputs import collect
         from trainer.promotion.summary import write_summary
         from trainer.report.page import write_report
 
-        stages = [data, train_records, val_records, checkpoint, model, candidate, champion, decision]
+        stages = [data, train_records, checkpoint, model, candidate, champion, decision]
         run = collect(outcome, config, *stages)
         write_summary(run, f"{output}/summary.json")
         html.uri, summary.uri = f"{output}/report.html", f"{output}/summary.json"

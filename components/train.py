@@ -5,20 +5,17 @@ from kfp import dsl
 
 def train(
     records: dsl.Input[dsl.Dataset],
-    val_records: dsl.Input[dsl.Dataset],
     config: str,
     seed: int,
-    runtime: str,
-    work_dir: str,
     checkpoint: dsl.Output[dsl.Model],
 ) -> None:
     """Trains on the records, or resumes an interrupted training in the same folder.
 
-    `runtime` comes from the target: keys of the `runtime:` section that override the configuration's.
+    `config` is what data_check hands out for training: nothing that training doesn't read, so nothing else redoes it.
     """
     from components.support.stage import stage
 
-    with stage("train", checkpoint, work_dir) as output:
+    with stage("train", checkpoint) as output:
         import os
 
         from trainer.training.cluster import tf_config
@@ -29,10 +26,8 @@ def train(
 
         summary = train(
             records=records.uri,
-            val_records=val_records.uri,
             output=output,
             config=config,
             seed=seed,
-            params_override=runtime,
         )
     checkpoint.metadata.update(steps=summary["steps"], train_digest=summary["train_digest"])

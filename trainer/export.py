@@ -15,14 +15,15 @@ def parser() -> command.Parser:
         "export",
         "Export a finished training as a SavedModel that takes original encoded images.",
         examples=[
-            "centernet export --checkpoint runs/latest/checkpoint --output saved_model --images val2017 "
-            "--annotations annotations/instances_val2017.json",
+            "centernet export --checkpoint runs/latest/checkpoint --config runs/latest/config.yaml "
+            "--output saved_model --images val2017 --annotations annotations/instances_val2017.json",
             "centernet export --checkpoint runs/latest/checkpoint --output augmented --flip --scales 1,1.25",
-            "centernet export --checkpoint runs/latest/checkpoint --output saved_model "
-            "--set export.max_score_delta=0.02",
+            "centernet export --checkpoint runs/latest/checkpoint --config runs/latest/config.yaml "
+            "--output saved_model --set export.max_score_delta=0.02",
         ],
         notes="With images, the export and the checkpoint must detect the same on them, or nothing is exported (exit "
-        "code 1).\nThe export options are those of the training's configuration, unless you give --config or --set.",
+        "code 1).\nThe export options are those of the training's configuration, unless you give --config or --set. A "
+        "run's training has none: its configuration is config.yaml in the run's folder.",
     )
     made.add_argument("--checkpoint", required=True, metavar="DIR", help="model folder of `centernet train`")
     made.add_argument("--output", required=True, metavar="DIR", help="folder of the SavedModel")
@@ -60,6 +61,8 @@ def _call(flags: argparse.Namespace) -> None:
     config = ""
     if flags.config or flags.set:
         config = resolve(flags.config or os.path.join(flags.checkpoint, "config.yaml"), flags.set).text
+    if not flags.config:
+        _warn_of_defaults(flags.checkpoint)
     export(
         checkpoint=flags.checkpoint,
         output=flags.output,
@@ -69,6 +72,19 @@ def _call(flags: argparse.Namespace) -> None:
         flip=flags.flip,
         scales=scales,
     )
+
+
+def _warn_of_defaults(checkpoint: str) -> None:
+    """A run's training knows nothing of the run's export options, so the defaults apply: say so."""
+    from beam_preprocess.base import yaml
+    from trainer.weights.finished import CONFIG, read_config
+
+    if "export" not in (yaml.load(read_config(checkpoint), checkpoint) or {}):
+        print(
+            f"warning: {os.path.join(checkpoint, CONFIG)} has no export: section, so its defaults apply; give --config "
+            "for others (a run's options are in its config.yaml)",
+            file=sys.stderr,
+        )
 
 
 def _scales(text: str | None) -> tuple[float, ...] | None:

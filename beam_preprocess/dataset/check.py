@@ -26,6 +26,8 @@ from beam_preprocess.format.reasons import Action, Reason, Reject, count_by_reas
 from beam_preprocess.format.scored_file import unscorable
 from beam_preprocess.format.sources import data_digest, list_images
 
+Depth = Literal["headers", "pixels"]
+
 EXAMPLES = 3
 """Maximum number of rejects that the report lists per reason."""
 
@@ -39,11 +41,13 @@ def check_data(
     val_images: str,
     val_annotations: str,
     config: PreprocessConfig,
+    num_workers: int = 1,
 ) -> dict[str, Any]:
-    """Validates both splits by their image headers and refuses data above a reject limit: the first step of a run.
+    """Validates both splits and refuses data above a reject limit: the first step of a run.
 
-    Reads every image's bytes for the digest, and its header for format and size. Only preprocessing finds out whether
-    its pixels can be decoded. In a bucket, only the listing is read.
+    Reads every image's bytes for the digest. Training images: also the header, for format and size; in a bucket, only
+    the listing. Preprocessing finds out whether they can be decoded. No stage before the export reads the validation
+    images, so they are decoded here: one that can't be is refused before the training, not after it.
 
     Args:
       train_images: folder of training images, a path or URI.
@@ -51,6 +55,7 @@ def check_data(
       val_images: folder of validation images.
       val_annotations: COCO annotation file.
       config: the `preprocess:` section.
+      num_workers: number of threads that decode.
 
     Returns:
       See `examine`.
@@ -59,7 +64,7 @@ def check_data(
       InputError: see `examine`; or a reject limit is exceeded (`validate.check_limits`).
     """
     sources = {"train": (train_images, train_annotations), "val": (val_images, val_annotations)}
-    report = examine(sources, config, depth="headers")
+    report = examine(sources, config, depth={"train": "headers", "val": "pixels"}, num_workers=num_workers)
     for split in sources:
         if report[split]["over_limit"]:
             raise InputError(report[split]["over_limit"])
@@ -70,7 +75,7 @@ def examine(
     sources: Mapping[str, tuple[str, str]],
     config: PreprocessConfig,
     *,
-    depth: Literal["headers", "pixels"] = "pixels",
+    depth: Depth | Mapping[str, Depth] = "pixels",
     num_workers: int = 1,
 ) -> dict[str, Any]:
     """Validates one split or both.
@@ -78,8 +83,8 @@ def examine(
     Args:
       sources: (image folder, annotation file) by split: "train", "val" or both; paths or URIs.
       config: the `preprocess:` section.
-      depth: "pixels" decodes every image, as preprocessing does; "headers" does not, and in a bucket reads only the
-        listing.
+      depth: of both splits, or by split: "pixels" decodes every image, as preprocessing does; "headers" does not, and
+        in a bucket reads only the listing.
       num_workers: number of threads that decode.
 
     Returns:
@@ -104,7 +109,8 @@ def examine(
         "num_classes": num_classes,
     }
     for split, coco in parsed.items():
-        report[split] = check_split(split, sources[split][0], coco, categories, config, depth, num_workers)
+        to = depth if isinstance(depth, str) else depth[split]
+        report[split] = check_split(split, sources[split][0], coco, categories, config, to, num_workers)
     return report
 
 
@@ -135,7 +141,7 @@ def check_split(
     coco: CocoAnnotations,
     categories: Sequence[Category],
     config: PreprocessConfig,
-    depth: Literal["headers", "pixels"] = "headers",
+    depth: Depth = "headers",
     num_workers: int = 1,
 ) -> dict[str, Any]:
     """One split of `examine`."""

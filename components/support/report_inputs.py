@@ -14,6 +14,8 @@ from trainer.promotion.judge import read_champion
 from trainer.promotion.summary import Summary, build_summary, read_history
 
 FIX = "rerun the stage that writes it"
+LEFT_OUT = ("shards", "examples", "over_limit")
+"""Facts of a split that the summary does not repeat."""
 
 
 def collect(
@@ -21,7 +23,6 @@ def collect(
     config: str,
     data: Artifact,
     train_records: Artifact,
-    val_records: Artifact,
     checkpoint: Artifact,
     model: Artifact,
     candidate: Artifact,
@@ -33,21 +34,21 @@ def collect(
     Args:
       outcome: what promote or hold returned.
       config: the run's YAML text.
-      data, train_records, val_records, checkpoint, model, candidate, champion, decision: the stages' output artifacts.
+      data, train_records, checkpoint, model, candidate, champion, decision: the stages' output artifacts.
 
     Raises:
       InputError: a file of a stage is missing or damaged.
     """
     scored = read_evaluation(f"{candidate.uri}/evaluation.json")
     assert isinstance(scored, Evaluation), "a candidate that cannot be scored ends the run before the report"
-    manifests = {
-        split: read_json(f"{records.uri}/manifest.json", FIX)
-        for split, records in (("train", train_records), ("val", val_records))
+    facts = {
+        "train": read_json(f"{train_records.uri}/manifest.json", FIX),
+        # There are no records of the validation images: their facts are the data check's.
+        "val": read_json(f"{data.uri}/data.json", FIX)["val"],
     }
     stages = {
         "check the data": data,
         "preprocess train": train_records,
-        "preprocess val": val_records,
         "train": checkpoint,
         "export": model,
         "evaluate candidate": candidate,
@@ -60,7 +61,7 @@ def collect(
         decision=read_decision(f"{decision.uri}/decision.json"),
         outcome=outcome,
         config=config,
-        data={split: {k: v for k, v in values.items() if k != "shards"} for split, values in manifests.items()},
+        data={split: {k: v for k, v in values.items() if k not in LEFT_OUT} for split, values in facts.items()},
         history=read_history(f"{checkpoint.uri}/history.jsonl"),
         seconds=_seconds(stages),
         parity=_parity(model.uri),
@@ -72,7 +73,6 @@ def collect(
             "analysis": f"{candidate.uri}/analysis.json",
             "decision": f"{decision.uri}/decision.json",
             "train_records": train_records.uri,
-            "val_records": val_records.uri,
         },
     )
 

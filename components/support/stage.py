@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from components.support.events import EVENTS, reported
+from components.support.run_options import read_options
 
 TIMEOUT = "STAGE_TIMEOUT_SECONDS"
 """Environment variable that the compiled pipeline sets; pipeline tasks have no time limit of their own."""
 WORK_DIR = "STAGE_WORK_DIR"
-"""Environment variable: the run's folder, where it must not be an argument. Arguments are part of kfp's cache key."""
+"""Environment variable: the run's folder. Without it, the folder is the run's option, see `run_options`."""
 GRACE_SECONDS = 10.0
 """Time after the limit for the message and the traceback."""
 CORES = "STAGE_CORES"
@@ -29,27 +30,25 @@ class Artifact(Protocol):
 
 
 @contextmanager
-def stage(folder: str, artifact: Artifact, work_dir: str, *, title: str = "") -> Iterator[str]:
+def stage(folder: str, artifact: Artifact, *, title: str = "") -> Iterator[str]:
     """Points the output artifact at its place, and does what `step` does.
 
     On a service the seconds of the body go into the artifact's metadata. On this machine they don't: metadata is part
     of kfp's cache key there, and the report takes the seconds from the events.
 
     Args:
-      folder: name of the output folder.
+      folder: name of the output folder, below the run's `work_dir`. Without one, the artifact stays where the pipeline
+        backend put it.
       artifact: the stage's output.
-      work_dir: folder of the whole run. A run that is started again with the same folder finds what its stages wrote,
-        and the libraries reuse it. "" takes the environment's folder; without one the artifact stays where the
-        pipeline backend put it.
       title: the stage's name in the graph, if it is not the folder's name with spaces for hyphens.
 
     Yields:
       The artifact's URI.
     """
-    if work_dir := work_dir or os.environ.get(WORK_DIR, ""):
-        artifact.uri = f"{work_dir.rstrip('/')}/{folder}"
     started = time.monotonic()
     with step(title or folder.replace("-", " ")):
+        if work_dir := os.environ.get(WORK_DIR) or read_options(artifact.uri).work_dir:
+            artifact.uri = f"{work_dir.rstrip('/')}/{folder}"
         yield artifact.uri
     if not os.environ.get(EVENTS):
         artifact.metadata["seconds"] = round(time.monotonic() - started, 2)

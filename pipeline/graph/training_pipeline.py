@@ -1,7 +1,11 @@
 """The graph: from a COCO data set to a promoted or held model, and a report on it.
 
-data_check -> should_run -> preprocess(train), preprocess(val) -> train -> export -> evaluate(candidate)
+data_check -> should_run -> preprocess -> train -> export -> evaluate(candidate)
 resolve champion and best -> evaluate(champion), evaluate(best) -> gate -> promote | hold -> report -> remember
+
+The data check always runs. It hands out what the cached stages read: digests of the data, and each stage's part of the
+configuration. So preprocessing and training are redone when something that they read changed, and for nothing else:
+they never see the gate's and the export's settings, the validation data, or where Beam runs (`run_options`).
 
 With `only_if_changed`, a run ends after should_run as "unchanged" if data, configuration, seed and image are those of
 the last completed run.
@@ -65,13 +69,18 @@ def make_pipeline(target: Target) -> Any:
             val_images=val_images,
             val_annotations=val_annotations,
             config=config,
+            runtime=runtime,
             work_dir=work_dir,
+            preprocess_on=preprocess_on,
+            dataflow=dataflow,
+            beam_args=beam_args,
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         )
+        sections = {name: checked.outputs[f"{name}_config"] for name in ("preprocess", "train", "export", "gate")}
         run = {
             "train_digest": checked.outputs["train_digest"],
             "val_digest": checked.outputs["val_digest"],
-            "config": config,
-            "runtime": runtime,
+            **{f"{name}_config": text for name, text in sections.items()},
             "seed": seed,
             "image": target.image,
             "registry": registry,
@@ -79,39 +88,24 @@ def make_pipeline(target: Target) -> Any:
         }
         changed = task(should_run, "check for changes", cached=False, only_if_changed=only_if_changed, **run)
         with dsl.If(changed.output == True, name="changed"):  # noqa: E712 - kfp overloads ==
-            records = {
-                split: task(
-                    preprocess,
-                    f"preprocess {split}",
-                    cached=True,
-                    images=images,
-                    annotations=annotations,
-                    split=split,
-                    data_digest=checked.outputs[f"{split}_digest"],
-                    config=config,
-                    seed=seed,
-                    preprocess_on=preprocess_on,
-                    dataflow=dataflow,
-                    beam_args=beam_args,
-                    work_dir=work_dir,
-                )
-                for split, images, annotations in (
-                    ("train", train_images, train_annotations),
-                    ("val", val_images, val_annotations),
-                )
-            }
-            # The validation loss is only monitored, because these are the images that gate: it never selects a
-            # checkpoint.
+            records = task(
+                preprocess,
+                "preprocess train",
+                cached=True,
+                images=train_images,
+                annotations=train_annotations,
+                data_digest=checked.outputs["train_digest"],
+                config=sections["preprocess"],
+                seed=seed,
+            )
+            # No validation images: they gate, so training neither sees nor monitors them.
             trained = task(
                 train,
                 "train",
                 cached=True,
-                records=records["train"].output,
-                val_records=records["val"].output,
-                config=config,
+                records=records.output,
+                config=sections["train"],
                 seed=seed,
-                runtime=runtime,
-                work_dir=work_dir,
                 # A custom job needs its own; a plain task has the run's.
                 **({"service_account": service_account, "network": network} if target.custom_job else {}),
             )
@@ -119,14 +113,13 @@ def make_pipeline(target: Target) -> Any:
                 "images": val_images,
                 "annotations": val_annotations,
                 "data_digest": checked.outputs["val_digest"],
-                "work_dir": work_dir,
             }
             exported = task(
                 export_model,
                 "export",
                 cached=True,
                 checkpoint=trained.outputs["checkpoint"],
-                config=config,
+                config=sections["export"],
                 **validation,
             )
             candidate = task(
@@ -181,9 +174,8 @@ def make_pipeline(target: Target) -> Any:
                 champion_version=champion.outputs["Output"],
                 best=best_scored.output,
                 best_version=best.outputs["Output"],
+                config=sections["gate"],
                 val_objects=checked.outputs["val_objects"],
-                config=config,
-                work_dir=work_dir,
             )
             with dsl.If(decision.outputs["Output"] == True, name="promoted"):  # noqa: E712 - kfp overloads ==
                 promoted = task(
@@ -193,7 +185,7 @@ def make_pipeline(target: Target) -> Any:
                     decision=decision.outputs["decision"],
                     model=exported.output,
                     registry=registry,
-                    config=config,
+                    config=sections["gate"],
                     **this_run,
                 )
             with dsl.Else(name="held"):
@@ -205,8 +197,7 @@ def make_pipeline(target: Target) -> Any:
                 cached=False,
                 outcome=outcome,
                 data=checked.outputs["report"],
-                train_records=records["train"].output,
-                val_records=records["val"].output,
+                train_records=records.output,
                 checkpoint=trained.outputs["checkpoint"],
                 model=exported.output,
                 candidate=candidate.output,
@@ -215,7 +206,6 @@ def make_pipeline(target: Target) -> Any:
                 images=val_images,
                 annotations=val_annotations,
                 config=config,
-                work_dir=work_dir,
             )
             # Last, so that a run that failed does not count as completed.
             remembered = task(remember, "remember the run", cached=False, outcome=outcome, **run).after(reported)

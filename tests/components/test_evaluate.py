@@ -7,12 +7,16 @@ import pytest
 from kfp import dsl
 
 from components.evaluate import evaluate
+from components.support.stage import WORK_DIR
 from tests.components.examples import saved_model
 from trainer.promotion.evaluation import NoEvaluation, read_evaluation
 
 
 @pytest.mark.parametrize("status", ["none", "failed"])
-def test_without_a_champion_the_evaluation_gives_the_reason(tmp_path: Path, status: str) -> None:
+def test_without_a_champion_the_evaluation_gives_the_reason(
+    tmp_path: Path, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WORK_DIR, str(tmp_path))
     model = dsl.Model(uri=str(tmp_path / "nothing"), metadata={"status": status, "reason": "because"})
     evaluation = dsl.Artifact(uri="backend/evaluation")
     evaluate(
@@ -21,7 +25,6 @@ def test_without_a_champion_the_evaluation_gives_the_reason(tmp_path: Path, stat
         annotations="annotations",
         data_digest="d1",
         name="evaluate-champion",
-        work_dir=str(tmp_path),
         evaluation=evaluation,
     )
     assert read_evaluation(f"{evaluation.uri}/evaluation.json") == NoEvaluation(status=status, reason="because")
@@ -32,7 +35,10 @@ def test_without_a_champion_the_evaluation_gives_the_reason(tmp_path: Path, stat
     [({"status": "ready"}, False), ({}, True)],
     ids=["a champion that can't be loaded is held against it", "a candidate that can't be loaded ends the run"],
 )
-def test_a_model_that_cannot_be_loaded(tmp_path: Path, metadata: dict[str, str], raises: bool) -> None:
+def test_a_model_that_cannot_be_loaded(
+    tmp_path: Path, metadata: dict[str, str], raises: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WORK_DIR, str(tmp_path))
     annotations = tmp_path / "val.json"
     annotations.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     arguments = {
@@ -41,7 +47,6 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, metadata: dict[str, str],
         "annotations": str(annotations),
         "data_digest": "d1",
         "name": "scored",
-        "work_dir": str(tmp_path),
         "evaluation": dsl.Artifact(uri="backend/evaluation"),
     }
     if raises:

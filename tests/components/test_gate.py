@@ -10,6 +10,7 @@ from kfp import dsl
 from components.gate import gate
 from components.hold import hold
 from components.promote import promote
+from components.support.stage import WORK_DIR
 from tests.components.examples import artifact_with, evaluation_of, saved_model
 from tests.trainer.made_evaluation import proven, table_with, write_evaluation
 from trainer.promotion.decision import read_decision
@@ -24,7 +25,10 @@ from trainer.registry.local import LocalRegistry
     ("ap", "min_ap", "promoted"),
     [(0.6, 0.5, True), (0.5, 0.5, True), (0.4, 0.5, False), (float("nan"), 0.0, False)],
 )
-def test_gate_then_promote_or_hold(tmp_path: Path, ap: float, min_ap: float, promoted: bool) -> None:
+def test_gate_then_promote_or_hold(
+    tmp_path: Path, ap: float, min_ap: float, promoted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WORK_DIR, str(tmp_path))
     decision = dsl.Artifact(uri="backend/decision")
     nobody = NoEvaluation(status="none", reason="no champion")
     page = dsl.Markdown(uri="backend/page")
@@ -44,7 +48,6 @@ def test_gate_then_promote_or_hold(tmp_path: Path, ap: float, min_ap: float, pro
         page=page,
         val_objects=100,
         config=config,
-        work_dir=str(tmp_path),
         decision=decision,
     )
     assert answer is promoted is read_decision(f"{decision.uri}/decision.json").promote

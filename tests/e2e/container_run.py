@@ -1,10 +1,12 @@
 """A run of a compiled spec on this machine, container by container: inputs come from where the graph says."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from components.support import run_options
 from tests.e2e.containers import Container, Spec, artifact, container
 
 CHANNEL = "pipelinechannel--"
@@ -70,8 +72,10 @@ class ContainerRun:
         artifacts[name] = {"artifacts": [artifact(uri, **metadata)]}
 
     def go_on_from(self, other: "ContainerRun") -> None:
-        """Takes over what the tasks of another run put out."""
+        """Takes over what the tasks of another run put out, and its options."""
         self._outputs = dict(other._outputs)
+        if other.folder != self.folder:
+            shutil.copy(other.folder / run_options.NAME, self.folder)
 
     def result(self, task: str) -> Any:
         """The task's unnamed output."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.support.stage import TIMEOUT
+from components.support.stage import TIMEOUT, WORK_DIR
 from tests.e2e.container_run import ContainerRun
 from tests.e2e.containers import artifact, container, execute
 from tests.pipeline.graph.golden import CASES, compiled
@@ -30,11 +30,22 @@ def specs() -> dict[str, dict[str, Any]]:
     return {name: compiled(name) for name in ("vertex-gpu", "vertex-multinode-gpu")}
 
 
+CHECKED = {
+    "config": "gate: {}",
+    "runtime": "",
+    "work_dir": "",
+    "preprocess_on": "step",
+    "dataflow": "{}",
+    "beam_args": "",
+    "run_id": "",
+}
 RUN = {
     "train_digest": "t",
     "val_digest": "v",
-    "config": "gate: {}",
-    "runtime": "",
+    "preprocess_config": "preprocess: {}",
+    "train_config": "task: {}",
+    "export_config": "export: {}",
+    "gate_config": "gate: {}",
     "seed": 0,
     "image": "i",
     "pipeline_root": "gs://none",
@@ -49,7 +60,7 @@ def test_should_run_then_remember_then_nothing_new(specs: dict[str, Any], tmp_pa
         ("remember", {"outcome": "held: min_ap"}),
         ("should-run", {"only_if_changed": True}),
         ("should-run", {"only_if_changed": True, "image": "other"}),
-        ("should-run", {"only_if_changed": True, "runtime": "runtime: {mixed_precision_dtype: float32}"}),
+        ("should-run", {"only_if_changed": True, "train_config": "runtime: {mixed_precision_dtype: float32}"}),
     ):
         process, output = execute(spec, component, tmp_path, {**run, **extra})
         assert process.returncode == 0, process.stderr
@@ -116,7 +127,7 @@ def test_a_container_over_its_time_limit_ends(specs: dict[str, Any], tmp_path: P
     endless = tmp_path / "annotations.json"
     os.mkfifo(endless)
     data = {f"{split}_{kind}": str(endless) for split in ("train", "val") for kind in ("images", "annotations")}
-    made = container(specs["vertex-gpu"], "data-check", tmp_path, {**data, "config": "gate: {}", "work_dir": ""})
+    made = container(specs["vertex-gpu"], "data-check", tmp_path, {**CHECKED, **data}, root=f"{tmp_path}/run/a")
     assert made.environment[TIMEOUT] == "14400"
     made.environment[TIMEOUT] = "8"  # the limit includes the imports
     process = made.run()
@@ -131,7 +142,7 @@ def test_bad_input_ends_a_container_with_its_message(specs: dict[str, Any], tmp_
         f"{split}_{kind}": str(tmp_path / "none") for split in ("train", "val") for kind in ("images", "annotations")
     }
     process, output = execute(
-        specs["vertex-gpu"], "data-check", tmp_path, {**data, "config": "gate: {}", "work_dir": ""}
+        specs["vertex-gpu"], "data-check", tmp_path, {**CHECKED, **data}, root=f"{tmp_path}/run/a"
     )
     assert process.returncode != 0
     assert output is None
@@ -149,9 +160,10 @@ def test_a_role_that_does_not_train_is_refused(specs: dict[str, Any], tmp_path: 
         specs["vertex-multinode-gpu"],
         "train",
         tmp_path,
-        {"config": "", "seed": 0, "runtime": "", "work_dir": ""},
-        {"records": artifact(tmp_path), "val_records": artifact(tmp_path)},
+        {"config": "", "seed": 0},
+        {"records": artifact(tmp_path)},
         CLUSTER_SPEC=cluster("workerpool2"),
+        **{WORK_DIR: str(tmp_path)},
     )
     assert process.returncode != 0
     assert output is None

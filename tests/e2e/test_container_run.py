@@ -42,7 +42,7 @@ def new_run(case: str, values: dict[str, Any], folder: Path) -> ContainerRun:
 def records(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> ContainerRun:
     """A run of vertex-cpu up to the records, which are the same for every target."""
     run = new_run("vertex-cpu", values, tmp_path_factory.mktemp("cpu"))
-    for task in ("data-check", "should-run", "preprocess", "preprocess-2"):
+    for task in ("data-check", "should-run", "preprocess"):
         run.run(task)
     return run
 
@@ -83,6 +83,7 @@ def test_a_run_of_a_schedule_promotes_under_the_services_own_id_of_it(cpu: Conta
 def test_a_run_that_is_held(cpu: ContainerRun, values: dict[str, Any]) -> None:
     held = new_run("vertex-cpu", {**values, "config": CONFIG.replace("min_ap: 0.0", "min_ap: 0.99")}, cpu.folder)
     held.go_on_from(cpu)
+    held.run("data-check")
     held.run("gate")
     assert held.result("gate") is False
     held.run("hold")
@@ -103,6 +104,7 @@ def test_what_the_target_says_of_devices_reaches_training(
     target = TARGETS[case]
     run = new_run(case, values, tmp_path)
     run.go_on_from(records)
+    run.run("data-check")  # hands out the target's runtime with the configuration
     made = run.container("train")
     process = made.run()
     assert process.returncode != 0
@@ -119,7 +121,8 @@ def test_the_targets_precision_trains(case: str, records: ContainerRun, values: 
     runtime = json.loads(run.values["runtime"])["runtime"]
     here = {"distribution_strategy": "one_device", "num_gpus": 0, "tpu": None}
     runtime = {name: here.get(name, value) for name, value in runtime.items()}
-    printed = run.run("train", changes={"runtime": json.dumps({"runtime": runtime})}).stdout
+    run.run("data-check", changes={"runtime": json.dumps({"runtime": runtime})})
+    printed = run.run("train").stdout
     assert f"1 replica(s), {TARGETS[case].precision}" in printed
     folder = Path(run.uri("train", "checkpoint"))
     assert f"mixed_precision_dtype: {TARGETS[case].precision}" in (folder / "params.yaml").read_text()
@@ -134,6 +137,7 @@ def test_chief_and_worker_train_together_and_the_chief_alone_answers(
     runtime = json.loads(run.values["runtime"])["runtime"]
     assert runtime["distribution_strategy"] == "multi_worker_mirrored"
     changes = {"runtime": json.dumps({"runtime": {**runtime, "num_gpus": 0, "mixed_precision_dtype": "float32"}})}
+    run.run("data-check", changes=changes)
     cluster = {f"workerpool{pool}": [f"127.0.0.1:{free_port()}"] for pool in (0, 1)}
     containers = []
     for pool in (0, 1):
@@ -142,9 +146,7 @@ def test_chief_and_worker_train_together_and_the_chief_alone_answers(
             "environment": "cloud",
             "task": {"type": f"workerpool{pool}", "index": 0, "trial": ""},
         }
-        containers.append(
-            run.container("train", changes, root=str(tmp_path / "out"), pool=pool, CLUSTER_SPEC=json.dumps(spec))
-        )
+        containers.append(run.container("train", root=str(tmp_path / "out"), pool=pool, CLUSTER_SPEC=json.dumps(spec)))
     processes = [made.start() for made in containers]
     try:
         printed = [process.communicate(timeout=300) for process in processes]

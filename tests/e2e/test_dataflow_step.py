@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from google.cloud.dataflow_v1beta3 import Job
 
+from components.support.run_options import RunOptions, write_options
 from pipeline.graph.targets import TARGETS
 from pipeline.local.demo_data import DemoData, generate
 from tests.e2e.containers import container
@@ -20,7 +21,8 @@ from tests.pipeline.graph.golden import compiled
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 
 SERVICE_ACCOUNT = "worker@my-project.iam.gserviceaccount.com"
-ROOT = "gs://my-bucket/runs/1/preprocess"
+RUN = "gs://my-bucket/runs/1"
+ROOT = f"{RUN}/preprocess"
 
 Request = tuple[str, str]
 """Path and JSON."""
@@ -93,6 +95,13 @@ def test_the_job_that_arrives(tmp_path: Path, bucket: GcsEmulator, dataflow: tup
         "subnetwork": "regions/us-central1/subnetworks/private",
         "flexrs": True,
     }
+    options = RunOptions(
+        preprocess_on="dataflow",
+        dataflow=json.dumps({**json.loads(defaults["dataflow"]["defaultValue"]), **own}),
+        beam_args=f"--dataflow_endpoint={url}",
+    )
+    with bucket.in_this_process():
+        write_options(options, f"{RUN}/data-check/report")
     made = container(
         spec,
         "preprocess",
@@ -100,14 +109,9 @@ def test_the_job_that_arrives(tmp_path: Path, bucket: GcsEmulator, dataflow: tup
         {
             "images": "gs://my-data/train2017",
             "annotations": "gs://my-data/annotations/instances_train2017.json",
-            "split": "train",
             "data_digest": "",
             "config": "preprocess: {image_size: [64, 64], train_views: 1}",
             "seed": 0,
-            "preprocess_on": "dataflow",
-            "dataflow": json.dumps({**json.loads(defaults["dataflow"]["defaultValue"]), **own}),
-            "beam_args": f"--dataflow_endpoint={url}",
-            "work_dir": "",
         },
         root=ROOT,
         **bucket.environment,

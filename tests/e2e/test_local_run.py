@@ -26,7 +26,6 @@ STAGES = [
     "check the data",
     "check for changes",
     "preprocess train",
-    "preprocess val",
     "train",
     "export",
     "evaluate candidate",
@@ -51,11 +50,11 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def in_order(stages: list[str]) -> list[str]:
-    """The two splits are independent of each other, as are champion and best: kfp may start either one first."""
+    """Champion and best are independent of each other: kfp may start either one first."""
     for name in ("champion", "best"):
         assert stages.index(f"find {name}") < stages.index(f"evaluate {name}")
-    compared = sorted(stages[7:11], key=STAGES.index)
-    return [*stages[:2], *sorted(stages[2:4]), *stages[4:7], *compared, *stages[11:]]
+    compared = sorted(stages[6:10], key=STAGES.index)
+    return [*stages[:6], *compared, *stages[10:]]
 
 
 def test_one_line_per_stage_then_the_table(first: Ran) -> None:
@@ -117,7 +116,7 @@ def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
     assert "outcome: held: min_ap" in process.stdout
     assert "'promote'" not in process.stdout, "only one branch runs"
-    assert process.stdout.count("reused") >= 4, "records of both splits, training and export"
+    assert process.stdout.count("reused") >= 3, "records, training and export"
     summary = json.loads((work_dir / "report" / "summary.json").read_text())
     assert summary["decision"]["outcome"] == "held"
     assert summary["champion"]["status"] == "scored"
@@ -144,7 +143,7 @@ def test_a_second_run_on_the_same_takes_the_results_of_the_first(first: Ran) -> 
     process = pipeline(first.folder, *flags)
     assert process.returncode == 0, process.stdout + process.stderr
     lines = {line[:20].strip(): line for line in process.stdout.splitlines() if re.search(r" \d+\.\d s\b", line)}
-    stages = {"preprocess train": "preprocess-train", "preprocess val": "preprocess-val", "train": "train"}
+    stages = {"preprocess train": "preprocess-train", "train": "train"}
     stages |= {"export": "export", "evaluate candidate": "evaluate-candidate"}
     for stage in in_order(stage_lines(process.stdout)):
         where = f"reused from {(made / 'stages').relative_to(first.folder)}/{stages.get(stage)}"
@@ -181,7 +180,7 @@ def test_a_held_run_is_judged_again_without_training(tmp_path: Path) -> None:
     process = pipeline(tmp_path, "run", "--resume", "runs/latest", "--set", "gate.min_ap=0.0")
     assert process.returncode == 0, process.stdout + process.stderr
     assert "decision  promoted: v0001" in process.stdout
-    for stage in ("preprocess train", "preprocess val", "train", "export", "evaluate candidate"):
+    for stage in ("preprocess train", "train", "export", "evaluate candidate"):
         (line,) = (line for line in process.stdout.splitlines() if line.startswith(f"{stage:<20}"))
         assert "reused" in line, line
     assert trained == {path: path.stat().st_mtime_ns for path in trained}, "nothing was trained"
@@ -205,4 +204,3 @@ def test_any_folder_and_any_path_of_the_interpreter(tmp_path: Path) -> None:
     assert process.returncode == 2, process.stdout + process.stderr
     assert "failed: train\nerror: runtime.num_gpus: 64" in process.stderr
     assert "preprocess train" in stage_lines(process.stdout)
-    assert "preprocess val" in stage_lines(process.stdout)

@@ -14,7 +14,7 @@ from official.modeling import hyperparams
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.json import nearest, shown
-from trainer.config.live_keys import INITIAL_MODULES, LIVE_KEYS, UNRELEASED_OPTIMIZERS
+from trainer.config.live_keys import CHOICES, INITIAL_MODULES, LIVE_KEYS, UNRELEASED_OPTIMIZERS
 
 ACTIVATIONS = ("relu", "relu6", "swish", "gelu", "elu")
 """Activations that the Hourglass supports; the published models have relu."""
@@ -47,6 +47,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "trainer.validation_steps": (-1, HIGHEST),
     "trainer.max_to_keep": (1, HIGHEST),
     "trainer.continuous_eval_timeout": (0, HIGHEST),
+    "trainer.holdout_fraction": (0, 0.5),
     "trainer.optimizer_config.ema.average_decay": (0, 1),
     "trainer.optimizer_config.ema.start_step": (0, HIGHEST),
     "runtime.num_gpus": (0, HIGHEST),
@@ -144,6 +145,7 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
       InputError: names the first one, and what to set instead.
     """
     task, runtime, optimizer = experiment.task, experiment.runtime, experiment.trainer.optimizer_config
+    choice, held_out = experiment.trainer.choose_checkpoint, experiment.trainer.holdout_fraction
     hourglasses = task.model.backbone.hourglass.num_hourglasses
     levels = [f"2_{i}" for i in range(hourglasses - 1)] + ["2"]
     kernel = task.model.detection_generator.peak_extract_kernel_size
@@ -174,6 +176,11 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
             task.model.norm_activation.activation in ACTIVATIONS,
             f"task.model.norm_activation.activation: {task.model.norm_activation.activation!r}; "
             f"use one of {', '.join(ACTIVATIONS)}",
+        ),
+        (choice in CHOICES, f"trainer.choose_checkpoint: {choice!r}; use {' or '.join(CHOICES)}"),
+        (
+            choice != "best" or held_out > 0,
+            "trainer.choose_checkpoint: best needs a hold-out; set trainer.holdout_fraction, such as 0.1",
         ),
         (experiment.trainer.validation_steps != 0, "trainer.validation_steps: 0; use -1 for all images"),
         (optimizer.optimizer.type is not None, "trainer.optimizer_config.optimizer.type: none; use adam"),

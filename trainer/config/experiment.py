@@ -110,6 +110,19 @@ class RecordsConfig(hyperparams.Config):
 
 
 @dataclasses.dataclass
+class TrainerConfig(cfg.TrainerConfig):
+    """The `trainer:` section: Model Garden's, and what the training is followed on."""
+
+    holdout_fraction: float = 0.0
+    """Fraction of the training images that are never trained on: loss and AP are measured on them while training. 0
+    trains on all images, and measures on 64 of them, so the numbers show progress and not accuracy."""
+
+    choose_checkpoint: str = "last"
+    """Which weights the training ends with: last, or best, those of the validation with the highest AP on the hold-out.
+    The validation images choose nothing, because they gate."""
+
+
+@dataclasses.dataclass
 class CenterNetTask(cfg.TaskConfig):
     """The `task:` section."""
 
@@ -137,7 +150,7 @@ def default_experiment() -> cfg.ExperimentConfig:
 def _recipe() -> cfg.ExperimentConfig:
     return cfg.ExperimentConfig(
         task=CenterNetTask(),
-        trainer=cfg.TrainerConfig(
+        trainer=TrainerConfig(
             train_steps=140_000,
             steps_per_loop=100,
             checkpoint_interval=1000,

@@ -29,18 +29,20 @@ class ExportConfig:
     does not promote a model whose parity is unknown."""
 
     max_score_delta: float = 0.01
-    """Maximum difference of a score between checkpoint and export. Different libraries resize their pixels and
-    occasionally round to another grey level (0.0009 on the demo's model); the other arithmetic is the same."""
+    """Maximum difference of the scores of two detections that count as the same in checkpoint and export. Different
+    libraries resize their pixels and occasionally round to another grey level (0.0009 on the demo's model); the other
+    arithmetic is the same."""
 
     max_box_delta: float = 2.0
-    """Maximum difference of a box coordinate, measured in the network's input: half a cell of the heatmap (0.02 on the
-    demo's model)."""
+    """Maximum difference of a box coordinate of two detections that count as the same, measured in the network's input:
+    half a cell of the heatmap (0.02 on the demo's model)."""
 
     max_ap_delta: float = 0.005
     """Maximum difference of AP on those images."""
 
     max_unmatched: float = 0.01
-    """Maximum fraction of the detections without a counterpart on the other side."""
+    """Maximum fraction of the detections without a counterpart on the other side that agrees within the two bounds
+    above. Not 0: where two neighbouring cells have nearly the same value, rounding decides which one is the peak."""
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "max_score_delta", "max_ap_delta", "max_unmatched"):

@@ -10,6 +10,8 @@ LIVE_KEYS = {
         "validation_steps",
         "continuous_eval_timeout",
         "optimizer_config",
+        "holdout_fraction",
+        "choose_checkpoint",
     },
     "runtime": {
         "distribution_strategy",
@@ -39,6 +41,9 @@ LIVE_KEYS = {
 UNRELEASED_OPTIMIZERS = ("slide", "adafactor")
 """Model Garden has their configuration, but not their code."""
 
+CHOICES = ("last", "best")
+"""What `trainer.choose_checkpoint` takes."""
+
 INITIAL_MODULES = ("backbone", "matching", "all")
 """What `task.init_checkpoint` provides: the backbone; backbone and the head layers whose shapes match; both whole."""
 
@@ -49,7 +54,7 @@ MEANINGS = {
     "trainer.checkpoint_interval": "Steps from one checkpoint to the next.",
     "trainer.max_to_keep": "Number of checkpoints that are kept; older ones are deleted.",
     "trainer.validation_interval": "Steps from one validation to the next.",
-    "trainer.validation_steps": "Batches per validation; -1 takes all validation images.",
+    "trainer.validation_steps": "Batches per validation; -1 takes all images that are followed.",
     "trainer.continuous_eval_timeout": "With --mode=continuous_eval: how long to wait for the next checkpoint.",
     "trainer.optimizer_config.ema": "Moving average of the weights, which is then exported; null switches it off.",
     "ema.trainable_weights_only": "Average the trainable weights only, not the statistics of batch norm.",
@@ -171,6 +176,7 @@ UNITS = {
     "trainer.validation_interval": "steps",
     "trainer.validation_steps": "batches",
     "trainer.continuous_eval_timeout": "seconds",
+    "trainer.holdout_fraction": "fraction",
     "ema.start_step": "steps",
     "runtime.num_gpus": "GPUs",
     "decay_steps": "steps",

@@ -21,6 +21,7 @@ from beam_preprocess.format.manifest import Manifest, Shard
 from beam_preprocess.format.targets import manifest_code_table
 from trainer.config.experiment import RecordsConfig
 from trainer.data.heatmap import Labels
+from trainer.data.holdout import first_records
 
 CHANNEL_MEANS = (119.9165958, 114.03422265, 104.01362025)
 """R, G, B; Model Garden's values (its parser holds them in BGR order)."""
@@ -133,39 +134,47 @@ def train_dataset(
     *,
     crowd_is_object: bool = False,
     first_step: int = 0,
+    held_out: int = 0,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Endless training batches from `first_step`: (uint8 [B, H, W, 3], Labels).
 
-    Batches run across epochs, so every epoch has every image.
+    Batches run across epochs, so every epoch has every image that isn't held out.
 
     Args:
       config: folder, global batch size, seed.
       manifest: of that folder.
       crowd_is_object: see `experiment.Losses`.
       first_step: global step to start at.
+      held_out: number of images that are left out of every epoch, see `holdout`.
       context: which of several input pipelines this is; each reads its own share of every global batch.
     """
     pipelines = context.num_input_pipelines if context else 1
     batch = context.get_per_replica_batch_size(config.global_batch_size) if context else config.global_batch_size
-    epoch, skip = divmod(first_step * config.global_batch_size, manifest.images)
+    images = manifest.images - held_out
+    epoch, skip = divmod(first_step * config.global_batch_size, images)
+    leading = tf.constant(first_records(manifest, held_out), tf.int64)
+
+    def read_file(name: tf.Tensor, skipped: tf.Tensor) -> tf.data.Dataset:
+        records_of_file = tf.data.TFRecordDataset(name)
+        return records_of_file.skip(skipped) if held_out else records_of_file
 
     def read_epoch(number: tf.Tensor) -> tf.data.Dataset:
         view = tf.cast(number % manifest.views, tf.int32)
         names = tf.gather(tf.constant(_shard_names(config, manifest)), view)
         # One shuffle seed per (seed, epoch); the multiplier separates runs with neighbouring seeds.
         seed = tf.cast(config.seed, tf.int64) * 1_000_003 + number
-        files = tf.data.Dataset.from_tensor_slices(names).shuffle(len(names), seed=seed)
+        files = tf.data.Dataset.from_tensor_slices((names, leading)).shuffle(len(leading), seed=seed)
         return (
             # Several files at once, because a bucket answers slowly; the order doesn't depend on timing.
             files.interleave(
-                tf.data.TFRecordDataset,
-                cycle_length=min(16, len(names)),
+                read_file,
+                cycle_length=min(16, len(leading)),
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=True,
             )
-            .apply(tf.data.experimental.assert_cardinality(manifest.images))
-            .shuffle(min(config.shuffle_buffer_size, manifest.images), seed=seed)
+            .apply(tf.data.experimental.assert_cardinality(images))
+            .shuffle(min(config.shuffle_buffer_size, images), seed=seed)
         )
 
     dataset = tf.data.Dataset.counter(start=epoch, dtype=tf.int64).flat_map(read_epoch).skip(skip)
@@ -180,18 +189,32 @@ def validation_dataset(
     manifest: Manifest,
     *,
     crowd_is_object: bool = False,
+    followed: int | None = None,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Every validation image exactly once, filled up to whole global batches with images of weight 0.
+    """Every image of view 0 exactly once, filled up to whole global batches with images of weight 0.
 
     Without these a replica could get an empty last batch, at which Model Garden crashes.
+
+    Args:
+      config: folder and global batch size.
+      manifest: of that folder.
+      crowd_is_object: see `experiment.Losses`.
+      followed: only this many images, the first of every shard, see `holdout`; None reads all.
+      context: which of several input pipelines this is.
     """
+    images = manifest.images if followed is None else followed
     names = _shard_names(config, manifest)[0]
+    counts = tf.constant(first_records(manifest, images), tf.int64)
     batch = context.get_per_replica_batch_size(config.global_batch_size) if context else config.global_batch_size
-    dataset = tf.data.TFRecordDataset(names).apply(tf.data.experimental.assert_cardinality(manifest.images))
+    dataset = (
+        tf.data.Dataset.from_tensor_slices((names, counts))
+        .flat_map(lambda name, count: tf.data.TFRecordDataset(name).take(count))
+        .apply(tf.data.experimental.assert_cardinality(images))
+    )
     dataset = dataset.map(_parser(manifest, crowd_is_object), num_parallel_calls=tf.data.AUTOTUNE)
     nothing = tf.nest.map_structure(lambda spec: tf.zeros([1, *spec.shape], spec.dtype), dataset.element_spec)
-    filling = tf.data.Dataset.from_tensor_slices(nothing).repeat(-manifest.images % config.global_batch_size)
+    filling = tf.data.Dataset.from_tensor_slices(nothing).repeat(-images % config.global_batch_size)
     dataset = dataset.concatenate(filling)
     if context and context.num_input_pipelines > 1:
         dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)

@@ -6,6 +6,7 @@ registry. There is no file until a run has completed.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from beam_preprocess.base.files import read_text, write_text
@@ -25,12 +26,19 @@ class LastRun:
     registry: str
 
 
-def identity(train_digest: str, val_digest: str, config: str, seed: int, image: str) -> dict[str, str]:
-    """What determines a run's result: data, configuration text, seed and code."""
+def identity(train_digest: str, val_digest: str, sections: Sequence[str], seed: int, image: str) -> dict[str, str]:
+    """What determines a run's result: data, configuration, seed and code.
+
+    Args:
+      train_digest, val_digest: of the data.
+      sections: the configuration as the stages take it (`trainer.config.canonical`), so that a comment is no change.
+      seed: of the run.
+      image: of the code.
+    """
     return {
         "train_digest": train_digest,
         "val_digest": val_digest,
-        "config": hashlib.sha256(config.encode()).hexdigest(),
+        "config": hashlib.sha256(json.dumps(list(sections)).encode()).hexdigest(),
         "seed": str(int(seed)),
         "image": image,
     }

@@ -12,6 +12,9 @@ from trainer.report.words import finite
 COLOURS = ("#2f5d8a", "#d97a1e", "#5b8c5a", "#8a5a83", "#7a7f87", "#b3382c", "#3aa0a0", "#c2a21a")
 CLASSES_SHOWN = len(COLOURS)
 """Maximum number of class curves in one chart: one colour per class."""
+MEASURED_ON = "measured_on"
+"""Key of a validation's row in history.jsonl: how many images of which kind."""
+MEASURED = ("validation_loss", "ap", "ap50")
 LOG_RATIO = 30.0
 """The axis is logarithmic if the ratio of largest to smallest value is above this."""
 
@@ -28,11 +31,12 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
     """Charts of the columns of history.jsonl over the step.
 
     Total losses share a panel, the parts of the loss share another, and every other column gets its own. Values that
-    are not finite numbers are not drawn.
+    are not finite numbers are not drawn. What a validation measured is labelled with the images that it measured.
 
     Args:
       history: rows with "step"; the other keys are columns, which a row may lack.
     """
+    measured_on = " and ".join(dict.fromkeys(str(row[MEASURED_ON]) for row in history if row.get(MEASURED_ON)))
     columns: dict[str, list[tuple[float, float]]] = {}
     for row in history:
         for name, value in row.items():
@@ -42,11 +46,14 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
     parts = [name for name in columns if name.endswith("_loss") and name not in totals]
     groups: list[tuple[str, list[str]]] = [("Loss", totals), ("Parts of the loss", parts)]
     groups += [(_words(name), [name]) for name in columns if name not in totals + parts]
-    return [
-        Panel(title=title, svg=_line_chart(title, {name: columns[name] for name in names}))
-        for title, names in groups
-        if names
-    ]
+    labels = {name: f"{_words(name)} on {measured_on}" for name in MEASURED if measured_on}
+    panels = []
+    for title, names in groups:
+        lines = {labels.get(name, _words(name)): columns[name] for name in names}
+        shown = labels.get(names[0], title) if len(names) == 1 else title
+        if names:
+            panels.append(Panel(title=shown, svg=_line_chart(shown, lines)))
+    return panels
 
 
 def precision_curves(analysis: Analysis, objects: Mapping[int, int]) -> list[Panel]:
@@ -97,7 +104,7 @@ def _unit_chart(
 def _line_chart(
     title: str, lines: Mapping[str, Sequence[tuple[float, float]]], *, across: str = "step", up: str = ""
 ) -> str:
-    """One chart. With `up`, a label of the y axis, both axes go from 0 to 1 and names are shown unchanged."""
+    """One chart. With `up`, a label of the y axis, both axes go from 0 to 1."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -117,7 +124,7 @@ def _line_chart(
                 linewidth=1.6,
                 marker=marker,
                 markersize=3.5,
-                label=name if up else _words(name),
+                label=name,
             )
         values = [value for points in lines.values() for _, value in points]
         if min(values) > 0 and max(values) > LOG_RATIO * min(values) and "loss" in title.lower():
@@ -149,5 +156,5 @@ def _inline(svg: str, title: str) -> str:
 
 def _words(name: str) -> str:
     text = {"ct_loss": "centre", "scale_loss": "size", "ct_offset_loss": "offset", "total_loss": "training"}
-    text |= {"validation_loss": "validation"}
+    text |= {"validation_loss": "validation", "ap": "AP", "ap50": "AP50"}
     return text.get(name, name.replace("_", " ").capitalize())

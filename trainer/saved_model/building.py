@@ -173,6 +173,8 @@ def _outdated(path: str, bounds: dict[str, float]) -> str:
         return "was exported without parity"
     with tf.io.gfile.GFile(path) as file:
         found = parse(file.read(), path, "remove the export")
+    if found.get("schema_version") != parity.SCHEMA_VERSION:
+        return "was compared with its checkpoint by an earlier version"
     return "" if found.get("bounds") == bounds else "was compared with its checkpoint within other bounds"
 
 
@@ -244,8 +246,8 @@ def _judge(found: parity.Parity, output: str) -> None:
         )
     ap = "no objects" if found.ap_export is None else f"AP {found.ap_export:.4f}, checkpoint {found.ap_checkpoint:.4f}"
     print(
-        f"parity: {found.images} images, {found.matched} pairs, {found.unmatched} unmatched, "
-        f"score {found.max_score_delta:.2g}, box {found.max_box_delta:.2g} px, {ap}",
+        f"parity: {found.images} images, {found.matched} pairs, {found.unmatched} unmatched, {found.apart} apart, "
+        f"at most score {found.max_score_delta:.2g}, box {found.max_box_delta:.2g} px, {ap}",
         flush=True,
     )
 

@@ -31,7 +31,7 @@ def model_card(
         augmentation += "; only in the signature `image_bytes_augmented`"
     facts = {
         "network": f"CenterNet, input {height}x{width}, {len(summary['categories'])} classes",
-        "training": f"{_known(summary, 'steps')} steps on {_known(summary, 'images')} images",
+        "training": f"{_known(summary, 'steps')} steps on {_known(summary, 'images')} images{_held_out(summary)}",
         "test-time augmentation": augmentation,
         "score threshold of `num_detections`": f"{options.score_threshold:g}",
         "data digest": _known(summary, "data_digest"),
@@ -61,8 +61,8 @@ def _accuracy(parity: Mapping[str, Any] | None, reason: str) -> str:
     return (
         f"AP of this model on {parity['images']} validation images: {ap}. {elsewhere}\n\n"
         f"Parity with the checkpoint on the same images: {parity['matched']} detections matched, "
-        f"{parity['unmatched']} unmatched; the largest difference is {parity['max_score_delta']:.2g} for scores and "
-        f"{parity['max_box_delta']:.2g} pixels for box coordinates."
+        f"{parity['unmatched']} have no counterpart within the bounds; the largest difference is "
+        f"{parity['max_score_delta']:.2g} for scores and {parity['max_box_delta']:.2g} pixels for box coordinates."
     )
 
 
@@ -84,6 +84,12 @@ def _git(*arguments: str) -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return done.stdout.splitlines()
+
+
+def _held_out(summary: Mapping[str, Any]) -> str:
+    held_out, chosen = summary.get("held_out"), summary.get("chosen")
+    text = f", {held_out} more held out" if held_out else ""
+    return f"{text}; weights of step {chosen['step']}, the best on those held out" if chosen else text
 
 
 def _known(summary: Mapping[str, Any], key: str) -> Any:

@@ -19,6 +19,7 @@ import tf_keras
 from beam_preprocess.base import files
 from beam_preprocess.base.errors import Failure, InputError
 from trainer.config.experiment import CenterNetTask
+from trainer.training.distribution import CrossWorkerSum
 from trainer.weights.finished import CONFIG, SUMMARY
 from trainer.weights.loading import WEIGHTS
 
@@ -156,6 +157,22 @@ def _sweep(folder: str, whole: list[str]) -> None:
 def step_of(prefix: str | None) -> int:
     """Step of a checkpoint; 0 if there is none."""
     return int(prefix.rsplit("-", 1)[1]) if prefix else 0
+
+
+def agreed(output: str, newest: str | None, cross_worker_sum: CrossWorkerSum) -> str | None:
+    """The chief's newest checkpoint; the other workers, who pass None, get it from the chief.
+
+    Raises:
+      InputError: this worker can't see it.
+    """
+    step = int(cross_worker_sum([float(step_of(newest))])[0])
+    prefix = os.path.join(output, f"ckpt-{step}") if step else None
+    if prefix and not tf.io.gfile.exists(f"{prefix}.index"):
+        raise InputError(
+            f"{output}: the chief has a checkpoint of step {step} there, this worker has none; give all workers one "
+            "shared --model_dir, such as a bucket"
+        )
+    return prefix
 
 
 def _unreadable(prefix: str) -> str:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from official.core import config_definitions as cfg
 
 from trainer.training import checkpoints, distribution
+from trainer.training.best import BestWeights
 from trainer.training.loop import Trainer
 from trainer.training.monitors import LoopMonitor, ValidationMonitor
 from trainer.training.preemption import Interrupted, Preempted
@@ -22,8 +23,9 @@ def run(
     *,
     loops: LoopMonitor,
     validations: ValidationMonitor,
+    best: BestWeights | None = None,
 ) -> None:
-    """Trains to the last step, and validates where there are validation records.
+    """Trains to the last step, and measures the images that are followed; keeps the best weights if `best` is given.
 
     Raises:
       Preempted: asked to stop, and saved.
@@ -34,7 +36,7 @@ def run(
     with strategy.scope(), distribution.report_lost_workers(strategy):
         manager.restore_or_initialize()
         try:
-            run_events(experiment, trainer, manager, loops, validations)
+            run_events(experiment, trainer, manager, loops, validations, best)
         except Interrupted as stopped:
             if stopped.output:
                 loops.after_loop(stopped.output)
@@ -52,6 +54,7 @@ def run_events(
     manager: checkpoints.Manager,
     loops: LoopMonitor,
     validations: ValidationMonitor,
+    best: BestWeights | None = None,
 ) -> None:
     """Makes the events from the trainer's step to the last step."""
     settings, validates = experiment.trainer, bool(experiment.task.validation_data.input_path)
@@ -64,7 +67,9 @@ def run_events(
             manager.save(step, check_interval=False)
         # A run that resumes at such a step validates again: no record proves that the validation was completed.
         if validates and step and (last or step % settings.validation_interval == 0):
-            validations.after_validation(trainer.evaluate(tf.constant(settings.validation_steps)))
+            ap = validations.after_validation(trainer.evaluate(tf.constant(settings.validation_steps)))
+            if best:
+                best.after_validation(step, ap, [checkpoints.step_of(prefix) for prefix in manager.checkpoints])
         if last:
             return
         until = min(settings.train_steps, *(step - step % interval + interval for interval in intervals))

@@ -9,6 +9,8 @@ import tensorflow as tf
 from trainer.training import checkpoints
 
 HISTORY = "history.jsonl"
+MEASURED_ON = "measured_on"
+"""Key of a validation's row: on how many images of which kind, such as "64 training images"."""
 
 
 class History:
@@ -37,7 +39,7 @@ class History:
             self._rows.append(row)
         with self._summaries.as_default(step=row["step"]):
             for name, value in row.items():
-                if name != "step" and value is not None:
+                if name != "step" and isinstance(value, int | float):
                     tf.summary.scalar(name, value)
         self._write()
 

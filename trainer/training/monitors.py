@@ -8,9 +8,8 @@ import tf_keras
 from official.core import config_definitions as cfg
 
 from beam_preprocess.base.errors import Failure
-from beam_preprocess.format.manifest import Manifest
 from trainer.training import progress_line
-from trainer.training.history import History
+from trainer.training.history import MEASURED_ON, History
 from trainer.training.interim_ap import AP, AP50
 from trainer.training.loop import IMAGES
 from trainer.training.throughput import Throughput
@@ -25,7 +24,7 @@ class LoopMonitor:
 
     Args:
       experiment: of the training.
-      manifest: of the training records.
+      images: number of images in an epoch.
       model: whose weights must stay finite.
       step: the global step.
       throughput: measures the loops.
@@ -35,7 +34,7 @@ class LoopMonitor:
     def __init__(
         self,
         experiment: cfg.ExperimentConfig,
-        manifest: Manifest,
+        images: int,
         *,
         model: tf_keras.Model,
         step: tf.Variable,
@@ -44,7 +43,7 @@ class LoopMonitor:
     ) -> None:
         self._total = experiment.trainer.train_steps
         self._batch = experiment.task.train_data.global_batch_size
-        self._images, self._model, self._step = manifest.images, model, step
+        self._images, self._model, self._step = images, model, step
         self._throughput, self._history = throughput, history
         self._checked = int(step.numpy())
         self._line = progress_line.ProgressLine(self._total)
@@ -107,22 +106,24 @@ class ValidationMonitor:
     Args:
       step: the global step.
       history: takes the rows.
+      kind: of the images that are measured, such as "validation images".
     """
 
-    def __init__(self, step: tf.Variable, history: History) -> None:
-        self._step, self._history = step, history
+    def __init__(self, step: tf.Variable, history: History, kind: str = "validation images") -> None:
+        self._step, self._history, self._kind = step, history, kind
 
-    def after_validation(self, output: orbit.runner.Output) -> None:
-        """Called after each validation, with its output."""
+    def after_validation(self, output: orbit.runner.Output) -> float | None:
+        """Called after each validation, with its output; returns the AP, None without objects."""
         step = int(self._step.numpy())
         loss = float(orbit.utils.get_value(output["total_loss"]))
         # Without objects there is no AP: null, as everywhere.
         ap, ap50 = (None if output[name] < 0 else round(float(output[name]), 6) for name in (AP, AP50))
-        self._history.add({"step": step, "validation_loss": round(loss, 6), "ap": ap, "ap50": ap50})
+        measured_on = f"{output[IMAGES]} {self._kind}"
+        row = {"step": step, "validation_loss": round(loss, 6), "ap": ap, "ap50": ap50, MEASURED_ON: measured_on}
+        self._history.add(row)
         shown = "n/a" if ap is None else f"{ap:.4f} (AP50 {ap50:.4f})"
-        progress_line.note(
-            f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on {output[IMAGES]} images"
-        )
+        progress_line.note(f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on {measured_on}")
+        return ap
 
 
 def _floats(output: orbit.runner.Output) -> dict[str, float]:

@@ -4,11 +4,11 @@ A folder that was trained with the same records, configuration and seed is left 
 from its newest checkpoint.
 """
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import orbit
@@ -24,8 +24,11 @@ from trainer.config.checks import warnings
 from trainer.config.experiment import build_experiment, override
 from trainer.config.records import check_splits, fit_to_records
 from trainer.config.sections import parse_config
+from trainer.data import holdout as holdouts
 from trainer.data import input_pipeline
+from trainer.data.holdout import Holdout
 from trainer.training import checkpoints, controller, distribution
+from trainer.training.best import BestWeights
 from trainer.training.history import History, read_history
 from trainer.training.loop import Trainer
 from trainer.training.monitors import LoopMonitor, ValidationMonitor
@@ -55,7 +58,8 @@ def train(
       config: YAML text of the whole run's configuration.
       seed: of weights, order and augmentation.
       val_records: folder of validation records. They are only monitored and never select a checkpoint, because the
-        gate judges by the same images.
+        gate judges by the same images. "" measures on training images instead: on those that `trainer.holdout_fraction`
+        holds out, or on some that are trained on.
       params_override: Model Garden's: `key=value,…` or YAML.
 
     Returns:
@@ -81,10 +85,17 @@ def train(
     input_pipeline.check_shards(records, manifest)
     validation = input_pipeline.load_manifest(val_records) if val_records else None
     check_splits(manifest, records, validation, val_records)
+    fraction = experiment.trainer.holdout_fraction
+    if validation and fraction:
+        raise InputError(
+            f"--val-records {val_records}: trainer.holdout_fraction is {fraction}, so the training is followed on its "
+            "hold-out; leave out the records (--mode=train), or set 0"
+        )
+    holdout = Holdout() if validation else holdouts.choose(manifest, fraction, records)
     if validation:
         input_pipeline.check_shards(val_records, validation)
     strategy = distribution.make_strategy(experiment.runtime)
-    for section in ("train_data", "validation_data")[: 1 + bool(val_records)]:
+    for section in ("train_data", "validation_data"):
         batch = getattr(experiment.task, section).global_batch_size
         distribution.check_batch(batch, strategy, f"task.{section}.global_batch_size")
     distribution.set_precision(experiment.runtime)
@@ -102,6 +113,7 @@ def train(
             strategy,
             stop,
             cross_worker_sum,
+            holdout=holdout,
             digest=digest,
             config=config,
             output=output,
@@ -116,6 +128,7 @@ def _train(
     stop: Preemption,
     cross_worker_sum: distribution.CrossWorkerSum,
     *,
+    holdout: Holdout,
     digest: str,
     config: str,
     output: str,
@@ -129,17 +142,20 @@ def _train(
       strategy: its scope is not entered yet.
       stop: already watching.
       cross_worker_sum: of the strategy.
+      holdout: which training images are held out and followed.
       digest: of the training.
       config: YAML text, kept next to the weights.
       output: model folder to read.
       folder: where this process writes: the model folder, or a worker's own.
     """
     chief, settings, seed = folder == output, experiment.trainer, experiment.task.train_data.seed
-    validates = bool(experiment.task.validation_data.input_path)
+    images = manifest.images - holdout.held_out
     checkpoints.refuse_other(folder, digest)
 
     # Resume policy: (1) the newest whole checkpoint of this folder, (2) task.init_checkpoint, (3) from scratch.
-    newest = _agreed(output, checkpoints.newest_whole(output, repair=True) if chief else None, cross_worker_sum)
+    newest = checkpoints.agreed(
+        output, checkpoints.newest_whole(output, repair=True) if chief else None, cross_worker_sum
+    )
     first_step = checkpoints.step_of(newest)
     if newest is None and experiment.task.init_checkpoint:
         loading.find_checkpoint(experiment.task.init_checkpoint)
@@ -147,7 +163,7 @@ def _train(
     tf_keras.utils.set_random_seed(seed + 1)
     throughput = Throughput(experiment.task.train_data.global_batch_size)
     with strategy.scope():
-        task = Task(experiment.task, manifest, first_step, step=orbit.utils.create_global_step())
+        task = Task(experiment.task, manifest, first_step, step=orbit.utils.create_global_step(), holdout=holdout)
         model = task.build_model()
         optimizer = task.create_optimizer(settings.optimizer_config, experiment.runtime)
         create_slots(optimizer, model.trainable_variables)
@@ -158,7 +174,7 @@ def _train(
     checkpoints.start(folder, digest)
     train_utils.serialize_config(experiment, folder)
     history = History(folder, first_step, read_history(folder))
-    loops = LoopMonitor(experiment, manifest, model=model, step=task.step, throughput=throughput, history=history)
+    loops = LoopMonitor(experiment, images, model=model, step=task.step, throughput=throughput, history=history)
     with strategy.scope():
         trainer = Trainer(
             experiment,
@@ -168,7 +184,6 @@ def _train(
             throughput=throughput,
             preemption=stop,
             on_piece=loops.within_loop,
-            evaluate=validates,
         )
     manager = checkpoints.Manager(
         trainer.checkpoint,
@@ -179,19 +194,28 @@ def _train(
         # Also for the workers whose own folder is empty although the chief's has a checkpoint.
         init_fn=lambda: trainer.checkpoint.restore(newest) if newest else None,
     )
+    held_out = f" ({holdout.held_out} more held out)" if holdout.held_out else ""
     print(
         f"training {sum(v.shape.num_elements() for v in model.trainable_variables) / 1e6:.2f} M parameters on "
-        f"{manifest.images} images x {manifest.views} views, batch {experiment.task.train_data.global_batch_size}, "
+        f"{images} images x {manifest.views} views{held_out}, batch {experiment.task.train_data.global_batch_size}, "
         f"{strategy.num_replicas_in_sync} replica(s), {experiment.runtime.mixed_precision_dtype or 'float32'}, "
         f"steps {first_step} to {settings.train_steps}" + (f", resumed from {output}" if first_step else ""),
         flush=True,
     )
-    validations = ValidationMonitor(task.step, history)
+    validations = ValidationMonitor(task.step, history, holdout.kind)
+    best = None
+    if settings.choose_checkpoint == "best":
+        best = BestWeights(
+            output, folder, first_step, model=model, optimizer=optimizer, cross_worker_sum=cross_worker_sum
+        )
     with _damage_as_input_error(experiment):
-        controller.run(experiment, strategy, trainer, manager, loops=loops, validations=validations)
+        controller.run(experiment, strategy, trainer, manager, loops=loops, validations=validations, best=best)
     averaged = isinstance(optimizer, optimization.ExponentialMovingAverage)
-    if averaged:
-        with strategy.scope():
+    chosen = None
+    with strategy.scope():
+        if best:
+            chosen = best.restore()  # kept as they were validated: averaged
+        elif averaged:
             optimizer.swap_weights()
     last = history.last()
     summary: dict[str, Any] = {
@@ -200,16 +224,23 @@ def _train(
         "data_digest": manifest.data_digest,
         "seed": seed,
         "steps": int(trainer.global_step.numpy()),
-        "images": manifest.images,
+        "images": images,
+        "held_out": holdout.held_out,
         "views": manifest.views,
         "input_size": list(experiment.task.model.input_size[:2]),
         "num_classes": manifest.num_classes,
         "categories": [{"index": c.index, "id": c.id, "name": c.name} for c in manifest.categories],
         "ema": averaged,
         "last": last,
+        "chosen": asdict(chosen) if chosen else None,
     }
     checkpoints.finish(folder, model, experiment.task, config, summary)
-    print(f"result: step {summary['steps']}, loss {last['total_loss']:.3f}, {last['images_per_second']:.1f} img/s")
+    if best:
+        best.clear()
+    which = f"; weights of step {chosen.step}, the best on the hold-out (AP {chosen.ap:.4f})" if chosen else ""
+    print(
+        f"result: step {summary['steps']}, loss {last['total_loss']:.3f}, {last['images_per_second']:.1f} img/s{which}"
+    )
     return summary
 
 
@@ -226,27 +257,11 @@ def _damage_as_input_error(experiment: cfg.ExperimentConfig) -> Iterator[None]:
         # TensorFlow's long report contains the place in a shard.
         place = re.search(r"\w+ record at \d+", str(error))
         task = experiment.task
-        where = " or ".join(filter(None, (task.train_data.input_path, task.validation_data.input_path)))
+        where = " or ".join(dict.fromkeys((task.train_data.input_path, task.validation_data.input_path)))
         raise InputError(
             f"{where}: damaged inside a shard ({place[0] if place else error.message[:200]}); copy or make it again, "
             "then rerun the same command to resume from the newest checkpoint"
         ) from error
-
-
-def _agreed(output: str, newest: str | None, cross_worker_sum: distribution.CrossWorkerSum) -> str | None:
-    """The chief's newest checkpoint; the other workers, who pass None, get it from the chief.
-
-    Raises:
-      InputError: this worker can't see it.
-    """
-    step = int(cross_worker_sum([float(checkpoints.step_of(newest))])[0])
-    prefix = os.path.join(output, f"ckpt-{step}") if step else None
-    if prefix and not tf.io.gfile.exists(f"{prefix}.index"):
-        raise InputError(
-            f"{output}: the chief has a checkpoint of step {step} there, this worker has none; give all workers one "
-            "shared --model_dir, such as a bucket"
-        )
-    return prefix
 
 
 def make_experiment(
@@ -259,7 +274,7 @@ def make_experiment(
       params_override: Model Garden's: `key=value,…` or YAML.
       manifest: of `records`.
       records: folder of training records.
-      val_records: folder of validation records, or "".
+      val_records: folder of validation records; "" measures on images of `records`.
       seed: of weights, order and augmentation.
 
     Raises:
@@ -275,9 +290,9 @@ def make_experiment(
     experiment.task.train_data.seed = seed
     if val_records:
         fit_to_records(experiment, input_pipeline.load_manifest(val_records), val_records)
-        validation = experiment.task.validation_data
-        validation.input_path = val_records
-        validation.global_batch_size = validation.global_batch_size or experiment.task.train_data.global_batch_size
+    validation = experiment.task.validation_data
+    validation.input_path = val_records or records  # the training's own images, see `holdout`
+    validation.global_batch_size = validation.global_batch_size or experiment.task.train_data.global_batch_size
     experiment.trainer.optimizer_config = with_clipping(
         experiment.trainer.optimizer_config, experiment.task.gradient_clip_norm
     )

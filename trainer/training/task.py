@@ -14,6 +14,7 @@ from beam_preprocess.format.manifest import Manifest
 from trainer.config.experiment import STRIDE, CenterNetTask, RecordsConfig
 from trainer.data import augmentation, heatmap, input_pipeline
 from trainer.data.heatmap import Labels
+from trainer.data.holdout import Holdout
 from trainer.model import losses, network
 from trainer.training import interim_ap
 from trainer.training import optimizer as optimizers
@@ -30,13 +31,20 @@ class Task(base_task.Task):
       manifest: of the training records.
       first_step: where a resumed run's input starts.
       step: the global step, which seeds the augmentation; None augments every batch as step 0 does.
+      holdout: which training images are held out and followed.
     """
 
     def __init__(
-        self, params: CenterNetTask, manifest: Manifest, first_step: int = 0, *, step: tf.Variable | None = None
+        self,
+        params: CenterNetTask,
+        manifest: Manifest,
+        first_step: int = 0,
+        *,
+        step: tf.Variable | None = None,
+        holdout: Holdout = Holdout(),  # noqa: B008 - immutable
     ) -> None:
         super().__init__(params)
-        self._manifest, self._first_step = manifest, first_step
+        self._manifest, self._first_step, self._holdout = manifest, first_step, holdout
         height, width = params.model.input_size[:2]
         self._map_size = height // STRIDE, width // STRIDE
         self.step = step
@@ -73,11 +81,15 @@ class Task(base_task.Task):
                 self._manifest,
                 crowd_is_object=crowd_is_object,
                 first_step=self._first_step,
+                held_out=self._holdout.held_out,
                 context=input_context,
             )
-        manifest = input_pipeline.load_manifest(params.input_path)
         return input_pipeline.validation_dataset(
-            params, manifest, crowd_is_object=crowd_is_object, context=input_context
+            params,
+            self._manifest if self._holdout.followed else input_pipeline.load_manifest(params.input_path),
+            crowd_is_object=crowd_is_object,
+            followed=self._holdout.followed or None,
+            context=input_context,
         )
 
     def initialize(self, model: tf_keras.Model) -> None:

@@ -18,6 +18,9 @@ WATCHING_KEYS = (
 )
 """Keys of the `trainer:` section that don't influence the weights."""
 
+CHOOSING_KEYS = ("validation_interval", "validation_steps")
+"""Those of them that do, if `trainer.choose_checkpoint` is best."""
+
 
 def training_digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: int) -> str:
     """Identifies the weights: records, seed, and every key of the experiment that influences them.
@@ -27,7 +30,10 @@ def training_digest(experiment: cfg.ExperimentConfig, manifest: Manifest, seed: 
     values = as_dict(experiment)
     values["task"].pop("validation_data")
     values["task"]["train_data"].pop("input_path")
+    # Where the best validation is chosen, the validations influence the weights.
+    chooses = experiment.trainer.choose_checkpoint == "best"
     for key in WATCHING_KEYS:
-        values["trainer"].pop(key)
+        if not (chooses and key in CHOOSING_KEYS):
+            values["trainer"].pop(key)
     text = json.dumps([values, manifest.records_digest, seed], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -9,21 +9,37 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
+from beam_preprocess.base.errors import InputError
 from components.support.events import EVENTS, read_events
+from components.support.run_options import RunOptions, write_options
 from components.support.stage import CORES, TIMEOUT, WORK_DIR, cores, stage, step, threads
 
 
-def test_stage_points_the_artifact_into_the_work_dir_and_takes_the_time() -> None:
-    artifact = dsl.Artifact(uri="backend/x")
-    with stage("train", artifact, "gs://bucket/run/") as output:
+def backend(run: Path, **options: str) -> dsl.Artifact:
+    """An output where a backend puts it, in a run with these options."""
+    write_options(RunOptions(**options), f"{run}/data-check/report")
+    return dsl.Artifact(uri=f"{run}/train/checkpoint")
+
+
+def test_stage_points_the_artifact_into_the_work_dir_and_takes_the_time(tmp_path: Path) -> None:
+    artifact = backend(tmp_path, work_dir="gs://bucket/run/")
+    with stage("train", artifact) as output:
         assert output == artifact.uri == "gs://bucket/run/train"
     assert artifact.metadata["seconds"] >= 0
 
 
-def test_stage_leaves_the_backends_place_without_a_work_dir() -> None:
-    artifact = dsl.Artifact(uri="backend/x")
-    with stage("train", artifact, "") as output:
-        assert output == "backend/x"
+def test_stage_leaves_the_backends_place_without_a_work_dir(tmp_path: Path) -> None:
+    with stage("train", backend(tmp_path)) as output:
+        assert output == f"{tmp_path}/train/checkpoint"
+
+
+def test_stage_refuses_a_run_without_options(tmp_path: Path) -> None:
+    artifact = dsl.Artifact(uri=f"{tmp_path}/a/b/c")
+    with (
+        pytest.raises(InputError, match=r"run-options.json: missing; the stage 'check the data'"),
+        stage("x", artifact),
+    ):
+        pytest.fail("the stage began")
 
 
 @pytest.mark.parametrize(
@@ -41,12 +57,12 @@ import ctypes, time
 from types import SimpleNamespace
 from components.support import stage
 stage.GRACE_SECONDS = 0.3
-with stage.stage("slow", SimpleNamespace(uri="x", metadata=dict()), ""): {body}
+with stage.stage("slow", SimpleNamespace(uri="x", metadata=dict())): {body}
 print("came to its end")
 """
     process = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, TIMEOUT: "0.3"},
+        env={**os.environ, TIMEOUT: "0.3", WORK_DIR: "runs"},
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
@@ -59,10 +75,10 @@ print("came to its end")
         assert text in process.stderr
 
 
-def test_a_stage_within_its_limit_continues(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_within_its_limit_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TIMEOUT, "30")
-    artifact = dsl.Artifact(uri="backend/x")
-    with stage("train", artifact, ""):
+    artifact = backend(tmp_path)
+    with stage("train", artifact):
         assert any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
     assert artifact.metadata["seconds"] < 30
     assert not any(isinstance(t, threading.Timer) and not t.finished.is_set() for t in threading.enumerate())
@@ -83,10 +99,10 @@ def test_the_environment_can_give_the_folder_and_the_events_file(
     monkeypatch.setenv(WORK_DIR, str(tmp_path))
     monkeypatch.setenv(EVENTS, str(tmp_path / "events.jsonl"))
     artifact = dsl.Artifact(uri="backend/x")
-    with stage("preprocess-train", artifact, "") as output:
+    with stage("preprocess-train", artifact) as output:
         assert output == f"{tmp_path}/preprocess-train"
     assert artifact.metadata == {}
-    with stage("data_check", artifact, "", title="check the data"), step("inner"):
+    with stage("data_check", artifact, title="check the data"), step("inner"):
         pass
     names = [(event.kind, event.stage) for event in read_events(tmp_path / "events.jsonl")[0]]
     assert names == [

@@ -8,7 +8,7 @@ import pytest
 from beam_preprocess.base.errors import InputError
 from trainer.promotion.last_run import identity, is_last, location, write_last
 
-RUN = {"train_digest": "a", "val_digest": "b", "config": "gate: {}", "seed": 1, "image": "image:1"}
+RUN = {"train_digest": "a", "val_digest": "b", "sections": ("a: 1", "b: 2"), "seed": 1, "image": "image:1"}
 
 
 def test_only_the_same_run_is_the_last_one(tmp_path: Path) -> None:
@@ -17,7 +17,14 @@ def test_only_the_same_run_is_the_last_one(tmp_path: Path) -> None:
     uri = write_last(identity(**RUN), "promoted: v0001", registry, "root")
     assert json.loads(Path(uri).read_text())["outcome"] == "promoted: v0001"
     assert is_last(identity(**RUN), registry, "root")
-    for name, other in (("train_digest", "x"), ("val_digest", "x"), ("config", "x"), ("seed", 2), ("image", "x")):
+    for name, other in (
+        ("train_digest", "x"),
+        ("val_digest", "x"),
+        ("sections", ("a: 1", "b: 3")),
+        ("sections", ("a: 1b: 2", "")),
+        ("seed", 2),
+        ("image", "x"),
+    ):
         assert not is_last(identity(**{**RUN, name: other}), registry, "root"), name
     assert not is_last({**identity(**RUN), "later": "x"}, registry, "root"), "code with another identity"
 

@@ -34,7 +34,8 @@ def card(parity: dict | None, options: ExportConfig | None = None, text: str = "
     ("parity", "words"),
     [
         (PARITY, "AP of this model on 64 validation images: 0.5344"),
-        (PARITY, "261 detections matched, 0 unmatched; the largest difference is 0.0009 for scores and 0.03 pixels"),
+        (PARITY, "261 detections matched, 0 have no counterpart within the bounds; the largest difference is 0.0009"),
+        ({**PARITY, "max_box_delta": 4.07}, "for scores and 4.1 pixels"),
         (PARITY | {"ap_export": None}, "not defined (they have no objects)"),
         (None, "Not evaluated before export: no images were given. Parity with the checkpoint: not measured."),
         (PARITY, "not evaluated on other images"),

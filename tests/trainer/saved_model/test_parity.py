@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_the_export_detects_what_its_checkpoint_does(
     assert found.data_digest == "d1"
     written = json.loads(found.to_json())
     assert written["bounds"]["max_box_delta"] == 2.0
-    assert written["schema_version"] == 1
+    assert written["schema_version"] == 2
 
 
 def test_other_weights_are_refused(
@@ -78,7 +79,8 @@ def test_other_weights_are_refused(
     finally:
         bias.assign(kept)
     assert not found.passed
-    assert "max_score_delta" in found.failures[0]
+    assert "detections have no counterpart within the bounds" in found.failures[0]
+    assert found.apart > 0.01 * found.matched
 
 
 def test_as_many_images_as_asked_for_are_compared(images: tuple[Path, Path], model: network.CenterNetModel) -> None:
@@ -135,11 +137,12 @@ def test_match(one: list, other: list, pairs: list[tuple[int, int]], alone: int)
 
 
 PASSING = Parity(
-    schema_version=1,
+    schema_version=2,
     data_digest="",
     images=10,
     matched=100,
     unmatched=2,
+    apart=1,
     max_score_delta=0.01,
     max_box_delta=8.0,
     max_box_delta_input=2.0,
@@ -155,10 +158,10 @@ PASSING = Parity(
     [
         ({}, None),
         ({"ap_checkpoint": None, "ap_export": None}, None),  # no objects: AP isn't defined on either side
-        ({"max_score_delta": 0.0101}, "max_score_delta 0.0101 > 0.01"),
-        ({"max_score_delta": float("nan")}, "max_score_delta nan"),
-        ({"max_box_delta_input": 2.1}, "max_box_delta_input 2.1 > 2"),
-        ({"unmatched": 3}, "3 of 203 detections have no counterpart"),
+        ({"max_score_delta": 0.9, "max_box_delta_input": 90.0}, None),  # of one pair: the share is bounded
+        ({"max_score_delta": float("nan")}, "max_score_delta is nan"),
+        ({"max_box_delta": float("inf")}, "max_box_delta is inf"),
+        ({"unmatched": 3}, "3 of 203 detections have no counterpart within the bounds, more than max_unmatched 0.01"),
         ({"ap_export": 0.49}, "AP 0.4900 instead of 0.5000"),
         ({"ap_export": 0.51}, "AP 0.5100 instead of 0.5000"),  # better is different, too
         ({"ap_export": None}, "AP None instead of 0.5"),
@@ -171,3 +174,47 @@ def test_bounds(change: dict[str, float | None], words: str | None) -> None:
     else:
         assert len(failures) == 1
         assert words in failures[0]
+
+
+TIE = ((40.0, 40.0, 64.0, 64.0, 0.47495, 1), (44.07, 40.0, 68.07, 64.0, 0.47484, 1))
+"""A detection at two neighbouring cells that have nearly the same value, as each side saw it."""
+
+
+@pytest.mark.parametrize(
+    ("pairs", "tied", "options", "passes"),
+    [
+        (553, 1, {}, True),  # as it was seen
+        (553, 1, {"max_unmatched": 0.0}, False),
+        (98, 2, {}, False),  # 2 %
+        (0, 1, {}, False),
+        (98, 2, {"max_box_delta": 5.0}, True),
+        (98, 2, {"max_unmatched": 0.02}, True),
+    ],
+)
+def test_a_tied_peak_is_counted_and_the_share_is_bounded(
+    tmp_path: Path, pairs: int, tied: int, options: dict[str, float], passes: bool
+) -> None:
+    """One image per pair; all other boxes differ by 0.018 pixels."""
+    folder, annotations = write_images(tmp_path)
+    content = json.loads(annotations.read_text())
+    entry = {**content["images"][0], "height": SIZE[0], "width": SIZE[1]}  # at the network's own size
+    content["images"] = [{**entry, "id": number} for number in range(pairs + tied)]
+    annotations.write_text(json.dumps({**content, "annotations": []}))
+
+    def side(which: int) -> Detector:
+        calls = iter(range(pairs + tied))
+
+        def run(encoded: Sequence[bytes], declared: Sequence[tuple[int, int]]) -> list[dict[str, np.ndarray]]:
+            close = (40.0 + 0.018 * which, 40.0, 64.0, 64.0, 0.5, 1)
+            return [detections(TIE[which] if next(calls) < tied else close) for _ in declared]
+
+        return run
+
+    found = measured((folder, annotations), side(0), side(1), parity_images=10_000, **options)
+    assert found.passed is passes, found.failures
+    apart = tied if options.get("max_box_delta", 2.0) < 4.07 else 0
+    assert (found.apart, found.matched, found.unmatched) == (apart, pairs + tied - apart, 2 * apart)
+    assert found.max_box_delta == found.max_box_delta_input == pytest.approx(4.07), "reported, whatever the bounds"
+    if not passes:
+        assert f"{2 * tied} of {2 * (pairs + tied)} detections have no counterpart" in found.failures[0]
+        assert "4.07 pixels" in found.failures[0]

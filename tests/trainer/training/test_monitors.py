@@ -2,13 +2,10 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 import tensorflow as tf
 
-from beam_preprocess.format.manifest import Manifest
 from tests.trainer.made_records import TINY_CONFIG
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
@@ -39,7 +36,7 @@ def _monitor(folder: Path, weight: float, step: tf.Variable) -> monitors.LoopMon
     throughput.begin_loop(0)
     return monitors.LoopMonitor(
         experiment,
-        cast(Manifest, SimpleNamespace(images=10)),
+        10,
         model=Model(weight),
         step=step,
         throughput=throughput,
@@ -92,7 +89,8 @@ def test_a_validation_without_objects_has_no_ap(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], ap: float, shown: str
 ) -> None:
     history = History(str(tmp_path), 0, [])
-    monitor = monitors.ValidationMonitor(tf.Variable(4, dtype=tf.int64), history)
-    monitor.after_validation({"total_loss": tf.constant(2.0), "ap": ap, "ap50": ap * 1.5, "images": 7})
-    assert history.last()["ap"] == (ap if ap >= 0 else None)
-    assert f"step 4: validation loss 2.000, {shown} on 7 images" in capsys.readouterr().out
+    monitor = monitors.ValidationMonitor(tf.Variable(4, dtype=tf.int64), history, "held-out training images")
+    found = monitor.after_validation({"total_loss": tf.constant(2.0), "ap": ap, "ap50": ap * 1.5, "images": 7})
+    assert found == history.last()["ap"] == (ap if ap >= 0 else None)
+    assert history.last()["measured_on"] == "7 held-out training images"
+    assert f"step 4: validation loss 2.000, {shown} on 7 held-out training images" in capsys.readouterr().out
