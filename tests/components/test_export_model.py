@@ -9,6 +9,7 @@ import pytest
 from kfp import dsl
 
 from components.export_model import export_model
+from components.support.stage import WORK_DIR
 from trainer.registry.digest import model_digest
 
 
@@ -16,6 +17,7 @@ def test_the_runs_configuration_is_passed_and_the_models_digest_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without TensorFlow: the export itself is tested with the trainer."""
+    monkeypatch.setenv(WORK_DIR, str(tmp_path))
     asked: dict[str, Any] = {}
 
     def export(**arguments: Any) -> None:
@@ -32,7 +34,6 @@ def test_the_runs_configuration_is_passed_and_the_models_digest_is_kept(
         annotations="annotations",
         data_digest="d",
         config="export: {parity_images: 3}",
-        work_dir=str(tmp_path),
         model=model,
     )
     assert asked["config"] == "export: {parity_images: 3}"

@@ -9,6 +9,7 @@ from kfp import dsl
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_json
 from components.preprocess import preprocess
+from components.support.run_options import RunOptions, write_options
 from pipeline.graph.request import coco_layout
 from pipeline.local.demo_data import DemoData, generate
 
@@ -20,26 +21,29 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
     return {
         "images": data["train_images"],
         "annotations": data["train_annotations"],
-        "split": "train",
         "config": "preprocess: {image_size: [64, 64], train_views: 1}",
         "seed": 0,
-        "preprocess_on": "step",
-        "dataflow": "{}",
-        "beam_args": "",
-        "work_dir": str(tmp_path / "run"),
-        "records": dsl.Dataset(uri="backend/records"),
+        "records": dsl.Dataset(uri=str(tmp_path / "backend" / "preprocess" / "records")),
     }
 
 
 def test_records_of_other_data_than_the_checked_are_refused(arguments: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the train data changed since data_check"):
+    write_options(RunOptions(work_dir=str(tmp_path / "run")), arguments["records"].uri)
+    with pytest.raises(InputError, match="the training data changed since data_check"):
         preprocess(**arguments, data_digest="another")
     manifest = read_json(str(tmp_path / "run" / "preprocess-train" / "manifest.json"), "")
+    arguments["records"] = dsl.Dataset(uri=str(tmp_path / "backend" / "preprocess" / "records"))
     preprocess(**arguments, data_digest=manifest["data_digest"])
     metadata = arguments["records"].metadata
     assert (metadata["images"], metadata["records_digest"]) == (2, manifest["records_digest"])
 
 
-def test_wrong_options_of_beam_are_refused(arguments: dict[str, Any]) -> None:
+def test_wrong_options_of_beam_are_refused(arguments: dict[str, Any], tmp_path: Path) -> None:
+    write_options(RunOptions(work_dir=str(tmp_path / "run"), beam_args="'"), arguments["records"].uri)
     with pytest.raises(InputError, match="quote it"):
-        preprocess(**{**arguments, "beam_args": "'"}, data_digest="d")
+        preprocess(**arguments, data_digest="d")
+
+
+def test_a_run_without_options_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="the stage 'check the data' writes it"):
+        preprocess(**arguments, data_digest="d")

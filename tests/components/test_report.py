@@ -7,10 +7,12 @@ from kfp import dsl
 
 from beam_preprocess.base.errors import InputError
 from components.report import report
+from components.support.stage import WORK_DIR
 
 
-def test_a_stage_whose_files_are_gone_is_named(tmp_path: Path) -> None:
-    names = ("data", "train_records", "val_records", "checkpoint", "model", "candidate", "champion", "decision")
+def test_a_stage_whose_files_are_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WORK_DIR, str(tmp_path))
+    names = ("data", "train_records", "checkpoint", "model", "candidate", "champion", "decision")
     stages = {name: dsl.Artifact(uri=str(tmp_path / name)) for name in names}
     with pytest.raises(InputError, match=r"candidate/evaluation\.json"):
         report(
@@ -19,7 +21,6 @@ def test_a_stage_whose_files_are_gone_is_named(tmp_path: Path) -> None:
             images="images",
             annotations="annotations",
             config="gate: {}",
-            work_dir=str(tmp_path),
             html=dsl.HTML(uri="backend/html"),
             summary=dsl.Artifact(uri="backend/summary"),
         )

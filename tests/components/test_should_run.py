@@ -12,8 +12,7 @@ from components.unchanged import unchanged
 RUN: dict[str, Any] = {
     "train_digest": "t",
     "val_digest": "v",
-    "config": "gate: {}",
-    "runtime": "",
+    **{f"{stage}_config": "{}" for stage in ("preprocess", "train", "export", "gate")},
     "seed": 0,
     "image": "i",
     "pipeline_root": "gs://none",
@@ -26,7 +25,8 @@ RUN: dict[str, Any] = {
         (True, {}, False, "nothing changed since the last completed run"),
         (True, {"val_digest": "other"}, True, "changed, running"),
         (True, {"seed": 1}, True, "changed, running"),
-        (True, {"runtime": "runtime: {num_gpus: 1}"}, True, "changed, running"),
+        (True, {"train_config": "runtime: {num_gpus: 1}"}, True, "changed, running"),
+        (True, {"gate_config": "gate: {min_ap: 0.4}"}, True, "changed, running"),
         (False, {}, True, "not asked for, running"),
     ],
 )

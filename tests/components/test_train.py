@@ -6,18 +6,17 @@ import pytest
 from kfp import dsl
 
 from beam_preprocess.base.errors import InputError
+from components.support.stage import WORK_DIR
 from components.train import train
 
 
-def test_records_that_are_missing_are_refused(tmp_path: Path) -> None:
+def test_records_that_are_missing_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WORK_DIR, str(tmp_path))
     records = dsl.Dataset(uri=str(tmp_path / "none"))
     with pytest.raises(InputError, match="none"):
         train(
             records=records,
-            val_records=records,
             config="gate: {}",
             seed=0,
-            runtime="",
-            work_dir=str(tmp_path),
             checkpoint=dsl.Model(uri="backend/checkpoint"),
         )
