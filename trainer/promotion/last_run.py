@@ -31,7 +31,7 @@ def identity(train_digest: str, val_digest: str, sections: Sequence[str], seed: 
 
     Args:
       train_digest, val_digest: of the data.
-      sections: the configuration as the stages take it (`trainer.config.canonical`), so that a comment is no change.
+      sections: the configuration as the stages take it (`trainer.config.canonical`), so that a comment changes nothing.
       seed: of the run.
       image: of the code.
     """
