@@ -28,7 +28,11 @@ def parser() -> command.Parser:
     )
     made.add_argument("--model_dir", required=True, help="folder for checkpoints and the final weights")
     made.add_argument("--records", default="", help="folder of training records (with manifest.json)")
-    made.add_argument("--val-records", default="", help="folder of validation records (all modes except train)")
+    made.add_argument(
+        "--val-records",
+        default="",
+        help="folder of validation records (all modes except train, which measures on training images)",
+    )
     made.add_argument("--tpu", default="", help="train on this TPU: local on a TPU VM, or an address")
     made.add_argument("--config_file", required=True, help="shipped configuration, or YAML file (path or URI)")
     made.add_argument(

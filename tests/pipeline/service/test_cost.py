@@ -84,7 +84,7 @@ def test_a_stage_counts_until_its_time_limit() -> None:
     found = planned("vertex-gpu", resources=resources)
     assert found["train"].hours == 2.5
     assert found["train"].machines == (Machine(cpu=8, memory_gb=32),)
-    assert found["preprocess val"].hours == TARGETS["vertex-gpu"].resources["preprocess"].timeout_hours
+    assert found["preprocess train"].hours == TARGETS["vertex-gpu"].resources["preprocess"].timeout_hours
     mail = planned("vertex-gpu", notify=("owner@example.org",))["mail the outcome"]
     assert mail.hours == VERTEX_HOURS, "a step without a limit ends when the service ends it"
     assert mail.machines == (Machine(type="e2-standard-4"),), "a step that requests nothing gets the service's default"
@@ -96,10 +96,9 @@ def test_dataflow_workers_count_and_so_does_the_step_that_waits_for_them() -> No
     place = {"project": "my-project", "region": "us-central1", "sdk_container_image": "r/i"}
     dataflow = Dataflow(**place, machine_type="n2-standard-16", max_workers=20)
     found = planned("vertex-gpu", dataflow)
-    for split in ("train", "val"):
-        step, workers = found[f"preprocess {split}"].machines
-        assert (step.dataflow, step.cpu) == (False, 16.0)
-        assert workers == Machine(count=20, type="n2-standard-16", dataflow=True)
+    step, workers = found["preprocess train"].machines
+    assert (step.dataflow, step.cpu) == (False, 16.0)
+    assert workers == Machine(count=20, type="n2-standard-16", dataflow=True)
     assert not any(machine.dataflow for machine in found["train"].machines)
 
 
