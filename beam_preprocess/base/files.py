@@ -68,7 +68,7 @@ def write_text(uri: str, text: str) -> None:
 def write_bytes(uri: str, content: bytes) -> None:
     """Writes a whole file at once. A reader sees the old content or the new, and so does the disk after a crash.
 
-    Creates missing parent folders. On object stores a single put is already atomic.
+    Creates missing parent folders. On object stores a single put is already atomic. A local OSError names the path.
     """
     from fsspec.implementations.local import LocalFileSystem
 
@@ -85,6 +85,9 @@ def write_bytes(uri: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        error.filename = path  # a failed write names no file, a failed rename the temporary one
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     fsync_folder(target.parent)
