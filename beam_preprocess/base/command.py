@@ -10,6 +10,7 @@ become one line on standard error; anything else is a defect and keeps its trace
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from beam_preprocess.base.errors import Failure, InputError
 PROGRAM = "centernet"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GLOG_minloglevel": "2", "GRPC_VERBOSITY": "ERROR"}
 """Keeps start-up messages of libraries out of a command's output; what is set already stays."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system reports when nothing more can be written."""
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
 """Present where there is an NVIDIA driver: on Linux and its containers, and in WSL."""
 
@@ -74,7 +77,8 @@ def run(
     """Parses the flags and makes the call.
 
     Returns:
-      What the call returned (None is 0), 2 for bad input, the exit code of a `Failure`, or 130 after Ctrl-C.
+      What the call returned (None is 0), 2 for bad input, the exit code of a `Failure`, 1 for a full disk, or 130 after
+      Ctrl-C.
     """
     flags = parser.parse_args(argv)
     return ended(lambda: call(flags))
@@ -94,3 +98,22 @@ def ended(call: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        line = full_disk(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 1
+
+
+def full_disk(error: Exception) -> str | None:
+    """The line for an error of a full disk, a spent quota or a file that may not grow; None for any other error.
+
+    TensorFlow passes the system's reason on as text.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    found = next((full for full in FULL if full == number or os.strerror(full) in str(error)), None)
+    if found is None:
+        return None
+    place = getattr(error, "filename", None)
+    return f"{f'{place}: ' if place else ''}{os.strerror(found).lower()}; free some, then rerun the same command"

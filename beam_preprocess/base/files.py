@@ -78,8 +78,12 @@ def write_text(uri: str, text: str) -> None:
 def write_bytes(uri: str, content: bytes) -> None:
     """Writes a whole file at once. A reader sees the old content or the new, and so does the disk after a crash.
 
+<<<<<<< HEAD
     Creates missing parent folders, and removes what killed writers of the same file left there more than an hour ago.
     On object stores a single put is already atomic.
+=======
+    Creates missing parent folders. On object stores a single put is already atomic. A local OSError names the path.
+>>>>>>> h/small12
     """
     from fsspec.implementations.local import LocalFileSystem
 
@@ -97,6 +101,9 @@ def write_bytes(uri: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        error.filename = path  # a failed write names no file, a failed rename the temporary one
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     fsync_folder(target.parent)

@@ -1,7 +1,11 @@
 """How commands parse and end."""
 
 import argparse
+import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +110,40 @@ def test_a_missing_driver_is_silent_and_a_broken_one_is_not(driver, given, level
         monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     assert command.ended(lambda: None) == 0
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == level
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on device; free some, then rerun the same"),
+        (OSError(errno.ENOSPC, "No space", "out/x.json"), "out/x.json: no space left on device; free some"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk quota exceeded; free some"),
+        (RuntimeError("{{node save}} w_temp/part: No space left on device [Op:SaveV2]"), "no space left on device; "),
+    ],
+)
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], error: Exception, line: str) -> None:
+    def call() -> None:
+        raise error
+
+    assert command.ended(call) == 1
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
+def test_another_error_of_the_system_is_a_defect() -> None:
+    with pytest.raises(FileNotFoundError):
+        command.ended(lambda: raising(FileNotFoundError(errno.ENOENT, "No such file or directory")))
+
+
+def test_a_file_that_could_not_be_written_is_named_and_keeps_its_old_content(tmp_path: Path) -> None:
+    program = """
+import resource, sys
+from beam_preprocess.base import command, files
+files.write_text(sys.argv[1], "old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+sys.exit(command.ended(lambda: files.write_text(sys.argv[1], "x" * 2000)))
+"""
+    path = tmp_path / "decision.json"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    line = f"error: {path}: file too large; free some, then rerun the same command\n"
+    assert (done.returncode, done.stderr) == (1, line)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("decision.json", "old")]
