@@ -78,12 +78,8 @@ def write_text(uri: str, text: str) -> None:
 def write_bytes(uri: str, content: bytes) -> None:
     """Writes a whole file at once. A reader sees the old content or the new, and so does the disk after a crash.
 
-<<<<<<< HEAD
     Creates missing parent folders, and removes what killed writers of the same file left there more than an hour ago.
-    On object stores a single put is already atomic.
-=======
-    Creates missing parent folders. On object stores a single put is already atomic. A local OSError names the path.
->>>>>>> h/small12
+    On object stores a single put is already atomic. A local OSError names the path.
     """
     from fsspec.implementations.local import LocalFileSystem
 
