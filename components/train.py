@@ -25,8 +25,10 @@ def train(
 
         if cluster := tf_config(os.environ):
             os.environ["TF_CONFIG"] = cluster  # before TensorFlow is imported
+        from components.support.near_duplicates import warn_of_near_duplicates
         from trainer.training.run import train
 
+        warn_of_near_duplicates(records.uri, val_records.uri, output, cluster)
         summary = train(
             records=records.uri,
             val_records=val_records.uri,

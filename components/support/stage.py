@@ -15,6 +15,8 @@ TIMEOUT = "STAGE_TIMEOUT_SECONDS"
 """Environment variable that the compiled pipeline sets; pipeline tasks have no time limit of their own."""
 WORK_DIR = "STAGE_WORK_DIR"
 """Environment variable: the run's folder, where it must not be an argument. Arguments are part of kfp's cache key."""
+STRICT = "STAGE_STRICT"
+"""Environment variable: warnings about the data end the run."""
 GRACE_SECONDS = 10.0
 """Time after the limit for the message and the traceback."""
 CORES = "STAGE_CORES"
