@@ -15,11 +15,10 @@ def data_check(
     report: dsl.Output[dsl.Artifact],
 ) -> NamedTuple("Digests", [("train_digest", str), ("val_digest", str)]):  # type: ignore[valid-type]
     """Checks both splits. The digests are part of the cache keys of later stages."""
-    from components.support.stage import STRICT, stage
+    from components.support.stage import stage, strict
 
     with stage("data_check", report, work_dir, title="check the data") as output:
         import json
-        import os
 
         from beam_preprocess.base.files import write_text
         from beam_preprocess.dataset.check import check_data
@@ -31,10 +30,8 @@ def data_check(
             val_images=val_images,
             val_annotations=val_annotations,
             config=parse_config(config).preprocess,
-            strict=bool(os.environ.get(STRICT)),
+            strict=strict(),
         )
-        for warning in found["warnings"]:
-            print(f"warning: {warning['message']}", flush=True)
         write_text(f"{output}/data.json", json.dumps(found, indent=1))
         train, val, classes = found["train"], found["val"], len(found["categories"])
         counts = f"train {train['images']} images, {train['objects']} objects; val {val['images']} images, "

@@ -36,6 +36,8 @@ def check_data(
 ) -> dict[str, Any]:
     """Validates both splits by their image headers and refuses data above a reject limit: the first step of a run.
 
+    Prints a line "warning: …" for everything suspicious.
+
     Reads every image's bytes for the digest, and its header for format and size. Only preprocessing finds out whether
     its pixels can be decoded. In a bucket, only the listing is read.
 
@@ -59,6 +61,8 @@ def check_data(
         if report[split]["over_limit"]:
             raise InputError(report[split]["over_limit"])
     warnings.refuse([Finding(**finding) for finding in report["warnings"]], strict=strict)
+    for finding in report["warnings"]:
+        print(f"warning: {finding['message']}", flush=True)
     return report
 
 
@@ -90,14 +94,7 @@ def examine(
         differ between the splits, no usable box for training or validation, or data that cannot mean what it says
         (see `warnings`).
     """
-    parsed = {split: read_annotations(annotations) for split, (_, annotations) in sources.items()}
-    first = next(iter(parsed.values()))
-    categories, num_classes = class_map(first.categories, config.class_index)
-    for other in list(parsed.values())[1:]:
-        class_map(other.categories, config.class_index)
-        _check_categories(first, other, config)
-    findings = warnings.of_annotations(parsed, {split: images for split, (images, _) in sources.items()}, config)
-    warnings.refuse(findings)
+    parsed, categories, num_classes, findings = examine_annotations(sources, config)
     report: dict[str, Any] = {
         "categories": [{"index": c.index, "id": c.id, "name": c.name} for c in categories],
         "num_classes": num_classes,
@@ -114,6 +111,29 @@ def examine(
     warnings.refuse(findings)
     report["warnings"] = warnings.as_report(findings)
     return report
+
+
+def examine_annotations(
+    sources: Mapping[str, tuple[str, str]], config: PreprocessConfig
+) -> tuple[dict[str, CocoAnnotations], tuple[Category, ...], int, list[Finding]]:
+    """The part of `examine` that opens no image.
+
+    Returns:
+      (the parsed files by split, categories, number of heatmap channels, warnings).
+
+    Raises:
+      InputError: a missing or malformed file, categories that differ between the splits, or data that cannot mean what
+        it says.
+    """
+    parsed = {split: read_annotations(annotations) for split, (_, annotations) in sources.items()}
+    first = next(iter(parsed.values()))
+    categories, num_classes = class_map(first.categories, config.class_index)
+    for other in list(parsed.values())[1:]:
+        class_map(other.categories, config.class_index)
+        _check_categories(first, other, config)
+    findings = warnings.of_annotations(parsed, {split: images for split, (images, _) in sources.items()}, config)
+    warnings.refuse(findings)
+    return parsed, categories, num_classes, findings
 
 
 def _compared(train: "CheckedSplit", val: "CheckedSplit") -> list[Finding]:

@@ -1,11 +1,10 @@
 """Validation images that look like training images: found between preprocessing and training."""
 
 import json
-import os
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.dataset.near_duplicates import compare_records
-from components.support.stage import STRICT
+from components.support.stage import strict
 
 LISTED = "near_duplicates.jsonl"
 
@@ -26,5 +25,5 @@ def warn_of_near_duplicates(records: str, val_records: str, output: str, cluster
         return
     if message := compare_records(records, val_records, f"{output.rstrip('/')}/{LISTED}"):
         print(f"warning: {message}", flush=True)
-        if os.environ.get(STRICT):
+        if strict():
             raise InputError(f"{message}; --strict makes this warning an error")

@@ -101,6 +101,11 @@ def _end(title: str, limit: float) -> None:
     os._exit(1)
 
 
+def strict() -> bool:
+    """Whether warnings about the data end the run."""
+    return bool(os.environ.get(STRICT))
+
+
 def cores() -> int:
     """Number of processes that the stage may use: the cores that its task asks for, if the machine has them.
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from pipeline.graph.request import DATA, RunRequest, coco_layout
+from pipeline.graph.layouts import coco_layout
+from pipeline.graph.request import DATA, RunRequest
 
 FOUR = {name: f"gs://b/{name}" for name in DATA}
 

@@ -7,7 +7,8 @@ import pytest
 
 from beam_preprocess.base.config_text import ConfigText
 from beam_preprocess.base.errors import InputError
-from pipeline.graph.request import RunRequest, coco_layout
+from pipeline.graph.layouts import coco_layout
+from pipeline.graph.request import RunRequest
 from pipeline.local import prepare, run_folder
 from pipeline.local.demo_data import DemoData, generate
 from pipeline.local.prepare import LocalOptions
