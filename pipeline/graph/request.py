@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from pipeline.graph.layouts import coco_layout, find_layout
@@ -74,7 +75,8 @@ class RunRequest:
         self.data()
         if not self.coco_dir:
             return self
-        return replace(self, coco_dir="", **find_layout(self.coco_dir, exists, splits=bool(self.val_fraction)))
+        found: dict[str, Any] = find_layout(self.coco_dir, exists, splits=bool(self.val_fraction))
+        return replace(self, coco_dir="", **found)
 
 
 def _flags(names: Sequence[str]) -> str:
