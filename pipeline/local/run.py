@@ -38,8 +38,7 @@ def run(request: RunRequest, options: LocalOptions) -> int:
     make_folder = prepare.resumed_run if options.resume else prepare.new_run
     folder = make_folder(request, options)
     print(f"run folder           {shown(folder.path)}", flush=True)
-    if request.strict:
-        os.environ[STRICT] = "1"
+    os.environ[STRICT] = "1" if request.strict else ""
     code, outcome = _execute(folder, started, cached=request.cached, verbose=options.verbose)
     if request.notify:
         print(f"notify    {request.notify}: {outcome} (printed only: email needs Vertex AI)", flush=True)

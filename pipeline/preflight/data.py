@@ -91,6 +91,18 @@ def check_buckets(data: Mapping[str, str], pipeline_root: str) -> list[str]:
     return unchecked
 
 
+def exists_in_bucket(uri: str) -> bool:
+    """Whether there is an object, or a folder with objects."""
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    try:
+        filesystem.info(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _exists(uri: str, kind: str) -> bool:
     import fsspec
 

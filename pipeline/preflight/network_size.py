@@ -5,7 +5,7 @@ from typing import Any
 
 CHANNELS = 128
 """`input_channel_dims` of the table; the weights grow with its square."""
-BACKBONE = {10: 6_324_096, 20: 22_025_600, 32: 41_663_360, 52: 93_721_472, 100: 180_000_000}
+BACKBONE = {10: 6_324_096, 20: 22_025_600, 32: 41_663_360, 52: 93_721_472, 100: 188_787_584}
 """Weights of a backbone of one hourglass with 128 channels, by `model_id`."""
 HEADS = 1_792_000
 """Weights of the three heads of one hourglass with 128 channels and 80 classes."""
