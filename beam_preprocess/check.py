@@ -24,7 +24,7 @@ def parser() -> command.Parser:
         "check",
         "Validates a data set without writing records.",
         examples=EXAMPLES,
-        notes=f"{LIMITS}exit codes: 0 within the limits, 1 above a reject limit, 2 bad input or usage",
+        notes=f"{LIMITS}exit codes: 0 within the limits (warnings or not), 1 above a reject limit, 2 bad input",
     )
     data = parser.add_argument_group("data", "Paths or URIs of one split, or of both.")
     data.add_argument("--images", help="folder of images")
@@ -39,6 +39,7 @@ def parser() -> command.Parser:
         "--headers-only", action="store_true", help="do not decode pixels: faster, but misses truncated images"
     )
     options.add_argument("--num-workers", type=int, default=1, help="threads that decode images (default 1)")
+    options.add_argument("--strict", action="store_true", help="make warnings errors: exit code 2")
     options.add_argument("--json", action="store_true", help="print the whole report as JSON")
     return parser
 
@@ -54,11 +55,15 @@ def _call(flags: argparse.Namespace) -> int:
         raise InputError(f"--num-workers {flags.num_workers}: use 1 or more")
     config = config_of(flags)
 
+    from beam_preprocess.dataset import warnings
     from beam_preprocess.dataset.check import examine  # imports OpenCV and Pillow
 
     depth: Any = "headers" if flags.headers_only else "pixels"
     report = examine(sources, config, depth=depth, num_workers=flags.num_workers)
+    for split in sources:
+        del report[split]["fingerprints"]  # for the comparison of the splits, and nobody reads them
     print(json.dumps(report, indent=1) if flags.json else reject_table(report, list(sources)))
+    warnings.refuse([warnings.Finding(**found) for found in report["warnings"]], strict=flags.strict)
     return 1 if any(report[split]["over_limit"] for split in sources) else 0
 
 
@@ -86,6 +91,8 @@ def reject_table(report: Mapping[str, Any], splits: Sequence[str]) -> str:
             f"{split}: {part['images']} images, {part['objects']} objects ({sizes}), {part['crowds']} crowd regions, "
             f"data {part['data_digest'][:12]}",
         ]
+        if part["sizes"]:
+            lines.append(f"  {_sizes(part['sizes'])}")
         if part["depth"] != "pixels":
             lines.append(f"  read only the {part['depth']}, not the pixels; preprocessing decodes them")
         if part["rejects"]:
@@ -97,4 +104,20 @@ def reject_table(report: Mapping[str, Any], splits: Sequence[str]) -> str:
         if not part["rejects"]:
             lines.append("  nothing to reject")
         lines.append(f"  over the limit: {part['over_limit']}" if part["over_limit"] else "  within the limits")
+    if report["warnings"]:
+        lines += ["", "warnings:", *(f"  - {found['message']}" for found in report["warnings"])]
     return "\n".join(lines)
+
+
+def _sizes(sizes: Mapping[str, Any]) -> str:
+    """How large the objects are at the network's input (`dataset.sizes.Sizes`)."""
+    height, width = sizes["input_size"]
+    quantiles, sides = " / ".join(sizes["sides"]), " / ".join(f"{side:.1f}" for side in sizes["sides"].values())
+    text = (
+        f"shorter side of objects at {height} x {width}: {sides} px (percentiles {quantiles}); "
+        f"{sizes['below_cell'] / sizes['objects']:.1%} below one cell ({sizes['stride']} px); "
+        f"{sizes['shared_cells']} centres in the cell of another object of their class"
+    )
+    if sizes["suggested"]:
+        text += f"; input it would take: {sizes['suggested'][0]} x {sizes['suggested'][1]}"
+    return text

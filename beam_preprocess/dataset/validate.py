@@ -119,7 +119,6 @@ def validate_boxes(
         (Reason.NOT_FINITE, ~np.isfinite(annotations.bboxes).all(axis=1)),
         (Reason.UNKNOWN_IMAGE, image < 0),
         (Reason.UNKNOWN_CATEGORY, ~np.isin(annotations.annotation_category_ids, category_ids)),
-        (Reason.DUPLICATE_ANNOTATION_ID, _repeats(annotations.annotation_ids)),
         (Reason.DUPLICATE_ANNOTATION, _repeated_boxes(annotations)),
         (Reason.NON_POSITIVE_SIDE, ~((w > 0) & (h > 0))),
         (Reason.OUTSIDE_IMAGE, ~(sides > 0).all(axis=1)),
@@ -160,13 +159,6 @@ def _first_rank(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     order = np.argsort(ids, kind="stable")
     at = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
     return np.where(ids[order][at] == wanted, order[at], -1)
-
-
-def _repeats(ids: np.ndarray) -> np.ndarray:
-    """bool: an earlier entry has the same id."""
-    repeats = np.ones(len(ids), bool)
-    repeats[np.unique(ids, return_index=True)[1]] = False
-    return repeats
 
 
 def _repeated_boxes(annotations: CocoAnnotations) -> np.ndarray:

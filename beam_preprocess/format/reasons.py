@@ -50,7 +50,6 @@ class Reason(StrEnum):
 
     WRONG_LENGTH = "wrong_length"
     NOT_FINITE = "not_finite"
-    DUPLICATE_ANNOTATION_ID = "duplicate_annotation_id"
     DUPLICATE_ANNOTATION = "duplicate_annotation"
     UNKNOWN_IMAGE = "unknown_image"
     UNKNOWN_CATEGORY = "unknown_category"

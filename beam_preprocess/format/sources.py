@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import google_crc32c
+import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress
 from beam_preprocess.base.storage import file_system, refusals, refused
+from beam_preprocess.format import file_names as names
 from beam_preprocess.format.annotations import CocoAnnotations
+from beam_preprocess.format.reasons import Reason, Reject, count_by_reason
 
 _CHUNK = 1 << 20
 
@@ -40,7 +43,7 @@ def list_images(images: str, file_names: Sequence[str], annotations: str) -> dic
       annotations: the annotation file, for messages.
 
     Raises:
-      InputError: no such folder, or none of the files is in it.
+      InputError: no such folder, or none of the files is in it. The message names the form in which the first one is.
     """
     fs, root = file_system(images)
     listing = None if isinstance(fs, LocalFileSystem) else _listing(fs, root, images)
@@ -60,11 +63,51 @@ def list_images(images: str, file_names: Sequence[str], annotations: str) -> dic
             found[name] = SourceFile(int(info["size"]), crc)
         progress.update(done)
     if not found:
-        raise InputError(
-            f"none of the {len(file_names)} images of {annotations} (such as {file_names[0]!r}) is in {images}; "
-            "give the folder that contains them"
-        )
+        below = f"{root.rstrip('/')}/"
+        others = names.local_files(root) if listing is None else [path.removeprefix(below) for path in listing]
+        raise InputError(none_found(images, file_names, annotations, others))
     return found
+
+
+def usable_names(coco: CocoAnnotations, keep: np.ndarray, rejects: Sequence[Reject], images: str) -> list[str]:
+    """The file names of the images that `validate_images` kept.
+
+    Args:
+      coco: the parsed file.
+      keep: bool [I].
+      rejects: the images that were not kept.
+      images: the image folder.
+
+    Raises:
+      InputError: none is kept. The message names the reasons, and the form in which the first file is in the folder.
+    """
+    kept = [name for name, keep_image in zip(coco.file_names, keep, strict=True) if keep_image]
+    if kept:
+        return kept
+    reasons = ", ".join(f"{code} {count}" for code, count in count_by_reason(rejects).items())
+    message = f"{coco.uri}: none of its {len(coco.file_names)} images can be used ({reasons}; first: {rejects[0]})"
+    fs, root = file_system(images)
+    form = None
+    if rejects[0].reason is Reason.PATH_OUTSIDE_FOLDER and isinstance(fs, LocalFileSystem):
+        form = names.find_form(coco.file_names[0], names.local_files(root), images)
+    raise InputError(f"{message}; {form or 'repair the entries of images, or export the annotations again'}")
+
+
+def none_found(images: str, file_names: Sequence[str], annotations: str, files: Sequence[str]) -> str:
+    """The message for an image folder that has none of the images.
+
+    Args:
+      images: the folder.
+      file_names: the names looked for, at least one.
+      annotations: the annotation file.
+      files: paths of the files that are in the folder, relative to it.
+    """
+    message = f"none of the {len(file_names)} images of {annotations} (such as {file_names[0]!r}) is in {images}"
+    form = names.find_form(file_names[0], files, images)
+    if form:
+        return f"{message}, but {form}"
+    inside = f" (it has {len(files)} files, such as {min(files)!r})" if files else " (it has no files)"
+    return f"{message}{inside}; give the folder that contains them"
 
 
 def _listing(fs: Any, root: str, images: str) -> dict[str, dict[str, Any]]:
@@ -107,8 +150,8 @@ def whole_digest(images: str, annotations: CocoAnnotations) -> str:
     Raises:
       InputError: see `list_images`.
     """
-    names = annotations.file_names
-    return data_digest(annotations.content_digest, names, list_images(images, names, annotations.uri))
+    files = list_images(images, annotations.file_names, annotations.uri)
+    return data_digest(annotations.content_digest, annotations.file_names, files)
 
 
 def _state(file: SourceFile | None) -> str:

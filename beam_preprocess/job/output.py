@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -18,6 +18,8 @@ from beam_preprocess.base.errors import Failure, InputError
 from beam_preprocess.base.files import temporary_path, write_text
 from beam_preprocess.base.storage import file_system, reason, refusals
 from beam_preprocess.format import manifest as manifests
+from beam_preprocess.format.fingerprints import NAME as FINGERPRINTS
+from beam_preprocess.format.fingerprints import to_lines
 from beam_preprocess.format.manifest import Manifest
 from beam_preprocess.format.reasons import Reject
 from beam_preprocess.job.shards import ShardResult, is_ours
@@ -117,6 +119,10 @@ class OutputFolder:
     def write_plans(self, records_digest: str, shards: Iterable[Sequence[str]]) -> "Plans":
         """Writes one plan file per shard, into a folder that belongs to this run."""
         return Plans(f"{self.uri.rstrip('/')}/{_PLAN_PREFIX}{records_digest[:16]}-{uuid.uuid4().hex[:8]}", shards)
+
+    def write_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
+        """Writes the images' fingerprints (by file name), which show images that look alike in two splits."""
+        write_text(f"{self.uri.rstrip('/')}/{FINGERPRINTS}", to_lines(fingerprints))
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Writes the manifest, which marks the folder as ready."""

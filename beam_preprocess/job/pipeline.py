@@ -18,17 +18,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress, Watcher
+from beam_preprocess.dataset.foreign import read_annotations
 from beam_preprocess.dataset.validate import check_limits, drop_missing, validate_boxes, validate_images
 from beam_preprocess.engine.dataflow import check_reachable, counters, is_dataflow, job_link
 from beam_preprocess.engine.options import beam_options, local_runner
 from beam_preprocess.engine.write_errors import as_write_error
-from beam_preprocess.format.annotations import class_map, load_annotations
+from beam_preprocess.format.annotations import class_map
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.manifest import Category, Manifest
 from beam_preprocess.format.reasons import Reason, Reject, UnusableFile, count_by_reason
 from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 from beam_preprocess.format.scored_file import unscorable
-from beam_preprocess.format.sources import data_digest, list_images
+from beam_preprocess.format.sources import data_digest, list_images, usable_names
 from beam_preprocess.job.code_version import code_version
 from beam_preprocess.job.output import OutputFolder, Plans, absolute
 from beam_preprocess.job.shards import MAX_SHARDS, ShardJob, ShardResult, number_of_shards, plan_shards
@@ -80,13 +81,17 @@ def preprocess(
     folder = OutputFolder(output)
     folder.make_writable()
     try:
-        coco = load_annotations(annotations)
-    except UnusableFile as error:
-        folder.write_rejects([Reject(reason=error.reason, image_id=0, file_name=annotations, detail=str(error))])
+        coco = read_annotations(annotations)
+    except UnusableFile as problem:
+        folder.write_rejects([Reject(reason=problem.reason, image_id=0, file_name=annotations, detail=str(problem))])
         raise
     categories, num_classes = class_map(coco.categories, config.class_index)
     keep_images, image_rejects = validate_images(coco)
-    names = [name for name, keep in zip(coco.file_names, keep_images, strict=True) if keep]
+    try:
+        names = usable_names(coco, keep_images, image_rejects, images)
+    except InputError:
+        folder.write_rejects(image_rejects)
+        raise
     files = list_images(images, names, annotations)
     source_digest = data_digest(coco.content_digest, names, files)
     job = ShardJob(
@@ -154,6 +159,7 @@ def preprocess(
 
         manifest = _manifest(results, job, categories, num_classes, source_digest, records_digest)
         apply_limits(rejects=manifest.rejects)
+        folder.write_fingerprints({name: code for result in results for name, code in result.fingerprints.items()})
         folder.write_manifest(manifest)
         cut_off = sum(result.cut_off for result in results)
         outside = f"{cut_off} {'box' if cut_off == 1 else 'boxes'} fell outside a random crop (counted once per crop)"

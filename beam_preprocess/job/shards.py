@@ -8,7 +8,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TextIO
 
 import numpy as np
@@ -28,7 +28,7 @@ MAX_SHARDS = 99_999
 """Maximum number of shards: file names have five digits."""
 
 _OURS = re.compile(
-    r"(train|val)-v\d+-\d{5}-of-\d{5}\.tfrecord|rejects-(\d{5}-of-\d{5}|annotations)\.jsonl|preview\.jpg|manifest\.json"
+    r"(train|val)-v\d+-\d{5}-of-\d{5}\.tfrecord|rejects-(\d{5}-of-\d{5}|annotations)\.jsonl|preview\.jpg|manifest\.json|fingerprints\.jsonl"
 )
 
 
@@ -84,7 +84,7 @@ class ImageEntry:
         )
 
 
-_IMAGE_FIELDS = [field.name for field in fields(ImageEntry)]
+_IMAGE_FIELDS = [entry.name for entry in fields(ImageEntry)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +106,8 @@ class ShardResult:
     sizes: dict[str, int]
     """Number of objects in view 0 by area range in original pixels."""
     rejects: dict[str, int]
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """Fingerprint by file name."""
 
     def to_json(self) -> str:
         """The result as one line."""

@@ -25,6 +25,7 @@ from beam_preprocess.base.files import temporary_path
 from beam_preprocess.base.read_ahead import read_ahead
 from beam_preprocess.dataset.validate import lost_boxes
 from beam_preprocess.format.annotations import area_range
+from beam_preprocess.format.fingerprints import fingerprint
 from beam_preprocess.format.images import Decoded, ImageProblem, decode
 from beam_preprocess.format.manifest import Shard
 from beam_preprocess.format.reasons import Reason, Reject, count_by_reason
@@ -112,6 +113,7 @@ def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list
     count: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
+    codes_of: dict[str, str] = {}
     rejects: list[Reject] = []
     max_cells = max_objects = 0
     names = [job.record_name(shard, view) for view in range(job.views)]
@@ -128,6 +130,8 @@ def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list
                 decoded = _load(entry, data, job, rejects)
                 if decoded is None:
                     continue
+                if code := fingerprint(decoded.pixels):
+                    codes_of[entry.file_name] = code
                 labels = entry.labels
                 for record, cut_off in make_records(
                     decoded.pixels, labels, image_id=entry.id, views=job.views, seed=job.seed, config=job.config
@@ -157,6 +161,7 @@ def write_shard(shard: int, plan: str, job: ShardJob) -> tuple[ShardResult, list
         classes=dict(sorted(classes.items())),
         sizes=dict(sorted(sizes.items())),
         rejects=count_by_reason(rejects),
+        fingerprints=codes_of,
     )
     return result, rejects
 

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from beam_preprocess.base.files import write_text
 from beam_preprocess.dataset.check import check_data
+from beam_preprocess.format.fingerprints import NAME as FINGERPRINTS
+from beam_preprocess.format.fingerprints import to_lines
 from components.support.dataflow import beam_arguments
 from components.support.run_options import read_options
-from components.support.stage import threads
+from components.support.stage import strict, threads
 from trainer.config.canonical import stage_configs
 from trainer.config.sections import parse_config
 
@@ -26,7 +28,7 @@ class Checked(NamedTuple):
 
 
 def check(data: Mapping[str, str], config: str, runtime: str, place: str, output: str) -> Checked:
-    """Checks data and options, and writes data.json.
+    """Checks data and options, and writes data.json and the validation images' fingerprints.
 
     Args:
       data: arguments of `check_data`: folder and annotation file of both splits.
@@ -42,7 +44,10 @@ def check(data: Mapping[str, str], config: str, runtime: str, place: str, output
     options = read_options(place)
     # Only a check: preprocessing builds them again.
     beam_arguments(options.preprocess_on, options.dataflow, options.beam_args, output=place, split="train")
-    found = check_data(**data, config=parse_config(config).preprocess, num_workers=threads())
+    found = check_data(**data, config=parse_config(config).preprocess, num_workers=threads(), strict=strict())
+    # The records of the training images bring their own.
+    val_fingerprints = [found[split].pop("fingerprints") for split in ("train", "val")][1]
+    write_text(f"{output}/{FINGERPRINTS}", to_lines(val_fingerprints))
     write_text(f"{output}/data.json", json.dumps(found, indent=1))
     train, val, classes = found["train"], found["val"], len(found["categories"])
     counts = f"train {train['images']} images, {train['objects']} objects; val {val['images']} images, "

@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from pipeline.graph.request import DATA
-from pipeline.preflight.data import check_buckets
+from beam_preprocess.base.errors import InputError
+from pipeline.graph.request import DATA, RunRequest
+from pipeline.preflight.data import check_buckets, exists_in_bucket
 from pipeline.service import cost
 from pipeline.service.submission import Submission
 
@@ -18,6 +19,24 @@ def prices_of(flags: argparse.Namespace) -> cost.Prices:
       InputError: it can't be read.
     """
     return cost.read_prices(flags.prices or cost.PRICES)
+
+
+def located(request: RunRequest, flags: argparse.Namespace) -> RunRequest:
+    """The request with the layout that --coco-dir has in its bucket. A dry run, which asks nobody, takes COCO 2017's.
+
+    Raises:
+      InputError: the folder has no validation annotations.
+    """
+    if flags.dry_run or not request.coco_dir.startswith("gs://"):
+        return request
+    try:
+        return request.located(exists_in_bucket)
+    except InputError:
+        raise
+    except Exception as error:  # gcsfs and google-auth raise many kinds; the run's first step checks the data again
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        print(f"note: --coco-dir {request.coco_dir}: taken for COCO 2017's layout ({reason})", file=sys.stderr)
+        return request
 
 
 def print_plan(submission: Submission, flags: argparse.Namespace) -> None:

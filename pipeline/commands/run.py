@@ -14,6 +14,7 @@ EXAMPLES = (
     "centernet run --coco-dir /data/coco --config custom-small",
     "centernet run --coco-dir /data/coco --set trainer.train_steps=2000 --set gate.min_ap=0.4",
     "centernet run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1",
+    "centernet run --train-images D --train-annotations F --val-fraction 0.2",
     "centernet run --only-if-changed",
     "centernet run --resume runs/latest",
     "centernet run --resume runs/latest --set gate.min_ap=0.35",
@@ -29,6 +30,7 @@ FIXED_BY_RESUME = (
     "val_images",
     "val_annotations",
     "coco_dir",
+    "val_fraction",
     "demo_data_dir",
     "config",
     "max_reject_fraction",
@@ -50,7 +52,15 @@ def parser() -> command.Parser:
     data.add_argument(
         "--coco-dir",
         metavar="DIR",
-        help="instead of the four: a folder with annotations/instances_{train,val}2017.json, train2017/ and val2017/",
+        help="instead of the four: a folder laid out as COCO 2017 (annotations/instances_{train,val}2017.json, "
+        "train2017/, val2017/), by Roboflow (train/_annotations.coco.json, valid/), CVAT, Label Studio or FiftyOne",
+    )
+    data.add_argument(
+        "--val-fraction",
+        type=float,
+        metavar="F",
+        help="split the training data, such as 0.2: by a hash of each image's content, so an image keeps its side when "
+        "others are added",
     )
     data.add_argument("--demo-data-dir", metavar="DIR", help="folder of the demo's data; default: .demo-data")
 
@@ -103,6 +113,7 @@ def parser() -> command.Parser:
         metavar="ADDRESS",
         help="email the outcome (Vertex AI only; locally it is printed)",
     )
+    options.add_argument("--strict", action="store_true", help="make warnings about the data errors")
     options.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line per stage")
     return made
 
@@ -122,7 +133,7 @@ def _call(flags: argparse.Namespace) -> int:
     changes = list(flags.set)
     if flags.max_reject_fraction is not None:
         changes.append(f"preprocess.max_reject_fraction={flags.max_reject_fraction}")
-    given = {name: getattr(flags, name) for name in (*DATA, "coco_dir", "config", "seed", "registry")}
+    given = {name: getattr(flags, name) for name in (*DATA, "coco_dir", "val_fraction", "config", "seed", "registry")}
     given = {name: value for name, value in given.items() if value is not None}
     local = {name: getattr(flags, name) for name in ("runs_dir", "demo_data_dir")}
     local = {name: value for name, value in local.items() if value is not None}
@@ -132,6 +143,7 @@ def _call(flags: argparse.Namespace) -> int:
         only_if_changed=bool(flags.only_if_changed),
         cached=not flags.no_cache,
         notify=flags.notify,
+        strict=flags.strict,
     )
     return run(request, LocalOptions(**local, resume=flags.resume, verbose=flags.verbose))
 

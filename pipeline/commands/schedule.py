@@ -128,7 +128,7 @@ def _list(schedules: "Schedules") -> None:
 
 
 def _create(flags: argparse.Namespace) -> None:
-    from pipeline.commands.plan import DRY_RUN, check_storage, prices_of, print_plan
+    from pipeline.commands.plan import DRY_RUN, check_storage, located, prices_of, print_plan
     from pipeline.commands.request import options_of, place_of, request_of, runs_as_of
     from pipeline.commands.services import schedules_of
     from pipeline.service import cron
@@ -138,7 +138,9 @@ def _create(flags: argparse.Namespace) -> None:
     place = place_of(flags)
     prices_of(flags)
     runs_as = runs_as_of(flags, place)
-    submission = prepare(request_of(flags), options_of(flags), place=place, runs_as=runs_as, schedule=True)
+    submission = prepare(
+        located(request_of(flags), flags), options_of(flags), place=place, runs_as=runs_as, schedule=True
+    )
     print_plan(submission, flags)
     print(f"schedule       {flags.name}: {when.for_vertex() if place else when.for_kubeflow()}")
     if place is None:

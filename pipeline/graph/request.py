@@ -1,11 +1,12 @@
 """What a user asks to run, whatever runs it: data, configuration, seed, registry."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from beam_preprocess.base.errors import InputError
+from pipeline.graph.layouts import coco_layout, find_layout
 
-SPLITS = ("train", "val")
 DATA = ("train_images", "train_annotations", "val_images", "val_annotations")
 """The pipeline's parameters that name data."""
 
@@ -19,7 +20,10 @@ class RunRequest:
     val_images: str = ""
     val_annotations: str = ""
     coco_dir: str = ""
-    """Instead of the four: a folder laid out as COCO's own."""
+    """Instead of the four: a folder in one of the layouts of `pipeline.graph.layouts`."""
+    val_fraction: float = 0.0
+    """Share of the training images that are split off for validation, by a hash of their content; 0: the data has its
+    own validation images. Only for runs on this machine."""
     config: str = ""
     """A YAML file, or the name of a shipped configuration."""
     changes: tuple[str, ...] = ()
@@ -30,34 +34,49 @@ class RunRequest:
     """End after the data check if data, configuration, seed and image are those of the last completed run."""
     cached: bool = True
     """Reuse results of earlier runs with the same inputs."""
+    strict: bool = False
+    """Warnings about the data are errors. Only for runs on this machine."""
     notify: str = ""
     """Address that gets the outcome."""
 
     def data(self) -> dict[str, str]:
-        """The data parameters that are given, by name: all four, or none.
+        """The data parameters that are given, by name: all four or none; with `val_fraction` the two of training.
 
         Raises:
-          InputError: some of the four, or `coco_dir` and one of them.
+          InputError: some of them, or `coco_dir` and one of them.
         """
         given = {name: getattr(self, name) for name in DATA if getattr(self, name)}
         if self.coco_dir:
             if given:
                 raise InputError(f"--coco-dir {self.coco_dir}: given together with {_flags(list(given)[:1])}; give one")
             return coco_layout(self.coco_dir)
-        missing = [name for name in DATA if name not in given]
+        if self.val_fraction and (extra := [name for name in given if name.startswith("val_")]):
+            raise InputError(f"--val-fraction {self.val_fraction:g}: given together with {_flags(extra[:1])}; give one")
+        wanted = [name for name in DATA if not (self.val_fraction and name.startswith("val_"))]
+        missing = [name for name in wanted if name not in given]
+        if self.val_fraction and missing:
+            raise InputError(f"{_flags(missing)}: not given; --val-fraction needs them, or --coco-dir")
         if given and missing:
-            raise InputError(f"{_flags(missing)}: not given; give all four data flags, or --coco-dir")
+            fix = "give all four data flags, or --coco-dir"
+            if missing == ["val_images", "val_annotations"]:
+                fix += ", or --val-fraction 0.2 to split the training images"
+            raise InputError(f"{_flags(missing)}: not given; {fix}")
         return given
 
+    def located(self, exists: Callable[[str], bool]) -> "RunRequest":
+        """The request with `coco_dir` replaced by the data parameters of the layout that is found there.
 
-def coco_layout(folder: str) -> dict[str, str]:
-    """The data parameters of a folder laid out as COCO 2017."""
-    root = folder.rstrip("/") or "/"
-    parameters = {}
-    for split in SPLITS:
-        parameters[f"{split}_images"] = f"{root}/{split}2017"
-        parameters[f"{split}_annotations"] = f"{root}/annotations/instances_{split}2017.json"
-    return parameters
+        Args:
+          exists: whether there is a file or folder.
+
+        Raises:
+          InputError: see `data`, and `layouts.find_layout`.
+        """
+        self.data()
+        if not self.coco_dir:
+            return self
+        found: dict[str, Any] = find_layout(self.coco_dir, exists, splits=bool(self.val_fraction))
+        return replace(self, coco_dir="", **found)
 
 
 def _flags(names: Sequence[str]) -> str:

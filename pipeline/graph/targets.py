@@ -128,7 +128,9 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
         "evaluate": _CPU_SCORES,
         "report": _SMALL,
         "promote": _SMALL,
-        **dict.fromkeys(("should_run", "resolve_champion", "gate", "hold", "remember", "unchanged"), _TINY),
+        **dict.fromkeys(
+            ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged"), _TINY
+        ),
     }
     return MappingProxyType({**usual, **special})
 

@@ -1,6 +1,6 @@
 """The graph: from a COCO data set to a promoted or held model, and a report on it.
 
-data_check -> should_run -> preprocess -> train -> export -> evaluate(candidate)
+data_check -> should_run -> preprocess -> compare_splits -> train -> export -> evaluate(candidate)
 resolve champion and best -> evaluate(champion), evaluate(best) -> gate -> promote | hold -> report -> remember
 
 The data check always runs. It hands out what the cached stages read: digests of the data, and each stage's part of the
@@ -16,6 +16,7 @@ from typing import Any
 
 from kfp import dsl
 
+from components.compare_splits import compare_splits
 from components.data_check import data_check
 from components.evaluate import evaluate
 from components.export_model import export_model
@@ -98,6 +99,14 @@ def make_pipeline(target: Target) -> Any:
                 config=sections["preprocess"],
                 seed=seed,
             )
+            # Not cached: the records may be an earlier run's, and the validation images new.
+            compared = task(
+                compare_splits,
+                "compare the splits",
+                cached=False,
+                records=records.output,
+                data=checked.outputs["report"],
+            )
             # No validation images: they gate, so training neither sees nor monitors them.
             trained = task(
                 train,
@@ -108,7 +117,7 @@ def make_pipeline(target: Target) -> Any:
                 seed=seed,
                 # A custom job needs its own; a plain task has the run's.
                 **({"service_account": service_account, "network": network} if target.custom_job else {}),
-            )
+            ).after(compared)
             validation = {
                 "images": val_images,
                 "annotations": val_annotations,

@@ -1,23 +1,31 @@
 """From a request to the folder of a run: everything that can be known to be wrong is refused before it exists."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from beam_preprocess.base.config_text import ConfigText, resolve
 from beam_preprocess.base.errors import InputError
-from pipeline.graph.request import RunRequest, coco_layout
+from beam_preprocess.dataset.foreign import recognise_folder
+from beam_preprocess.dataset.split import check_fraction, split_by_content
+from beam_preprocess.dataset.warnings import block
+from pipeline.graph.layouts import coco_layout, known_files
+from pipeline.graph.request import RunRequest
 from pipeline.local import demo_data, run_folder
 from pipeline.local.run_folder import RunFolder, shown
 from pipeline.preflight.configuration import ConfigCheck
-from pipeline.preflight.data import check_data
+from pipeline.preflight.data import LocalData, check_data
+from pipeline.preflight.estimates import check_space, estimate
 from pipeline.preflight.folders import check_writable
 from trainer.config.sections import parse_config
 
 DEMO_CONFIG = "demo"
 OWN_DATA_CONFIG = "custom-small"
 REGISTRY = "registry"
+SPLITS = ".splits"
+"""Folder below the runs' folder for the annotation files that `--val-fraction` writes."""
 JUDGING = ("gate", "export")
 """Sections that a resumed run may change: they judge a trained model, and training does not read them."""
 
@@ -37,11 +45,13 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     """The folder of a new run. Without data, the demo's data is generated.
 
     Raises:
-      InputError: data, configuration or a folder can't be used.
+      InputError: data, configuration or a folder can't be used, or the disk is too small.
     """
-    data = {name: str(Path(value).absolute()) for name, value in request.data().items()}
+    if request.val_fraction:
+        check_fraction(request.val_fraction)
+    data = _located(request)
     config = resolve(request.config or (OWN_DATA_CONFIG if data else DEMO_CONFIG), request.changes)
-    parse_config(config.text, config.where)
+    parsed = parse_config(config.text, config.where)
     runs, registry = Path(options.runs_dir).absolute(), Path(request.registry or REGISTRY).absolute()
     check_writable(runs, "--runs-dir")
     check_writable(registry, "--registry")
@@ -49,14 +59,20 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     try:
         if not data:
             data = _demo_data(Path(options.demo_data_dir).absolute())
-        check_data(data)
-        config_check.wait()
+        if request.val_fraction:
+            data = _split(data, request.val_fraction, runs)
+        checked = check_data(data, parsed.preprocess, strict=request.strict)
+        _show(checked)
+        config_check.wait()  # the estimate reads values of Model Garden's sections
+        expected = estimate(checked, parsed, runs)
+        print(f"estimate             {expected.line()}", flush=True)
+        check_space(expected, runs)
     finally:
         config_check.stop()
     values: dict[str, Any] = {**data, "config": config.text, "registry": str(registry), "seed": request.seed}
     if request.only_if_changed:
         values["only_if_changed"] = True
-    return run_folder.create(runs, values)
+    return run_folder.create(runs, values, checked.warnings)
 
 
 def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
@@ -68,11 +84,46 @@ def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     folder = run_folder.resume(Path(options.resume))
     changed = _judged_again(folder, request.changes) if request.changes else None
     arguments = folder.arguments()
-    check_data(arguments)
+    _show(check_data(arguments, parse_config(arguments["config"]).preprocess, strict=request.strict))
     check_writable(Path(arguments["registry"]), "--registry")
     if changed:
         folder.change(changed.text, request.changes)
     return folder
+
+
+def _located(request: RunRequest) -> dict[str, str]:
+    """The request's data as absolute paths, in whatever layout its folder has."""
+    if not request.coco_dir:
+        return {name: str(Path(value).absolute()) for name, value in request.data().items()}
+    folder = Path(request.coco_dir).absolute()
+    found = replace(request, coco_dir=str(folder)).located(os.path.exists).data()
+    if folder.is_dir() and not any(os.path.isfile(path) for path in found.values()):
+        other = recognise_folder(str(folder))
+        if other:
+            raise InputError(f"--coco-dir {request.coco_dir}: {other}")
+        raise InputError(
+            f"--coco-dir {request.coco_dir}: has none of the annotation files {known_files()}; give the four data "
+            "flags instead"
+        )
+    return found
+
+
+def _split(data: Mapping[str, str], fraction: float, runs: Path) -> dict[str, str]:
+    """The data parameters of both splits of one annotation file."""
+    images = data["train_images"]
+    made = split_by_content(images, data["train_annotations"], fraction, str(runs / SPLITS))
+    print(made.line(fraction), flush=True)
+    return {
+        "train_images": images,
+        "train_annotations": made.train,
+        "val_images": images,
+        "val_annotations": made.val,
+    }
+
+
+def _show(data: LocalData) -> None:
+    if data.warnings:
+        print(block(data.warnings), flush=True)
 
 
 def _judged_again(folder: RunFolder, changes: Sequence[str]) -> ConfigText:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from beam_preprocess.base.command import PROGRAM
 from components.support.events import EVENTS
-from components.support.stage import WORK_DIR
+from components.support.stage import STRICT, WORK_DIR
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import TARGETS
 from pipeline.local import cache as local_cache
@@ -38,6 +38,7 @@ def run(request: RunRequest, options: LocalOptions) -> int:
     make_folder = prepare.resumed_run if options.resume else prepare.new_run
     folder = make_folder(request, options)
     print(f"run folder           {shown(folder.path)}", flush=True)
+    os.environ[STRICT] = "1" if request.strict else ""
     code, outcome = _execute(folder, started, cached=request.cached, verbose=options.verbose)
     if request.notify:
         print(f"notify    {request.notify}: {outcome} (printed only: email needs Vertex AI)", flush=True)
@@ -60,6 +61,7 @@ def _execute(folder: RunFolder, started: float, *, cached: bool, verbose: bool) 
         folder.log,
         folder.events,
         verbose=verbose,
+        known=folder.warnings(),
         origin=lambda key: shown(Path(local_cache.origin(cache, key))),
     )
     failed = ""

@@ -70,6 +70,10 @@ class RunFolder:
         """The pipeline's arguments."""
         return {**self._run()["arguments"], "config": self.config.read_text(encoding="utf-8")}
 
+    def warnings(self) -> list[str]:
+        """Warnings about the data that the user read before the run."""
+        return list(self._run().get("warnings", []))
+
     def change(self, config: str, changes: Sequence[str]) -> None:
         """Replaces the configuration, and notes the changes in run.json."""
         run = self._run()
@@ -100,12 +104,13 @@ class RunFolder:
         return summary
 
 
-def create(runs: Path, arguments: dict[str, Any]) -> RunFolder:
+def create(runs: Path, arguments: dict[str, Any], warnings: Sequence[str] = ()) -> RunFolder:
     """Creates the folder of a new run and points `runs/latest` at it.
 
     Args:
       runs: parent of all runs.
       arguments: the pipeline's; `run_id` and `work_dir` are added here.
+      warnings: what the user has read about the data.
     """
     runs.mkdir(parents=True, exist_ok=True)
     name = stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -122,7 +127,9 @@ def create(runs: Path, arguments: dict[str, Any]) -> RunFolder:
     run_id = f"{name}-{uuid.uuid4().hex[:8]}"
     filled = {**arguments, "run_id": run_id, "work_dir": str(folder.stages)}
     write_text(str(folder.path / "config.yaml"), filled.pop("config"))
-    write_text(str(folder.path / "run.json"), json.dumps({"arguments": filled}, indent=1) + "\n")
+    write_text(
+        str(folder.path / "run.json"), json.dumps({"arguments": filled, "warnings": list(warnings)}, indent=1) + "\n"
+    )
     _link(runs / "latest", name)
     return folder
 

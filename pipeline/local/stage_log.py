@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -56,6 +56,7 @@ class StageLog:
         *,
         verbose: bool,
         origin: Callable[[str], str] = lambda key: f"cache entry {key}",
+        known: Collection[str] = (),
         terminal: TextIO | None = None,
     ):
         """
@@ -64,6 +65,7 @@ class StageLog:
           events: file that the stages write their events to; events that it holds already are skipped.
           verbose: copy the whole log to the terminal.
           origin: the key of a cache entry to the place of its result.
+          known: warnings that the user has seen; they are not shown again.
           terminal: where the user looks; standard output when None.
         """
         self.seconds: dict[str, float] = {}
@@ -71,6 +73,7 @@ class StageLog:
         self.origins: dict[str, str] = {}
         """Stages that took the result of an earlier run, with the place of the result."""
         self._events, self._offset = events, events.stat().st_size if events.exists() else 0
+        self._known = frozenset(known)
         self._verbose, self._origin, self._terminal = verbose, origin, terminal or sys.stdout
         self._file = path.open("a", encoding="utf-8")
         self._running: _Running | None = None
@@ -148,6 +151,8 @@ class StageLog:
             self._show_progress(event.text)
         elif event.kind == "result":
             running.result = event.text
+        elif event.kind == "warning":
+            self._show_warning(event.text)
         elif event.kind == "error":
             running.error, running.cause = event.text, event.cause
         else:
@@ -159,6 +164,13 @@ class StageLog:
         self.seconds[stage] = round(seconds, 2)
         start = _CLEAR if self._overwrite else ""
         self._terminal.write(f"{start}{stage:<20}{seconds:7.1f} s   {result}".rstrip() + "\n")
+        self._terminal.flush()
+
+    def _show_warning(self, text: str) -> None:
+        if text in self._known:
+            return
+        start = _CLEAR if self._overwrite else ""
+        self._terminal.write(f"{start}  warning: {text}\n")
         self._terminal.flush()
 
     def _show_progress(self, text: str) -> None:

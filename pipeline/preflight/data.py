@@ -2,32 +2,62 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.format.annotations import load_annotations
+from beam_preprocess.dataset.check import examine_annotations
+from beam_preprocess.dataset.validate import validate_images
+from beam_preprocess.dataset.warnings import refuse
+from beam_preprocess.format.annotations import CocoAnnotations
+from beam_preprocess.format.config import PreprocessConfig
+from beam_preprocess.format.file_names import local_files
+from beam_preprocess.format.sources import none_found, usable_names
 
 SPLITS = ("train", "val")
 
 
-def check_data(data: Mapping[str, str]) -> None:
-    """Checks that both annotation files are COCO's format, and that each lists at least one image in its folder.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalData:
+    """Data on this machine whose annotation files are sound."""
+
+    parsed: Mapping[str, CocoAnnotations]
+    """By split."""
+    folders: Mapping[str, str]
+    """The image folders, by split."""
+    warnings: tuple[str, ...]
+    """What the annotation files show. The first step of the run also reads the images."""
+
+
+def check_data(data: Mapping[str, str], config: PreprocessConfig, *, strict: bool = False) -> LocalData:
+    """Checks both annotation files, and that each lists at least one image in its folder. Opens no image.
 
     Args:
       data: paths by the name of the pipeline's parameter; other parameters are ignored.
+      config: the `preprocess:` section.
+      strict: makes warnings errors.
 
     Raises:
-      InputError: a file or folder fails a check.
+      InputError: a file or folder fails a check, or the data cannot mean what it says.
     """
-    for split in SPLITS:
-        images, annotations = data[f"{split}_images"], data[f"{split}_annotations"]
+    folders = {split: data[f"{split}_images"] for split in SPLITS}
+    for split, images in folders.items():
         if not os.path.isdir(images):
             raise InputError(f"--{split}-images {images}: no such folder; give the folder that contains the images")
-        names = load_annotations(annotations).file_names
-        if not any(os.path.isfile(os.path.join(images, name)) for name in names):
-            raise InputError(
-                f"--{split}-images {images}: contains none of the {len(names)} images of {annotations} "
-                f"(such as {names[0]!r}); give the folder that contains them"
-            )
+    sources = {split: (folders[split], data[f"{split}_annotations"]) for split in SPLITS}
+    parsed, _, _, findings = examine_annotations(sources, config)
+    for split, coco in parsed.items():
+        try:
+            _check_folder(coco, folders[split])
+        except InputError as error:
+            raise InputError(f"--{split}-images: {error}") from error
+    refuse(findings, strict=strict)
+    return LocalData(parsed=parsed, folders=folders, warnings=tuple(finding.message for finding in findings))
+
+
+def _check_folder(coco: CocoAnnotations, images: str) -> None:
+    names = usable_names(coco, *validate_images(coco), images)
+    if not any(os.path.isfile(os.path.join(images, name)) for name in names):
+        raise InputError(none_found(images, names, coco.uri, local_files(images)))
 
 
 def check_buckets(data: Mapping[str, str], pipeline_root: str) -> list[str]:
@@ -59,6 +89,18 @@ def check_buckets(data: Mapping[str, str], pipeline_root: str) -> list[str]:
         if not exists:
             raise InputError(f"{flag} {uri}: no such {kind}; give the URI of one that exists")
     return unchecked
+
+
+def exists_in_bucket(uri: str) -> bool:
+    """Whether there is an object, or a folder with objects."""
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    try:
+        filesystem.info(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _exists(uri: str, kind: str) -> bool:

@@ -37,9 +37,14 @@ def test_examples_parse(example: str) -> None:
 
 
 def both_splits(data: Any) -> list[str]:
-    pairs = [(f"--{split}-images", data.images) for split in ("train", "val")]
-    pairs += [(f"--{split}-annotations", data.annotations) for split in ("train", "val")]
-    return [str(part) for pair in pairs for part in pair]
+    """The flags of two splits, whose images have other bytes."""
+    images, annotations = data.images.with_name("val_images"), data.annotations.with_name("val.json")
+    images.mkdir()
+    for path in data.images.iterdir():
+        images.joinpath(path.name).write_bytes(path.read_bytes() + b"\0")
+    annotations.write_text(json.dumps({**data.content, "info": {"split": "val"}}))
+    train = ["--train-images", str(data.images), "--train-annotations", str(data.annotations)]
+    return [*train, "--val-images", str(images), "--val-annotations", str(annotations)]
 
 
 def test_both_splits_at_once_with_a_shipped_configuration(data_set: Any, capsys: Any) -> None:

@@ -16,14 +16,17 @@ from beam_preprocess.format.sources import whole_digest
 
 
 class Pair:
-    """A training and a validation set over the same images, and the check."""
+    """A training and a validation set over images with other bytes, and the check."""
 
     def __init__(self, train: Any, folder: Path) -> None:
         self.train = train
         self.val = copy.deepcopy(train)
         self.val.annotations = folder / "val.json"
         self.val.images = folder / "val_images"
+        self.val.content["info"] = {"split": "val"}
         shutil.copytree(train.images, self.val.images)
+        for path in self.val.images.iterdir():
+            path.write_bytes(path.read_bytes() + b"\0")
 
     def check(self, **config: Any) -> dict[str, Any]:
         self.train.save()

@@ -128,12 +128,14 @@ def test_boxes(box: dict[str, Any], reason: Reason | None, result: list[float] |
     assert [(r.reason, r.annotation_id) for r in rejects] == ([(reason, 11)] if reason else [])
 
 
-def test_a_repeated_annotation_id_keeps_the_first() -> None:
+def test_annotation_ids_may_repeat() -> None:
     keep, _, rejects = validate_boxes(
-        coco([GOOD], [{"id": 5}, {"id": 5}, {"id": 6, "bbox": [9, 9, 4, 4]}]), np.array([True]), 1.0
+        coco([GOOD], [{"id": 5}, {"id": 5, "bbox": [3, 3, 4, 4]}, {"id": 5, "bbox": [9, 9, 4, 4]}]),
+        np.array([True]),
+        1.0,
     )
-    assert keep.tolist() == [True, False, True]
-    assert [r.reason for r in rejects] == [Reason.DUPLICATE_ANNOTATION_ID]
+    assert keep.tolist() == [True, True, True]
+    assert rejects == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ FILE = {"empty_file", "not_json", "truncated_file", "missing_section", "malforme
 BOX = {
     "wrong_length",
     "not_finite",
-    "duplicate_annotation_id",
     "duplicate_annotation",
     "unknown_image",
     "unknown_category",

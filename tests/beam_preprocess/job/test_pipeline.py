@@ -13,6 +13,7 @@ import pytest
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.dataset.check import check_split
+from beam_preprocess.format import fingerprints
 from beam_preprocess.format import manifest as manifests
 from beam_preprocess.format.annotations import class_map, load_annotations
 from beam_preprocess.format.config import PreprocessConfig
@@ -120,7 +121,9 @@ def test_the_manifest_describes_the_files(data_set: Any, tmp_path: Path) -> None
     for shard in manifest.shards:
         data = (out / shard.name).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (shard.bytes, shard.sha256)
-    assert sorted(contents(out)) == sorted([manifests.NAME, *(shard.name for shard in manifest.shards)])
+    assert sorted(contents(out)) == sorted(
+        [manifests.NAME, fingerprints.NAME, *(shard.name for shard in manifest.shards)]
+    )
 
 
 @pytest.mark.parametrize("count", [1, 1200])
@@ -259,7 +262,9 @@ def test_whatever_shapes_the_records_makes_them_new(
     (out / "train-v00-00000-of-00099.tfrecord.tmp-abc").write_bytes(b"")
     (out / "notes.txt").write_text("the user's own")
     manifest = run(data_set, out, **change(data_set, out))
-    assert sorted(contents(out)) == sorted([manifests.NAME, "notes.txt", *(shard.name for shard in manifest.shards)])
+    assert sorted(contents(out)) == sorted(
+        [manifests.NAME, fingerprints.NAME, "notes.txt", *(shard.name for shard in manifest.shards)]
+    )
 
 
 def test_bad_data_is_counted_and_listed(data_set: Any, tmp_path: Path) -> None:
@@ -413,7 +418,7 @@ def test_the_data_check_names_the_same_data(data_set: Any, tmp_path: Path) -> No
     data_set.save()
     config = PreprocessConfig(image_size=(64, 64), train_views=1, max_reject_fraction=0.5)
     coco = load_annotations(str(data_set.annotations))
-    report = check_split("train", str(data_set.images), coco, class_map(coco.categories, "rank")[0], config)
+    report = check_split("train", str(data_set.images), coco, class_map(coco.categories, "rank")[0], config).report
     manifest = run(data_set, tmp_path / "out", config=config)
     assert report["data_digest"] == manifest.data_digest
     assert report["rejects"] == manifest.rejects == {"duplicate_file_name": 1, "missing_image": 1}

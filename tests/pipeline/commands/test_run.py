@@ -54,7 +54,7 @@ RUN = ["--runs-dir", "runs", "--registry", "registry"]
         ("no image in common", ["--coco-dir", "coco"], ["--val-images", "none of the 2 images", "other-"]),
         ("no image folder", ["--coco-dir", "coco"], ["--val-images", "no such folder"]),
         ("nothing", ["--coco-dir", "coco", "--train-images", "d"], ["--coco-dir", "--train-images"]),
-        ("nothing", ["--train-images", "coco/train2017"], ["--train-annotations", "all four"]),
+        ("nothing", ["--train-images", "coco/train2017"], ["--train-annotations", "all four data flags"]),
         ("nothing", ["--coco-dir", "coco", "--config", "nowhere.yaml"], ["nowhere.yaml", "custom-small"]),
         ("file in the way", ["--coco-dir", "coco", "--runs-dir", "taken/runs"], ["--runs-dir", "taken/runs"]),
         ("file in the way", ["--coco-dir", "coco", "--registry", "taken"], ["--registry", "taken"]),
@@ -110,6 +110,7 @@ FIXED = {
     "--val-images": "d",
     "--val-annotations": "f",
     "--coco-dir": "d",
+    "--val-fraction": "0.2",
     "--demo-data-dir": "d",
     "--config": "demo",
     "--max-reject-fraction": "0",
@@ -122,7 +123,7 @@ FIXED = {
 
 def test_every_flag_is_honoured_or_refused_by_a_resume() -> None:
     flags = {option for action in parser()._actions for option in action.option_strings if option.startswith("--")}
-    honoured = {"--help", "--resume", "--set", "--no-cache", "--notify", "--verbose"}
+    honoured = {"--help", "--resume", "--set", "--no-cache", "--notify", "--strict", "--verbose"}
     assert flags == honoured | FIXED.keys(), "a new flag needs a decision"
     assert {f"--{name.replace('_', '-')}" for name in FIXED_BY_RESUME} == FIXED.keys()
 

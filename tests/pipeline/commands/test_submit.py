@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.loopback.invocations import ACCOUNT, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
+from tests.loopback.invocations import ACCOUNT, CONFIG, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
 from tests.loopback.server import Fault
 from tests.loopback.vertex_server import PARENT, VertexServer
 
@@ -219,3 +219,19 @@ def test_another_region_is_another_place(vertex: VertexServer, run: Run) -> None
     assert code == 1
     assert "europe-west4" in err
     assert vertex.jobs == {}
+
+
+def test_the_layout_in_a_bucket_is_found(vertex: VertexServer, run: Run, gcs: Any) -> None:
+    """Roboflow's; a dry run, which contacts nobody, assumes COCO 2017."""
+    with gcs.in_this_process() as bucket:
+        for split in ("train", "valid"):
+            bucket.pipe_file(f"my-data/roboflow/{split}/_annotations.coco.json", b"{}")
+            bucket.pipe_file(f"my-data/roboflow/{split}/1.jpg", b"")
+    flags = [*WHERE, "--target", "vertex-gpu", *CONFIG, "--coco-dir", "gs://my-data/roboflow"]
+    _, out, _ = run("submit", *flags, "--dry-run")
+    assert "gs://my-data/roboflow/annotations/instances_val2017.json" in out
+    code, _, err = run("submit", *flags)
+    assert code == 0, err
+    values = vertex.sent("POST")[0].body["runtimeConfig"]["parameterValues"]
+    assert values["val_images"] == "gs://my-data/roboflow/valid"
+    assert values["train_annotations"] == "gs://my-data/roboflow/train/_annotations.coco.json"

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from pipeline.graph.request import DATA, RunRequest, coco_layout
+from pipeline.graph.layouts import coco_layout
+from pipeline.graph.request import DATA, RunRequest
 
 FOUR = {name: f"gs://b/{name}" for name in DATA}
 
@@ -25,7 +26,10 @@ def test_data_is_all_or_nothing(given: dict[str, Any], data: dict[str, str]) -> 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"val_images": "d"}, "--train-images, --train-annotations, --val-annotations: not given; give all four"),
+        (
+            {"val_images": "d"},
+            "--train-images, --train-annotations, --val-annotations: not given; give all four data flags",
+        ),
         ({"coco_dir": "c", "val_images": "d"}, "--coco-dir c: given together with --val-images"),
     ],
 )

@@ -58,7 +58,7 @@ def test_found_again_remade_for_other_parameters_and_never_written_over_other_fi
 
     (folder / MARKER).unlink()
     before = digests(folder)
-    with pytest.raises(InputError, match="something else than demo data"):
+    with pytest.raises(InputError, match="something other than demo data"):
         generate(folder, SMALL)
     assert digests(folder) == before
 

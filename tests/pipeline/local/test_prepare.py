@@ -1,16 +1,20 @@
 """From a request to the folder of a run."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from beam_preprocess.base.config_text import ConfigText
 from beam_preprocess.base.errors import InputError
-from pipeline.graph.request import RunRequest, coco_layout
+from pipeline.graph.layouts import coco_layout
+from pipeline.graph.request import RunRequest
 from pipeline.local import prepare, run_folder
 from pipeline.local.demo_data import DemoData, generate
 from pipeline.local.prepare import LocalOptions
+from tests.cases.made_cases import Made, make
 
 
 @pytest.fixture
@@ -56,3 +60,81 @@ def test_data_that_is_gone_is_refused(earlier: run_folder.RunFolder, tmp_path: P
     (tmp_path / "coco").rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="--train-images"):
         resume(earlier)
+
+
+class NoConfigCheck:
+    """In place of the check of Model Garden's sections, which takes seconds."""
+
+    def __init__(self, config: ConfigText) -> None:
+        self.config = config
+
+    def wait(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """A data set of which training repeats annotation ids."""
+    monkeypatch.setattr(prepare, "ConfigCheck", NoConfigCheck)
+    made = make(tmp_path / "data")
+    for annotation in made.train.annotations:
+        annotation["id"] %= 10
+    return made.write()
+
+
+def new_run(folder: Path, **request: Any) -> run_folder.RunFolder:
+    options = LocalOptions(runs_dir=str(folder / "runs"))
+    return prepare.new_run(RunRequest(registry=str(folder / "registry"), **request), options)
+
+
+def test_the_first_lines_warn_and_estimate(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = new_run(tmp_path, **made.data())
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "warnings:"
+    assert second.startswith("  - ") and "14 of 16 annotations repeat an id" in second
+    assert third.startswith("estimate             disk ")
+    assert [f"  - {warning}" for warning in folder.warnings()] == [second]
+
+
+def test_strict_refuses_a_run_before_it_starts(made: Made, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"repeat an id.*--strict makes this warning an error"):
+        new_run(tmp_path, **made.data(), strict=True)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_disk_that_is_too_small_starts_no_run(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(InputError, match="the disk has 1 kB free"):
+        new_run(tmp_path, **made.data())
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_one_file_is_split_before_the_run(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = made.data()
+    train = {name: data[name] for name in ("train_images", "train_annotations")}
+    arguments = new_run(tmp_path, **train, val_fraction=0.4).arguments()
+    assert arguments["val_images"] == arguments["train_images"] == data["train_images"]
+    for split in ("train", "val"):
+        assert Path(arguments[f"{split}_annotations"]).parent == tmp_path / "runs" / ".splits"
+    assert "split by image content (--val-fraction 0.4)" in capsys.readouterr().out
+
+
+def test_roboflows_layout(made: Made, tmp_path: Path) -> None:
+    root = tmp_path / "roboflow"
+    root.mkdir()
+    for split, name in (("train", "train"), ("val", "valid")):
+        (tmp_path / "data" / split).rename(root / name)
+        (tmp_path / "data" / f"{split}.json").rename(root / name / "_annotations.coco.json")
+    arguments = new_run(tmp_path, coco_dir=str(root)).arguments()
+    assert arguments["val_annotations"] == str(root / "valid" / "_annotations.coco.json")
+
+
+def test_a_yolo_folder_is_named(made: Made, tmp_path: Path) -> None:
+    root = tmp_path / "yolo"
+    root.mkdir()
+    (root / "data.yaml").write_text("train: images/train\nnames: [a]\n")
+    with pytest.raises(InputError, match=r"--coco-dir .*yolo: a folder of YOLO labels .*as COCO"):
+        new_run(tmp_path, coco_dir=str(root))
+    (root / "data.yaml").unlink()
+    with pytest.raises(InputError, match=r"has none of the annotation files annotations/instances_train2017.json, "):
+        new_run(tmp_path, coco_dir=str(root))

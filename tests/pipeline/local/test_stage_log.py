@@ -152,3 +152,15 @@ def test_progress_is_shown_at_intervals(run: Run, monkeypatch: pytest.MonkeyPatc
     for clock[0] in (5.0, 10.0, 15.0, 20.0):
         run.event("progress", "train", f"step {clock[0]:.0f}")
     assert run.lines() == ["  train: step 10", "  train: step 20"]
+
+
+def test_a_warning_is_shown_once(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.log = StageLog(tmp_path / "log", run.events, verbose=False, known=["seen before"], terminal=run.terminal)
+    run.event("start", "check the data")
+    run.event("warning", "check the data", "seen before")
+    run.event("warning", "check the data", "new")
+    run.event("end", "check the data")
+    lines = run.terminal.getvalue().splitlines()
+    assert lines[0] == "  warning: new"
+    assert len(lines) == 2 and lines[1].startswith("check the data")

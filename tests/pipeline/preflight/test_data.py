@@ -8,11 +8,14 @@ import fsspec
 import pytest
 
 from beam_preprocess.base.errors import InputError
+from beam_preprocess.format.config import PreprocessConfig
 from pipeline.local.demo_data import DemoData, generate
 from pipeline.preflight.data import check_buckets, check_data
 from tests.loopback.invocations import WHAT, WHERE, Run
 from tests.loopback.server import LoopbackServer, Rejected, Request
 from tests.loopback.vertex_server import VertexServer
+
+CONFIG = PreprocessConfig()
 
 pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
@@ -33,11 +36,12 @@ def local(tmp_path: Path) -> dict[str, str]:
 
 
 def test_data_on_this_machine(local: dict[str, str], tmp_path: Path) -> None:
-    check_data({**local, "config": "gate: {}"})
+    checked = check_data({**local, "config": "gate: {}"}, CONFIG)
+    assert set(checked.parsed) == {"train", "val"}
     with pytest.raises(InputError, match=r"--val-images .*nowhere: no such folder"):
-        check_data({**local, "val_images": str(tmp_path / "nowhere")})
-    with pytest.raises(InputError, match=r"--train-images .*: contains none of the 2 images"):
-        check_data({**local, "train_images": str(tmp_path)})
+        check_data({**local, "val_images": str(tmp_path / "nowhere")}, CONFIG)
+    with pytest.raises(InputError, match=r"--train-images: none of the 2 images"):
+        check_data({**local, "train_images": str(tmp_path)}, CONFIG)
 
 
 def test_a_pipeline_root_that_does_not_exist(vertex: VertexServer, run: Run) -> None:
