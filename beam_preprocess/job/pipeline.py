@@ -128,8 +128,8 @@ def preprocess(
         )
         try:
             apply_limits(rejects=count_by_reason(known))  # before hours of work, if these rejects alone are too many
-            if split == "val" and (problem := unscorable(coco)):
-                raise InputError(problem)
+            if split == "val" and (unscored := unscorable(coco)):
+                raise InputError(unscored)
         except InputError:
             folder.write_rejects(known)
             raise

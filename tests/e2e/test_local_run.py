@@ -26,6 +26,7 @@ STAGES = [
     "check the data",
     "check for changes",
     "preprocess train",
+    "compare the splits",
     "train",
     "export",
     "evaluate candidate",
@@ -53,8 +54,8 @@ def in_order(stages: list[str]) -> list[str]:
     """Champion and best are independent of each other: kfp may start either one first."""
     for name in ("champion", "best"):
         assert stages.index(f"find {name}") < stages.index(f"evaluate {name}")
-    compared = sorted(stages[6:10], key=STAGES.index)
-    return [*stages[:6], *compared, *stages[10:]]
+    compared = sorted(stages[7:11], key=STAGES.index)
+    return [*stages[:7], *compared, *stages[11:]]
 
 
 def test_one_line_per_stage_then_the_table(first: Ran) -> None:
