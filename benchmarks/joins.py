@@ -47,6 +47,7 @@ def annotations(images: int) -> CocoAnnotations:
         annotation_category_ids=rng.integers(1, CATEGORIES + 1, boxes),
         bboxes=np.concatenate([corner, side], axis=1).round(2),
         bbox_lengths=np.full(boxes, 4),
+        areas=np.full(boxes, np.nan),
         crowd=np.zeros(boxes, bool),
         categories=tuple((i, f"class {i}") for i in range(1, CATEGORIES + 1)),
     )

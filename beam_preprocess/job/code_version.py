@@ -13,14 +13,17 @@ import simplejpeg
 
 RECORD_CODE = (
     "dataset/validate.py",
+    "format/annotation_stream.py",
     "format/annotations.py",
     "format/geometry.py",
+    "format/image_entries.py",
     "format/images.py",
     "format/json_sections.py",
     "format/reasons.py",
     "format/records.py",
     "format/targets.py",
     "format/tfrecord.py",
+    "format/whole.py",
     "job/shards.py",
     "job/transforms.py",
     "job/views.py",

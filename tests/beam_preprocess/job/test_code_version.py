@@ -40,7 +40,7 @@ def test_every_module_that_shapes_records_is_in_it() -> None:
         "dataset/check.py",
         *(f"dataset/{name}.py" for name in ("foreign", "image_check", "near_duplicates", "sizes")),
         *(f"dataset/{name}.py" for name in ("split", "suspicious_boxes", "suspicious_classes", "warnings")),
-        *("format/file_names.py", "format/fingerprints.py", "format/sources.py"),
+        *(f"format/{name}.py" for name in ("file_names", "fingerprints", "scored_file", "sources")),
         *("job/code_version.py", "job/output.py", "job/pipeline.py"),
     }
     rooms = ("format", "dataset", "job")

@@ -325,15 +325,28 @@ def test_what_is_known_to_be_too_much_ends_the_run_before_an_image_is_opened(
     assert missing["detail"] == f"not in {data_set.images}; drops its 1 box"
 
 
-def test_bad_boxes_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) -> None:
+def test_boxes_that_are_scored_do_not_end_a_validation_run(data_set: Any, tmp_path: Path) -> None:
+    """pycocotools counts small boxes as objects; the records leave them out."""
     for annotation in data_set.content["annotations"]:
-        annotation["category_id"] = 1
+        annotation["bbox"] = [annotation["id"], 2, 0.5, 0.5]
     data_set.save()
     manifest = run(data_set, tmp_path / "out", split="val")
-    assert manifest.rejects == {"unknown_category": 18}
+    assert manifest.rejects == {"box_too_small": 18}
     assert (manifest.objects, manifest.max_cells, manifest.max_objects) == (0, 0, 0)
     with pytest.raises(InputError, match="18 of 18 training boxes"):
         run(data_set, tmp_path / "train")
+
+
+@pytest.mark.parametrize("change", [{"category_id": 1}, {"image_id": 1}, {"bbox": None}])
+def test_a_box_that_cannot_be_scored_ends_a_validation_run(
+    data_set: Any, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    data_set.content["annotations"][3] |= change
+    data_set.save()
+    with pytest.raises(InputError, match=r"1 of 18 annotations cannot be scored \(annotations\[3\]"):
+        run(data_set, tmp_path / "out", split="val")
+    assert list((tmp_path / "out").glob("rejects-*"))
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(
