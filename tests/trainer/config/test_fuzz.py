@@ -15,7 +15,7 @@ from trainer.config.checks import warnings
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import CONFIGS, parse_config
 
-CASES = 1000
+CASES = 600
 SLOT = "SLOT"
 SHIPPED = [yaml.load(resolve(path.stem).text, path.stem) for path in sorted(CONFIGS.glob("*.yaml"))]
 KEYS = [key.key for key in table().keys]
