@@ -54,8 +54,8 @@ def test_dataflow_takes_the_runs_own_place_and_account(given: dict[str, Any], fi
         ({"beam_args": "'"}, RUN, IMAGE, "quote it"),
         ({"preprocess_on": "dataflow"}, {**RUN, "project": ""}, IMAGE, r"dataflow\.project: not given"),
         ({"preprocess_on": "dataflow"}, RUN, "", r"dataflow\.sdk_container_image: not given"),
-        ({"preprocess_on": "dataflow", "dataflow": "{"}, RUN, IMAGE, "is no JSON"),
-        ({"preprocess_on": "dataflow", "dataflow": "[]"}, RUN, IMAGE, "no JSON object"),
+        ({"preprocess_on": "dataflow", "dataflow": "{"}, RUN, IMAGE, "not JSON"),
+        ({"preprocess_on": "dataflow", "dataflow": "[]"}, RUN, IMAGE, "not a JSON object"),
         ({"preprocess_on": "dataflow", "dataflow": '{"workers": 3}'}, RUN, IMAGE, r"dataflow\.workers: unknown"),
     ],
 )

@@ -73,7 +73,7 @@ def test_steps_that_do_not_train_do_not_look_for_a_tpu(name: str) -> None:
 @pytest.mark.parametrize(
     ("target", "change", "message"),
     [
-        ("vertex-gpu", {"replicas": 2}, "custom job"),
+        ("vertex-gpu", {"replicas": 2}, "need custom_job"),
         ("vertex-multinode-gpu", {"replicas": 0}, "replicas"),
         ("vertex-tpu-v3", {"reduction_servers": 2}, "no gradients to exchange"),
         ("vertex-tpu-v3", {"timeout_hours": 0}, "timeout_hours"),
