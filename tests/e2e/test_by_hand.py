@@ -43,6 +43,13 @@ def test_the_examples_run_as_they_are(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stdout + process.stderr
     assert "decision  promoted: v0001" in process.stdout, process.stdout
     summary = json.loads((tmp_path / "runs" / "latest" / "summary.json").read_text())
+    # As if it had been killed after `promote`: it keeps the champion and the decision with which it promoted.
+    process = pipeline(tmp_path, "run", "--resume", "runs/latest")
+    assert process.returncode == 0, process.stdout + process.stderr
+    resumed = json.loads((tmp_path / "runs" / "latest" / "summary.json").read_text())
+    for key in ("decision", "champion", "ap"):
+        assert resumed[key] == summary[key], key
+    assert summary["champion"]["status"] == "none"
     (objects,) = (rule["threshold"] for rule in summary["decision"]["rules"] if rule["name"] == "objects")
     for command in examples():
         text = re.sub(r"--config demo\b", "--config tiny.yaml", command).replace(OBJECTS, f"--objects {objects}")

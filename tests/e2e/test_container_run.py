@@ -69,6 +69,9 @@ def test_a_run_of_a_schedule_promotes_under_the_services_own_id_of_it(cpu: Conta
     # The service runs a step again whose answer it lost: the same run is not published twice.
     cpu.run("promote")
     assert cpu.result("promote") == "promoted: v0001 (no champion before)"
+    # So it is for the champion: the run compares with what it replaced, not with itself.
+    cpu.run("resolve-champion")
+    assert cpu.result("resolve-champion") == ""
     cpu.outcome = cpu.result("promote")
     cpu.run("report")
     summary = json.loads(Path(cpu.uri("report", "summary")).read_text())
@@ -159,7 +162,7 @@ def test_chief_and_worker_train_together_and_the_chief_alone_answers(
     chief, worker = containers
     assert worker.output() is None
     run.keep("train", chief)
-    assert json.loads((Path(run.uri("train", "checkpoint")) / "train.json").read_text())["steps"] == 4
+    assert json.loads((Path(run.uri("train", "checkpoint")) / "train.json").read_text())["steps"] == 150
 
 
 def free_port() -> int:
