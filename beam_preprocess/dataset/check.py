@@ -283,6 +283,7 @@ def no_objects(split: str, coco: CocoAnnotations, keep_images: np.ndarray, rejec
         return f"{what}: its 'annotations' are empty; annotate objects, or give another file"
     if coco.crowd.all():
         return f"{what}: all {total} annotations are crowd regions (iscrowd 1); set iscrowd 0 for single objects"
+    rejects = [reject for reject in rejects if reject.reason.action is Action.DROPPED]
     counts = count_by_reason(rejects)
     if not counts:
         dropped = int((~keep_images).sum())

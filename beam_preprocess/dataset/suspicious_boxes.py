@@ -4,12 +4,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from beam_preprocess.dataset.validate import CLIP_TOLERANCE
 from beam_preprocess.format.annotations import CocoAnnotations
 
+FRACTIONS = 0.9
+"""Minimum fraction of boxes below a pixel, to take all for fractions of the image. Fewer are single rejects."""
+MIN_BOXES = 10
+"""With fewer boxes, chance could explain what is outside the image: a warning, not an error."""
+ROUNDING = 1.0
+"""Boxes that extend beyond their image by at most this many pixels were rounded, or count pixels from 1."""
 CORNERS_CLIPPED = 0.1
 """Minimum fraction of clipped boxes, for boxes that would be valid as corners, to be taken for corners."""
-FIT_AS_CORNERS = 0.98
+FIT_AS_CORNERS = 0.95
 """Minimum fraction of boxes that must be valid as [x1, y1, x2, y2]."""
 CUT_AREA = 0.1
 """A box counts as cut if at least this fraction of its area is outside its image. Rounding cuts less."""
@@ -34,21 +39,21 @@ def found(coco: CocoAnnotations) -> Iterator[tuple[str, str, bool]]:
     x, y, w, h = boxes.T
     height, width = sizes.T
     below = (w <= 1) & (h <= 1)
-    if below.mean() > 0.5:
+    if below.mean() >= FRACTIONS:
         yield "below_a_pixel", _fractions(coco, boxes, int(below.sum())), True
         return
     right, bottom = x + w, y + h
-    clipped = (x < -CLIP_TOLERANCE) | (y < -CLIP_TOLERANCE)
-    clipped |= (right > width + CLIP_TOLERANCE) | (bottom > height + CLIP_TOLERANCE)
+    clipped = (x < -ROUNDING) | (y < -ROUNDING) | (right > width + ROUNDING) | (bottom > height + ROUNDING)
     inside = np.maximum(np.minimum(right, width) - np.maximum(x, 0), 0)
     inside *= np.maximum(np.minimum(bottom, height) - np.maximum(y, 0), 0)
-    cut = inside < (1 - CUT_AREA) * w * h
+    cut = clipped & (inside < (1 - CUT_AREA) * w * h)
     as_corners = (w > x) & (h > y) & (x >= 0) & (y >= 0) & (w <= width + 1) & (h <= height + 1)
+    enough = len(boxes) >= MIN_BOXES
     if clipped.mean() >= CORNERS_CLIPPED and as_corners.mean() >= FIT_AS_CORNERS:
-        yield "corners", _outside(coco, boxes, sizes, clipped, "are these x1, y1, x2, y2?"), True
+        yield "corners", _outside(coco, boxes, sizes, clipped, "are these x1, y1, x2, y2?"), enough
     elif cut.mean() > WARN_CUT:
         question = "are these x1, y1, x2, y2, centres, or boxes of another resolution?"
-        yield "clipped_boxes", _outside(coco, boxes, sizes, cut, question), bool(cut.mean() > REFUSE_CUT)
+        yield "clipped_boxes", _outside(coco, boxes, sizes, cut, question), enough and bool(cut.mean() > REFUSE_CUT)
 
 
 def image_rows(coco: CocoAnnotations) -> np.ndarray:
