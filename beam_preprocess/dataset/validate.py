@@ -26,9 +26,6 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
 
     Returns:
       (keep bool [I], rejects).
-
-    Raises:
-      InputError: no entry can be used.
     """
     keep = np.ones(len(annotations.image_ids), bool)
     rejects: list[Reject] = []
@@ -39,11 +36,6 @@ def validate_images(annotations: CocoAnnotations) -> tuple[np.ndarray, list[Reje
         lost = "" if reason is Reason.DUPLICATE_IMAGE_ID else lost_boxes(boxes_of(image_id))
         name = annotations.file_names[i]
         rejects.append(Reject(reason=reason, image_id=image_id, file_name=name, detail=f"{detail}{lost}"))
-    if not keep.any():
-        raise InputError(
-            f"{annotations.uri}: none of the {len(keep)} images can be used (first: {rejects[0].reason.value}, "
-            f"{rejects[0]}); export the annotations with file names below the image folder, and with sizes in pixels"
-        )
     return keep, rejects
 
 

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
+from beam_preprocess.base.command import full_disk
 from beam_preprocess.base.errors import Failure, InputError
 
 EVENTS = "STAGE_EVENTS"
@@ -112,6 +113,8 @@ def _described(error: BaseException) -> tuple[str, Cause]:
         return text, "bad input"
     if isinstance(error, Failure):
         return text, "failure"
+    if isinstance(error, Exception) and (line := full_disk(error)):
+        return line, "failure"
     return f"{type(error).__name__}: {text}", "defect"
 
 

@@ -144,7 +144,7 @@ BAD: dict[str, tuple[Change, int, str]] = {
     "bbox as text": (each_box(lambda b: [str(v) for v in b]), 2, "has bbox ['4', '7', '20', '16']; write numbers"),
     "no file_name": (without("images", "file_name"), 2, "images[0]: 'file_name' is missing (the keys are id, h"),
     "sizes as text": (each_image("height", lambda i: str(i["height"])), 2, "images[0]: 'height' is '48', not a whole"),
-    "sizes of 0": (each_image("width", lambda _: 0), 2, "none of the 6 images can be used (first: zero_size"),
+    "sizes of 0": (each_image("width", lambda _: 0), 2, "none of its 6 images can be used (zero_size 6"),
     "URLs": (each_image("file_name", lambda i: f"https://x.example/{i['id']}"), 2, "path_outside_folder"),
     "absolute names": (each_image("file_name", lambda i: f"/data/{i['id']}.jpg"), 2, "path_outside_folder"),
     "names that lead out": (each_image("file_name", lambda i: f"../{i['id']}.jpg"), 2, "path_outside_folder"),

@@ -67,10 +67,12 @@ def test_a_dropped_image_says_how_many_boxes_go_with_it() -> None:
     assert box_rejects == []
 
 
-def test_no_usable_image_is_one_error_with_the_first_reason() -> None:
+def test_no_usable_image_is_all_rejects() -> None:
+    """The caller turns them into one error, see `format.sources.usable_names`."""
     entries = [(i, f"https://tool.example/{i}.jpg", 20, 30) for i in (1, 2, 3)]
-    with pytest.raises(InputError, match=r"none of the 3 images can be used .*path_outside_folder, image 1 .*tool"):
-        validate_images(coco(entries, []))
+    keep, rejects = validate_images(coco(entries, []))
+    assert not keep.any()
+    assert {reject.reason for reject in rejects} == {Reason.PATH_OUTSIDE_FOLDER}
 
 
 @pytest.mark.parametrize("change", [{"category": 4}, {"image": 99}])
