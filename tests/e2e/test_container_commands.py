@@ -74,7 +74,14 @@ def test_resolve_champion_of_an_empty_registry(specs: dict[str, Any], tmp_path: 
         specs["vertex-gpu"],
         "resolve-champion",
         tmp_path,
-        {"registry": str(tmp_path / "none"), "alias": "champion", "known": "", "work_dir": "", "run_id": "run-1"},
+        {
+            "registry": str(tmp_path / "none"),
+            "alias": "champion",
+            "known": "",
+            "work_dir": "",
+            "run_id": "run-1",
+            "job": "",
+        },
     )
     assert process.returncode == 0, process.stderr
     assert output
