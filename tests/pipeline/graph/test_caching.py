@@ -218,7 +218,7 @@ CHANGES: dict[str, tuple[Callable[[Run], Run], set[str]]] = {
     "preprocess: what shapes a record": (with_section("preprocess", jpeg_quality=90), EVERYTHING),
     "preprocess: what refuses records": (with_section("preprocess", max_reject_fraction=0.5), EVERYTHING),
     "task:": (with_section("task", augmentation={"hue": 0.0}), FROM_TRAINING),
-    "trainer:": (configured(lambda text: text.replace("train_steps: 4", "train_steps: 5")), FROM_TRAINING),
+    "trainer:": (configured(lambda text: text.replace("train_steps: 150", "train_steps: 151")), FROM_TRAINING),
     "runtime:": (with_section("runtime", enable_xla=True), FROM_TRAINING),
     "runtime, as the target's": (given(runtime='{"runtime": {"enable_xla": true}}'), FROM_TRAINING),
     "runtime: the default, as the target's": (given(runtime='{"runtime": {"enable_xla": false}}'), NOTHING),
