@@ -238,7 +238,8 @@ def check_split(
         used = scorable(coco)
         over_limit = "; ".join(filter(None, (over_limit, unscorable(coco)))) or None
     objects = used & ~coco.crowd
-    if not objects.any() and not (over_limit and (split == "val" or not box_rejects)):  # whose message gives the reason
+    boxes_to_blame = split == "train" and any(reject.reason.action is Action.DROPPED for reject in box_rejects)
+    if not objects.any() and (boxes_to_blame or not over_limit):  # whose message names the images' reasons
         raise InputError(no_objects(split, coco, keep_images, box_rejects))
     of_class = Counter(coco.annotation_category_ids[objects].tolist())
     of_size = Counter(area_range(box) for box in boxes[objects].tolist())

@@ -5,6 +5,7 @@ help does not wait for TensorFlow.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,9 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; see its own help for its exit codes.
 
     Returns:
-      The verb's exit code, or 2 for an unknown verb.
+      The verb's exit code, 2 for an unknown verb, or 141 if nobody reads the output any more.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does Python's own flush at exit complain
+        return 141
+
+
+def _run(words: list[str]) -> int:
     first = words[0] if words else ""
     if first in ("-h", "--help", "help"):
         print(overview())
