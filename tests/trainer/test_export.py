@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,17 @@ def test_the_given_configuration_decides_and_a_refused_export_is_exit_code_1(
     flags = ["--checkpoint", str(trained), "--output", str(tmp_path / "model"), "--config", str(config)]
     assert main([*flags, "--images", str(images), "--annotations", str(annotations)]) == 1
     assert "not exported: the export differs from its checkpoint on 6 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("section", "warns"), [("", True), ("export: {flip: false}\n", False)])
+def test_a_checkpoint_without_export_options_says_that_the_defaults_apply(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], section: str, warns: bool
+) -> None:
+    """A run's checkpoint has none: what is exported by hand would silently differ from what the run exported."""
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(trained, checkpoint)
+    with (checkpoint / "config.yaml").open("a") as file:
+        file.write(section)
+    assert main(["--checkpoint", str(checkpoint), "--output", str(tmp_path / "model")]) == 0
+    warning = "has no export: section, so its defaults apply; give --config"
+    assert (warning in capsys.readouterr().err) is warns

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.made_records import TINY_CONFIG
-from trainer.config.experiment import INITIAL_MODULES
+from trainer.config.live_keys import INITIAL_MODULES
 from trainer.init_weights import MODULES, main
 from trainer.weights.conversion import SUMMARY
 

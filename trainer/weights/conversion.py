@@ -52,7 +52,7 @@ def convert(
       output: folder to write.
       task: its `model` is the network that the weights are for.
       build_model: builds the network of a task.
-      modules: one of `experiment.INITIAL_MODULES`.
+      modules: one of `live_keys.INITIAL_MODULES`.
       num_classes: of the new model; needed for heads.
 
     Raises:

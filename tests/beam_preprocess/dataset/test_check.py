@@ -57,6 +57,21 @@ def test_the_report(pair: Pair) -> None:
     assert len(train["data_digest"]) == 64
 
 
+def test_a_validation_image_that_cannot_be_decoded_is_refused_before_the_training(pair: Pair) -> None:
+    """No stage before the export reads it. A training image is decoded, and counted, by preprocessing."""
+    for data in (pair.train, pair.val):
+        path = data.images / "photo_000.jpg"
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])  # the header is good
+        if data is pair.train:
+            assert pair.check()["train"]["rejects"] == {}
+            assert pair.check()["val"]["depth"] == "pixels"
+            path.write_bytes(whole)
+        else:
+            with pytest.raises(InputError, match="truncated_image"):
+                pair.check()
+
+
 def test_the_digest_notices_a_changed_image(pair: Pair) -> None:
     before = pair.check()["val"]["data_digest"]
     assert pair.check()["val"]["data_digest"] == before

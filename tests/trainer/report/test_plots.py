@@ -36,3 +36,12 @@ def test_ids_of_two_charts_differ():
     first, second = (set(re.findall(r'<clipPath id="([^"]+)"', panel.svg)) for panel in panels)
     assert first
     assert not first & second
+
+
+def test_what_a_validation_measured_is_labelled():
+    """AP on images that are trained on is not accuracy: the page must not look as if it were."""
+    row = {"step": 2, "total_loss": 2.0, "validation_loss": 2.0, "ap": 0.5, "ap50": 0.7}
+    for kind in ("64 training images", "9 held-out training images"):
+        panels = training_curves([{"step": 1, "total_loss": 2.0}, {**row, "measured_on": kind}])
+        assert [panel.title for panel in panels] == ["Loss", f"AP on {kind}", f"AP50 on {kind}"]
+        assert f'aria-label="AP on {kind}"' in panels[1].svg
