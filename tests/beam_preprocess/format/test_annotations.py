@@ -71,7 +71,7 @@ def test_no_annotations_is_a_data_set_without_boxes(tmp_path: Path) -> None:
         ("not json", "not valid JSON"),
         (json.dumps(VALID)[:-40], "not valid JSON"),  # truncated
         (json.dumps(VALID).encode("utf-8-sig"), "begins with a byte order mark"),
-        (gzip.compress(json.dumps(VALID).encode()), "is a gzip file; decompress it"),
+        (gzip.compress(json.dumps(VALID).encode(), mtime=0), "is a gzip file; decompress it"),
         (json.dumps({**VALID, "annotations": [{**BOX, "iscrowd": "0"}]}), r"annotations\[0\]: 'iscrowd' is '0'"),
         (b"\xff\xd8\xff\xe0 a JPEG", "not valid JSON"),
         (json.dumps([VALID]), "not an object"),
