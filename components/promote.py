@@ -4,7 +4,12 @@ from kfp import dsl
 
 
 def promote(
-    decision: dsl.Input[dsl.Artifact], model: dsl.Input[dsl.Model], registry: str, run_id: str, job: str = ""
+    decision: dsl.Input[dsl.Artifact],
+    model: dsl.Input[dsl.Model],
+    candidate: dsl.Input[dsl.Artifact],
+    registry: str,
+    run_id: str,
+    job: str = "",
 ) -> str:
     """Publishes the model and swaps the alias, if the decision allows it and the champion has not changed since.
 
@@ -21,6 +26,7 @@ def promote(
             registry=registry,
             key=run_id or job,
             metadata={"run_id": run_id or job},
+            evaluation=f"{candidate.uri}/evaluation.json",
         )
         print(f"result: {outcome}", flush=True)
     return outcome

@@ -21,6 +21,8 @@ def parser() -> command.Parser:
         examples=(
             "centernet promote --decision runs/latest/decision.json --model runs/latest/model --registry registry "
             "--key my-run",
+            "centernet promote --decision runs/latest/decision.json --model runs/latest/model --registry registry "
+            "--key my-run --evaluation runs/latest/stages/evaluate-candidate/evaluation.json",
         ),
         notes="exit codes: 0 promoted, 3 held, 2 bad input, 1 another promotion came first, the decision is not about "
         "this model, or the registry is damaged or cannot be reached",
@@ -32,6 +34,12 @@ def parser() -> command.Parser:
         required=True,
         metavar="URI",
         help="local folder (created if it does not exist) or vertex://PROJECT/REGION/MODEL_ID",
+    )
+    made.add_argument(
+        "--evaluation",
+        default="",
+        metavar="URI",
+        help="evaluation.json of the model, for the score thresholds in serving.json (default: none is written)",
     )
     made.add_argument("--key", required=True, help="identifies the promotion; a key is published only once")
     return made
@@ -56,6 +64,7 @@ def _call(flags: argparse.Namespace) -> int:
         registry=flags.registry,
         key=flags.key,
         metadata={"run_id": flags.key},
+        evaluation=flags.evaluation,
     )
     print(outcome)
     return PROMOTED

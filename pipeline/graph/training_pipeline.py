@@ -188,6 +188,7 @@ def make_pipeline(target: Target) -> Any:
                     cached=False,
                     decision=decision.outputs["decision"],
                     model=exported.output,
+                    candidate=candidate.output,
                     registry=registry,
                     run_id=run_id,
                     # All runs of a schedule have the same parameters; the job id tells them apart.

@@ -10,6 +10,7 @@ from typing import Any
 from beam_preprocess.base.errors import Failure
 from trainer.promotion.decision import Decision, RuleResult, read_decision
 from trainer.promotion.evaluation import is_fraction
+from trainer.promotion.serving import write_serving
 from trainer.registry.base import BEST, CHALLENGER, CHAMPION, ChampionMoved, Registry, RegistryError
 from trainer.registry.digest import model_digest
 from trainer.registry.uri import open_registry
@@ -19,7 +20,9 @@ class PromotionRefused(Failure):
     """The decision does not allow this promotion."""
 
 
-def promote(*, decision: str, model: str, registry: str, key: str, metadata: Mapping[str, Any]) -> str:
+def promote(
+    *, decision: str, model: str, registry: str, key: str, metadata: Mapping[str, Any], evaluation: str = ""
+) -> str:
     """Publishes a model and makes it the champion, if the champion is still the one that the gate saw.
 
     After it died half-way, a second call with the same key completes it: the version is not published twice, and a
@@ -31,6 +34,7 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
       registry: the registry's folder, or `vertex://PROJECT/REGION/MODEL_ID`.
       key: identifies the run.
       metadata: JSON-able facts for version.json; `ap` and `data_digest` are added from the decision.
+      evaluation: URI of the model's evaluation.json, for the thresholds in serving.json; "" publishes none.
 
     Returns:
       "promoted: v0002 (was v0001)", in text that kfp passes on unchanged (see `plain`).
@@ -61,6 +65,8 @@ def promote(*, decision: str, model: str, registry: str, key: str, metadata: Map
             f"{published}: version {version}, which has the key {key!r}, is not the model that was judged; promote "
             "the judged model under another key"
         )
+    if evaluation:  # before the alias moves: whoever finds the champion finds its thresholds
+        print(write_serving(published, evaluation), flush=True)
     expected = judged.champion_version or None
     if store.alias(CHAMPION) != version:
         _challenge(store, version)
