@@ -2,6 +2,7 @@
 
 start     the stage begins
 progress  a library printed "progress: …"
+note      a library printed "note: …": a line that a person should see, however many lines come before and after it
 result    a library or the component printed "result: …"
 error     the exception that ended the stage
 end       the stage is done; a stage without this event has failed
@@ -25,7 +26,7 @@ from beam_preprocess.base.errors import Failure, InputError
 EVENTS = "STAGE_EVENTS"
 """Environment variable: the file."""
 
-Kind = Literal["start", "progress", "result", "error", "end"]
+Kind = Literal["start", "progress", "note", "result", "error", "end"]
 Cause = Literal["", "bad input", "failure", "defect"]
 
 
@@ -115,7 +116,7 @@ def _described(error: BaseException) -> tuple[str, Cause]:
 
 
 class _Watched:
-    """A text stream that passes everything on, and reports lines that begin with "progress: " or "result: "."""
+    """A text stream that passes everything on, and reports lines that begin with "progress: ", "note: ", "result: "."""
 
     def __init__(self, stream: TextIO, report: Callable[[Kind, str], None]) -> None:
         self._stream, self._report = stream, report
@@ -127,7 +128,7 @@ class _Watched:
             *lines, self._partial = (self._partial + text).split("\n")
             for line in lines:
                 kind, colon, rest = line.partition(": ")
-                if colon and kind in ("progress", "result"):
+                if colon and kind in ("progress", "note", "result"):
                     self._report(cast(Kind, kind), rest)
             return self._stream.write(text)
 

@@ -52,11 +52,12 @@ def test_gate_then_promote_or_hold(tmp_path: Path, ap: float, min_ap: float, pro
     heading = Path(page.uri).read_text().splitlines()[0]
     assert heading == ("# Promote" if promoted else "# Hold")
     registry = str(tmp_path / "registry")
+    run = {"decision": decision, "model": model, "candidate": candidate, "registry": registry, "run_id": "run-1"}
     if promoted:
-        assert promote(decision=decision, model=model, registry=registry, run_id="run-1").startswith("promoted: v0001")
+        assert promote(**run).startswith("promoted: v0001")
         assert LocalRegistry(registry).alias(CHAMPION) == "v0001"
     else:
         assert hold(decision=decision).startswith("held: ")
         with pytest.raises(PromotionRefused):  # also when a runner takes the wrong branch
-            promote(decision=decision, model=model, registry=registry, run_id="run-1")
+            promote(**run)
         assert LocalRegistry(registry).alias(CHAMPION) is None

@@ -20,7 +20,7 @@ LOW_PLACEMENT = 0.1
 """Quantile of the IoU of found objects that counts as the usual placement: 9 of 10 are placed at least as well."""
 PRIOR = 5
 """Objects of all classes that a class's own numbers are mixed with: a class with few objects follows the others."""
-BIN = 20
+BIN = 10
 """Minimum number of detections per step of the trust curve."""
 SIZES = len(AREA_RANGES) - 1
 

@@ -121,7 +121,7 @@ class ValidationMonitor:
         self._history.add({"step": step, "validation_loss": round(loss, 6), "ap": ap, "ap50": ap50})
         shown = "n/a" if ap is None else f"{ap:.4f} (AP50 {ap50:.4f})"
         progress_line.note(
-            f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on {output[IMAGES]} images"
+            f"note: train step {step}: validation loss {loss:.3f}, AP {shown} on {output[IMAGES]} images"
         )
 
 

@@ -186,6 +186,8 @@ def _train(
         f"steps {first_step} to {settings.train_steps}" + (f", resumed from {output}" if first_step else ""),
         flush=True,
     )
+    if not experiment.task.validation_data.input_path:
+        print("note: nothing is validated during this training, so there is no interim AP", flush=True)
     validations = ValidationMonitor(task.step, history)
     with _damage_as_input_error(experiment):
         controller.run(experiment, strategy, trainer, manager, loops=loops, validations=validations)

@@ -29,12 +29,14 @@ def test_a_stages_lines_become_events_and_stay_in_the_log(file: Path) -> None:
     with redirect_stdout(log), reported("train"):
         print("noise")
         print("progress: step 1/2")
+        print("note: step 1: AP 0.1")
         sys.stdout.write("progr")
         sys.stdout.write("ess: step 2/2\nresult: step 2, ")
         sys.stdout.write("loss 1.5\n  progress: indented is not ours\n")
     assert seen(file) == [
         ("start", "", ""),
         ("progress", "step 1/2", ""),
+        ("note", "step 1: AP 0.1", ""),
         ("progress", "step 2/2", ""),
         ("result", "step 2, loss 1.5", ""),
         ("end", "", ""),
@@ -42,7 +44,13 @@ def test_a_stages_lines_become_events_and_stay_in_the_log(file: Path) -> None:
     assert {event.stage for event in read_events(file)[0]} == {"train"}
     lines = log.getvalue().splitlines()
     assert lines[0] == "start: train"
-    assert lines[1:5] == ["noise", "progress: step 1/2", "progress: step 2/2", "result: step 2, loss 1.5"]
+    assert lines[1:6] == [
+        "noise",
+        "progress: step 1/2",
+        "note: step 1: AP 0.1",
+        "progress: step 2/2",
+        "result: step 2, loss 1.5",
+    ]
     assert lines[-1] == "end: train"
 
 

@@ -94,4 +94,4 @@ def test_a_validation_without_objects_has_no_ap(
     monitor = monitors.ValidationMonitor(tf.Variable(4, dtype=tf.int64), history)
     monitor.after_validation({"total_loss": tf.constant(2.0), "ap": ap, "ap50": ap * 1.5, "images": 7})
     assert history.last()["ap"] == (ap if ap >= 0 else None)
-    assert f"step 4: validation loss 2.000, {shown} on 7 images" in capsys.readouterr().out
+    assert f"note: train step 4: validation loss 2.000, {shown} on 7 images" in capsys.readouterr().out
