@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 DECIMALS = 4
-"""Of the curves, which are only drawn; the best threshold is exact."""
+"""Rounding of the curves, which are only drawn; the best threshold is exact."""
 
 
 def threshold_curve(score: Floats, right: Bools, objects: int) -> ThresholdCurve:

@@ -37,7 +37,7 @@ class ClassThreshold:
     """Whether the class has enough objects for its own."""
     objects: int
     precision: float | None
-    """Of the class at its own threshold; None where it takes the one of all classes."""
+    """Precision of the class at its own threshold; None where it takes the one of all classes."""
     recall: float | None
     f1: float | None
 

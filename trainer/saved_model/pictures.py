@@ -29,7 +29,7 @@ class Thresholds:
     """Minimum score shown."""
 
     default: float
-    """Of the classes that `classes` lacks."""
+    """For classes that `classes` lacks."""
     classes: Mapping[int, float]
     source: str
     """Where they come from, for people."""
