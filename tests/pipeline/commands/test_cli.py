@@ -188,7 +188,7 @@ def commands(text: str) -> list[list[str]]:
     """The arguments of every command in a text: continued lines joined, remarks removed."""
     joined = re.sub(r"\\\n\s*", " ", text)
     verbs = "|".join(VERBS)
-    found = re.findall(rf"(?:python -m pipeline|(?:^|[\s`/])centernet) ((?:{verbs})(?![\w-]).*)", joined, re.MULTILINE)
+    found = re.findall(rf"(?:python -m pipeline|(?:^|[\s`/])centernet) ((?:{verbs})(?![\w.-]).*)", joined, re.MULTILINE)
     # A remark follows after wide space or "#". A command within a sentence ends with its backtick and may leave out
     # flags as "…".
     plain = [re.split(r"`|\s#|\s{3,}(?=[a-z])", line)[0] for line in found]
