@@ -263,6 +263,18 @@ def test_promotes_from_evidence(judged: Judged) -> None:
     assert judged.promote(gate=judged.config) == "promoted: v0002 (was v0001)"
 
 
+def test_the_thresholds_come_from_the_evidence(judged: Judged) -> None:
+    """Without `evaluation`, as in a promotion by hand."""
+    scored = evaluation(0.6, model_digest=MODEL_DIGEST)
+    new = write_evaluation(judged.folder / "new", scored, analysis=analysis().to_json())
+    again = judge(new, str(judged.folder / "old" / "evaluation.json"), judged.config, judged.champion)
+    judged.decision.write_text(again.to_json())
+    judged.promote()
+    serving = read_serving(judged.registry.version("v0002").path)
+    assert serving is not None
+    assert (serving.score_threshold, serving.model_digest) == (0.42, MODEL_DIGEST)
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of all values in a parsed file, containers included."""
     if path:
@@ -394,7 +406,7 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
         [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    killed, moved = map(int, done.stdout.split())
+    killed, moved = map(int, done.stdout.splitlines()[-1].split())
     print(f"{killed} of 50 killed, {moved} different champions seen")
     assert killed >= 5, "all had ended before they were killed: nothing was tested"
     assert moved >= 2
