@@ -6,6 +6,7 @@ from kfp import dsl
 def promote(
     decision: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
+    candidate: dsl.Input[dsl.Artifact],
     registry: str,
     config: str,
     run_id: str,
@@ -29,6 +30,7 @@ def promote(
             key=run_id or job,
             metadata={"run_id": run_id or job},
             gate=parse_config(config).gate,
+            evaluation=f"{candidate.uri}/evaluation.json",
         )
         print(f"result: {outcome}", flush=True)
     return outcome

@@ -37,6 +37,13 @@ def parser() -> command.Parser:
         metavar="URI",
         help="local folder (created if it does not exist) or vertex://PROJECT/REGION/MODEL_ID",
     )
+    made.add_argument(
+        "--evaluation",
+        default="",
+        metavar="URI",
+        help="evaluation.json of the model, for the score thresholds in serving.json (default: the one that the "
+        "decision names)",
+    )
     made.add_argument("--key", required=True, help="identifies the promotion; a key is published only once")
     return made
 
@@ -60,6 +67,7 @@ def _call(flags: argparse.Namespace) -> int:
         registry=flags.registry,
         key=flags.key,
         metadata={"run_id": flags.key},
+        evaluation=flags.evaluation,
     )
     print(outcome)
     return PROMOTED

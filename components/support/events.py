@@ -2,6 +2,7 @@
 
 start     the stage begins
 progress  a library printed "progress: …"
+note      a library printed "note: …": a line that a person should see, however many lines come before and after it
 result    a library or the component printed "result: …"
 warning   a library or the component printed "warning: …"
 error     the exception that ended the stage
@@ -27,7 +28,7 @@ from beam_preprocess.base.errors import Failure, InputError
 EVENTS = "STAGE_EVENTS"
 """Environment variable: the file."""
 
-Kind = Literal["start", "progress", "result", "warning", "error", "end"]
+Kind = Literal["start", "progress", "note", "result", "warning", "error", "end"]
 Cause = Literal["", "bad input", "failure", "defect"]
 
 
@@ -119,7 +120,7 @@ def _described(error: BaseException) -> tuple[str, Cause]:
 
 
 class _Watched:
-    """A text stream that passes everything on, and reports lines that begin with "progress: ", "result: " or
+    """A text stream that passes everything on, and reports lines that begin with "progress: ", "note: ", "result: " or
     "warning: "."""
 
     def __init__(self, stream: TextIO, report: Callable[[Kind, str], None]) -> None:
@@ -132,7 +133,7 @@ class _Watched:
             *lines, self._partial = (self._partial + text).split("\n")
             for line in lines:
                 kind, colon, rest = line.partition(": ")
-                if colon and kind in ("progress", "result", "warning"):
+                if colon and kind in ("progress", "note", "result", "warning"):
                     self._report(cast(Kind, kind), rest)
             return self._stream.write(text)
 

@@ -1,6 +1,8 @@
 """From the artifacts of all stages to the summary of the run."""
 
 import os
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from trainer.promotion.decision import read_decision
 from trainer.promotion.evaluation import Evaluation, read_evaluation
 from trainer.promotion.judge import read_champion
 from trainer.promotion.summary import Summary, build_summary, read_history
+from trainer.shared.commit import commit
 
 FIX = "rerun the stage that writes it"
 LEFT_OUT = ("shards", "examples", "over_limit")
@@ -74,7 +77,20 @@ def collect(
             "decision": f"{decision.uri}/decision.json",
             "train_records": train_records.uri,
         },
+        run=run_name(decision.uri),
+        created=datetime.now(UTC).isoformat(timespec="minutes"),
+        commit=commit(),
     )
+
+
+def run_name(uri: str) -> str:
+    """The run that an artifact belongs to: its folder on this machine, its job on a service; "" if unknown.
+
+    Args:
+      uri: of an output that is never taken from another run's cache.
+    """
+    found = re.search(r"([^/]+)/stages/[^/]+/?$|([^/]+)/[^/]+_-?\d+/[^/]+/?$", uri)
+    return (found[1] or found[2]) if found else ""
 
 
 def _seconds(stages: dict[str, Artifact]) -> dict[str, float]:

@@ -35,6 +35,7 @@ _PROJECT, _DATA, _MODEL, _PROMOTION, _SERVICE = "project", "data", "model", "pro
 _TABLE = (
     Verb("run", _PROJECT, "run the whole pipeline on this machine", "pipeline.commands.run"),
     Verb("compile", _PROJECT, "compile the pipeline to a YAML file for one target", "pipeline.commands.compile"),
+    Verb("runs", _PROJECT, "remove old runs on this machine", "pipeline.commands.runs"),
     Verb("config", _PROJECT, "show and check configurations", "trainer.config.__main__"),
     Verb("check", _DATA, "report what is wrong with a data set", "beam_preprocess.check"),
     Verb("preprocess", _DATA, "write training records from a data set", "beam_preprocess.preprocess"),
@@ -49,7 +50,7 @@ _TABLE = (
     Verb("aot", _MODEL, "check that training fits a TPU, without a TPU", "trainer.aot.__main__"),
     Verb("gate", _PROMOTION, "decide whether a candidate may replace the champion", "trainer.gate"),
     Verb("promote", _PROMOTION, "publish a candidate that passed the gate", "trainer.promote"),
-    Verb("registry", _PROMOTION, "list, show, roll back and alias published versions", "trainer.registry.__main__"),
+    Verb("registry", _PROMOTION, "list, show, roll back and prune published versions", "trainer.registry.__main__"),
     Verb("report", _PROMOTION, "write the report page of a run", "trainer.report.__main__"),
     Verb("submit", _SERVICE, "run the pipeline on Vertex AI or a Kubeflow endpoint", "pipeline.commands.submit"),
     Verb("schedule", _SERVICE, "run the pipeline on a schedule", "pipeline.commands.schedule"),

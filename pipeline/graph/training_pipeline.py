@@ -193,6 +193,7 @@ def make_pipeline(target: Target) -> Any:
                     cached=False,
                     decision=decision.outputs["decision"],
                     model=exported.output,
+                    candidate=candidate.output,
                     registry=registry,
                     config=sections["gate"],
                     **this_run,

@@ -1,6 +1,7 @@
 """`runs/<time>/`: what one local run leaves.
 
 summary.json  report.html       what a person or a program reads first
+label_errors.json  label_errors.coco.json       likely label errors of the validation data; links into stages/
 saved_model/  checkpoint/  predictions.json      links into stages/, or into those of the run whose result was reused
 config.yaml  run.json           what was run; `--resume` starts from these
 logs/pipeline.log               everything that was printed
@@ -23,6 +24,8 @@ from beam_preprocess.base.files import write_text
 
 _LINKS = {"saved_model": "model", "checkpoint": "checkpoint", "predictions.json": "predictions"}
 """Name in the folder to the key of its target in the summary's paths."""
+_WITH_REPORT = ("label_errors.json", "label_errors.coco.json")
+"""Files that the report stage writes next to the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,9 @@ class RunFolder:
         summary: dict[str, Any] = json.loads((self.stages / "report" / "summary.json").read_text(encoding="utf-8"))
         for name, output in _LINKS.items():  # a reused result is in an earlier run's folder
             _link(self.path / name, os.path.relpath(summary["paths"][output], self.path))
+        for name in _WITH_REPORT:
+            if (self.stages / "report" / name).is_file():
+                _link(self.path / name, os.path.join(self.stages.name, "report", name))
         summary["seconds"] = seconds
         write_text(str(self.summary), json.dumps(summary, indent=1) + "\n")
         return summary

@@ -149,6 +149,8 @@ class StageLog:
             return  # a process that outlived its stage
         if event.kind == "progress":
             self._show_progress(event.text)
+        elif event.kind == "note":
+            self._show_note(event.text)
         elif event.kind == "result":
             running.result = event.text
         elif event.kind == "warning":
@@ -179,6 +181,12 @@ class StageLog:
         elif not self._verbose and time.monotonic() - self._shown >= PROGRESS_SECONDS:
             self._shown = time.monotonic()
             self._terminal.write(f"  {self.stage}: {text}\n")
+            self._terminal.flush()
+
+    def _show_note(self, text: str) -> None:
+        """A line that stays, such as the AP of a validation."""
+        if not self._verbose:  # the whole log shows it already
+            self._terminal.write(f"{_CLEAR if self._overwrite else ''}  {self.stage}: {text}\n")
             self._terminal.flush()
 
     def _overwrite_line(self, text: str) -> None:

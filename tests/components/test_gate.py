@@ -54,14 +54,15 @@ def test_gate_then_promote_or_hold(
     heading = Path(page.uri).read_text().splitlines()[0]
     assert heading == ("# Promote" if promoted else "# Hold")
     registry = str(tmp_path / "registry")
+    scores = dsl.Artifact(uri=str(tmp_path / "candidate"))
+    run = {"decision": decision, "model": model, "candidate": scores, "registry": registry, "run_id": "run-1"}
     if promoted:
-        flags = {"decision": decision, "model": model, "registry": registry, "run_id": "run-1"}
         with pytest.raises(PromotionRefused, match="other thresholds"):
-            promote(**flags, config="gate: {min_ap: 0.01}")
-        assert promote(**flags, config=config).startswith("promoted: v0001")
+            promote(**run, config="gate: {min_ap: 0.01}")
+        assert promote(**run, config=config).startswith("promoted: v0001")
         assert LocalRegistry(registry).alias(CHAMPION) == "v0001"
     else:
         assert hold(decision=decision).startswith("held: ")
         with pytest.raises(PromotionRefused):  # also when a runner takes the wrong branch
-            promote(decision=decision, model=model, registry=registry, config=config, run_id="run-1")
+            promote(**run, config=config)
         assert LocalRegistry(registry).alias(CHAMPION) is None

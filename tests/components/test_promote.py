@@ -17,5 +17,12 @@ def test_a_damaged_decision_is_neither_promoted_nor_held(tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"decision\.json"):
         hold(decision=decision)
     with pytest.raises(InputError, match=r"decision\.json"):
-        promote(decision=decision, model=model, registry=str(tmp_path / "registry"), config="gate: {}", run_id="run-1")
+        promote(
+            decision=decision,
+            model=model,
+            candidate=dsl.Artifact(uri=str(tmp_path / "candidate")),
+            registry=str(tmp_path / "registry"),
+            config="gate: {}",
+            run_id="run-1",
+        )
     assert not (tmp_path / "registry" / "aliases.json").exists()

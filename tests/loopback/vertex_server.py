@@ -180,7 +180,7 @@ class VertexServer(LoopbackServer):
         entry = {
             **model,
             "name": f"{PARENT}/models/{model_id}",
-            "versionId": str(len(versions) + 1),
+            "versionId": str(1 + max((int(version["versionId"]) for version in versions), default=0)),
             "versionCreateTime": _now(),
             "versionAliases": [] if versions else ["default"],
             "etag": uuid.uuid4().hex,
@@ -204,6 +204,13 @@ class VertexServer(LoopbackServer):
         entry = self._model(name)
         self._merge(name.partition("@")[0], entry, asked["versionAliases"])
         return entry
+
+    def _models_deleteVersion(self, name: str, _request: Request) -> Json:  # noqa: N802
+        entry = self._model(name)
+        if "default" in entry["versionAliases"]:
+            raise Rejected(400, f"{name} is the default version; make another version the default first")
+        self.models[name.partition("@")[0]].remove(entry)
+        return self._operation("google.protobuf.Empty", {})
 
     def _merge(self, model_id: str, entry: Json, aliases: list[str]) -> None:
         for alias in aliases:

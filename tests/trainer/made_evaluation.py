@@ -59,7 +59,9 @@ def proven(value: Evaluation, table: MatchTable) -> Evaluation:
     )
 
 
-def write_evaluation(folder: Path, value: Evaluation | NoEvaluation | str, table: MatchTable | None = None) -> str:
+def write_evaluation(
+    folder: Path, value: Evaluation | NoEvaluation | str, table: MatchTable | None = None, *, analysis: str = ""
+) -> str:
     """Writes evaluation.json with the files next to it; returns its path. A text is written as it is.
 
     The numbers of an evaluation without a table are those of `table_with` its AP.
@@ -71,6 +73,8 @@ def write_evaluation(folder: Path, value: Evaluation | NoEvaluation | str, table
             table = table_with(value.metrics["ap"] or 0.0)
             value = proven(value, table)
         files = {"matches.npz": to_bytes(table), "predictions.json": b"[]"}
+        if analysis:
+            files["analysis.json"] = analysis.encode()
         for name, content in files.items():
             (folder / name).write_bytes(content)
         value = replace(value, files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()})

@@ -11,10 +11,13 @@ from trainer.coco.analysis import (
     ERROR_NAMES,
     Analysis,
     CalibrationBin,
-    ClassCurve,
+    ClassAnalysis,
+    ClassCounts,
     Confusion,
     ImageCounts,
+    OperatingPoint,
     PrecisionRecall,
+    ThresholdCurve,
 )
 from trainer.coco.metrics import score
 from trainer.config.sections import GateConfig
@@ -88,6 +91,18 @@ class Run:
         )
 
 
+def thresholds(objects: int) -> ThresholdCurve:
+    """A class whose best threshold is 0.42."""
+    best = OperatingPoint(score=0.42, precision=0.75, recall=0.6, f1=2 / 3)
+    return ThresholdCurve(
+        objects=objects,
+        precision=[i / 100 if i < 95 else None for i in range(101)],
+        recall=[1 - i / 100 if objects else None for i in range(101)],
+        f1=[0.5] * 101,
+        best=best if objects else None,
+    )
+
+
 def analysis(**changes) -> Analysis:
     """Image 0 is confused, 2 misses, 5 is bad in both ways, 7 is faultless; the rest has one correct object."""
     counts = {0: (0, 1, 1), 2: (0, 2, 0), 5: (0, 1, 2), 7: (3, 0, 0)}
@@ -99,9 +114,30 @@ def analysis(**changes) -> Analysis:
             recall=[i / 100 for i in range(101)], precision={"mean": curve, "0.50": curve, "0.75": None}
         ),
         "per_class": (
-            ClassCurve(category_id=1, name="disc", precision50=curve),
-            ClassCurve(category_id=5, name="never seen", precision50=None),
+            ClassAnalysis(
+                category_id=1,
+                name="disc",
+                precision50=curve,
+                counts=ClassCounts(correct=5, missed=4, confused=4, false=1),
+                thresholds=thresholds(objects=90),
+            ),
+            ClassAnalysis(
+                category_id=2,
+                name=NAMES[2],
+                precision50=curve,
+                counts=ClassCounts(correct=6, missed=1, confused=0, false=4),
+                thresholds=thresholds(objects=7),
+            ),
+            ClassAnalysis(
+                category_id=5,
+                name="never seen",
+                precision50=None,
+                counts=ClassCounts(correct=0, missed=0, confused=0, false=0),
+                thresholds=thresholds(objects=0),
+            ),
         ),
+        "overall": thresholds(objects=160),
+        "objects_by_size": {"small": 97, "medium": 63, "large": 0},
         "errors": dict.fromkeys(ERROR_NAMES, 0) | {"correct": 11, "confused": 4},
         "confusion": Confusion(classes=[1, 2], matrix=[[5, 4, 0], [0, 6, 1], [1, 0, 0]]),
         "calibration": (

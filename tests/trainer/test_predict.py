@@ -11,9 +11,10 @@ pytestmark = pytest.mark.xdist_group("exported")  # one training and export for 
 
 def test_help_and_examples() -> None:
     assert_help_is_light("trainer.predict")
-    several, drawn = parsed_examples(parser(), "predict")
+    several, drawn, many = parsed_examples(parser(), "predict")
     assert several.images == ["photo.jpg", "other.png"]
     assert (drawn.threshold, drawn.output) == (0.5, "drawn")
+    assert (many.images, many.json) == (["photos", "more/**/*.png"], "found.json")
 
 
 @pytest.mark.parametrize(("content", "code"), [(random_jpeg(20, 30), 0), (b"\xff\xd8\xff broken", 2)])

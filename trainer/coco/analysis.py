@@ -1,6 +1,7 @@
 """`analysis.json`: where a model's AP is lost. trainer.evaluate writes it, the report reads it.
 
-No numpy. trainer.coco.error_kinds makes the counts and defines them.
+No numpy. trainer.coco.error_kinds makes the counts and defines them, trainer.coco.thresholds makes the curves over the
+score.
 """
 
 import json
@@ -11,8 +12,9 @@ from beam_preprocess.base.files import read_text
 from beam_preprocess.base.json import read
 from trainer.shared.fixes import EVALUATE_AGAIN
 
-ANALYSIS_SCHEMA = 1
+ANALYSIS_SCHEMA = 2
 RECALL_POINTS = 101
+THRESHOLD_POINTS = 101
 ERROR_NAMES = ("correct", "missed", "duplicate", "mislocalised", "confused", "background")
 
 Curve = list[float] | None
@@ -30,12 +32,53 @@ class PrecisionRecall:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClassCurve:
-    """Precision of one class at IoU 0.5."""
+class OperatingPoint:
+    """What a score threshold gives at IoU 0.5."""
+
+    score: float
+    """Detections with this score or a higher one are shown."""
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThresholdCurve:
+    """Precision, recall and F1 at IoU 0.5 for the score thresholds 0, 0.01, …, 1."""
+
+    objects: int
+    """Without crowd regions."""
+    precision: list[float | None]
+    """None where no detection reaches the threshold."""
+    recall: list[float | None]
+    """None without objects."""
+    f1: list[float]
+    best: OperatingPoint | None
+    """The highest F1 of all thresholds; of equal ones, the highest threshold. None if no object was found."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassCounts:
+    """Objects and detections of one class at the score threshold and IoU 0.5."""
+
+    correct: int
+    missed: int
+    """Objects that no detection of the class found, including the confused ones."""
+    confused: int
+    """Those of the missed objects that were found as another class."""
+    false: int
+    """Detections of the class that found no object of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassAnalysis:
+    """One class at IoU 0.5."""
 
     category_id: int
     name: str
     precision50: Curve
+    counts: ClassCounts
+    thresholds: ThresholdCurve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +123,12 @@ class Analysis:
     """Score threshold of `errors`, `confusion` and `images`."""
     iou_threshold: float
     precision_recall: PrecisionRecall
-    per_class: tuple[ClassCurve, ...]
+    per_class: tuple[ClassAnalysis, ...]
+    overall: ThresholdCurve
+    """All classes with one common threshold."""
+    objects_by_size: dict[str, int]
+    """small, medium, large to the number of objects that the AP of the size covers: by `area`, without crowd regions.
+    An area exactly on a border counts on both sides, as in COCO."""
     errors: dict[str, int]
     """ERROR_NAMES to counts."""
     confusion: Confusion
@@ -107,14 +155,20 @@ def parse_analysis(text: str, where: str) -> Analysis:
     matrix = analysis.confusion.matrix
     if lengths != {RECALL_POINTS}:
         raise InputError(f"{where}: a curve has {sorted(lengths)} points, not {RECALL_POINTS}; {EVALUATE_AGAIN}")
+    for points in (analysis.overall, *(entry.thresholds for entry in analysis.per_class)):
+        if {len(points.precision), len(points.recall), len(points.f1)} != {THRESHOLD_POINTS}:
+            raise InputError(f"{where}: a threshold curve has not {THRESHOLD_POINTS} points; {EVALUATE_AGAIN}")
     if [len(row) for row in matrix] != [size] * size:
         raise InputError(f"{where}: the confusion matrix is not {size} x {size}; {EVALUATE_AGAIN}")
     if set(analysis.errors) != set(ERROR_NAMES):
         found = ", ".join(sorted(analysis.errors))
         raise InputError(f"{where}: errors holds {found}; needs {', '.join(ERROR_NAMES)}; {EVALUATE_AGAIN}")
     images = [(image.correct, image.missed, image.false, image.confused) for image in analysis.images]
-    bins = [bin_.count for bin_ in analysis.calibration]
-    lowest = min((min(row) for row in (*matrix, *images, bins, [*analysis.errors.values()]) if row), default=0)
+    images += [(c.correct, c.missed, c.confused, c.false) for c in (entry.counts for entry in analysis.per_class)]
+    counts = [*(bin_.count for bin_ in analysis.calibration), *analysis.errors.values()]
+    counts += [*analysis.objects_by_size.values(), analysis.overall.objects]
+    counts += [entry.thresholds.objects for entry in analysis.per_class]
+    lowest = min((min(row) for row in (*matrix, *images, counts) if row), default=0)
     if lowest < 0:
         raise InputError(f"{where}: holds the count {lowest}; counts are not negative; {EVALUATE_AGAIN}")
     return analysis

@@ -31,14 +31,17 @@ from trainer.coco.analysis import (
     ERROR_NAMES,
     Analysis,
     CalibrationBin,
-    ClassCurve,
+    ClassAnalysis,
+    ClassCounts,
     Confusion,
     Curve,
     ImageCounts,
     PrecisionRecall,
+    ThresholdCurve,
 )
 from trainer.coco.matching import RECALL_THRESHOLDS, Floats, Ints, Matches
 from trainer.coco.metrics import Scored
+from trainer.coco.thresholds import threshold_curve
 
 SCORE_THRESHOLD = 0.3
 IOU_THRESHOLD = 0.5
@@ -62,16 +65,16 @@ def analyse(scored: Scored, score_threshold: float = SCORE_THRESHOLD) -> Analysi
     missed = ~matches.object_ignored[:, 0] & ~found
     names, confused = _names(matches, right, shown, missed)
     errors = {name: int(np.count_nonzero(names == name)) for name in ERROR_NAMES}
+    confusion = _confusion(scored, names, missed, confused)
     return Analysis(
         score_threshold=score_threshold,
         iou_threshold=IOU_THRESHOLD,
         precision_recall=_precision_recall(scored.curves),
-        per_class=tuple(
-            ClassCurve(category_id=entry.category_id, name=entry.name, precision50=_curve(scored.curves, k))
-            for k, entry in enumerate(scored.metrics.per_class)
-        ),
+        per_class=_per_class(scored, right, confusion),
+        overall=_thresholds(matches, right, np.ones(len(right), bool), int((~matches.object_ignored[:, 0]).sum())),
+        objects_by_size=dict(scored.metrics.objects_by_size),
         errors={**errors, "missed": int(missed.sum())},
-        confusion=_confusion(scored, names, missed, confused),
+        confusion=confusion,
         calibration=_calibration(matches, right),
         images=_images(scored, names, missed),
     )
@@ -136,6 +139,34 @@ def _confusion(scored: Scored, names: npt.NDArray[np.str_], missed: Bools, confu
     rest = np.isin(names, ("duplicate", "mislocalised", "background"))
     matrix[count, :count] = np.bincount(matches.category[rest], minlength=count)
     return Confusion(classes=list(scored.category_ids), matrix=matrix.tolist())
+
+
+def _per_class(scored: Scored, right: Bools, confusion: Confusion) -> tuple[ClassAnalysis, ...]:
+    matches, matrix = scored.matches, np.array(confusion.matrix)
+    correct = np.diag(matrix)[:-1]
+    objects, detections = matrix.sum(axis=1)[:-1], matrix.sum(axis=0)[:-1]
+    confused = matrix[:-1, :-1].sum(axis=1) - correct
+    return tuple(
+        ClassAnalysis(
+            category_id=entry.category_id,
+            name=entry.name,
+            precision50=_curve(scored.curves, k),
+            counts=ClassCounts(
+                correct=int(correct[k]),
+                missed=int(objects[k] - correct[k]),
+                confused=int(confused[k]),
+                false=int(detections[k] - correct[k]),
+            ),
+            thresholds=_thresholds(matches, right, matches.category == k, int(objects[k])),
+        )
+        for k, entry in enumerate(scored.metrics.per_class)
+    )
+
+
+def _thresholds(matches: Matches, right: Bools, rows: Bools, objects: int) -> ThresholdCurve:
+    """The curve over the score of some detections, without those that are neither right nor wrong."""
+    judged = rows & ~matches.ignored[:, 0, 0]
+    return threshold_curve(matches.score[judged], right[judged], objects)
 
 
 def _calibration(matches: Matches, right: Bools) -> tuple[CalibrationBin, ...]:

@@ -14,6 +14,7 @@ from trainer.promotion.decision import Decision, RuleResult, difference, read_de
 from trainer.promotion.evaluation import is_fraction
 from trainer.promotion.judge import judge_again
 from trainer.promotion.resolve import REPLACED
+from trainer.promotion.serving import write_serving
 from trainer.registry.base import BEST, CHALLENGER, CHAMPION, ChampionMoved, Registry, RegistryError
 from trainer.registry.digest import model_digest
 from trainer.registry.uri import open_registry
@@ -31,6 +32,7 @@ def promote(
     key: str,
     metadata: Mapping[str, Any],
     gate: GateConfig | None = None,
+    evaluation: str = "",
 ) -> str:
     """Publishes a model and makes it the champion, if the champion is still the one that the gate saw.
 
@@ -45,6 +47,8 @@ def promote(
       metadata: JSON-able facts for version.json. `ap`, `data_digest`, `model_digest` and the replaced versions are
         added.
       gate: the thresholds of the run, which must be those of the decision; None: they are not known here.
+      evaluation: URI of the model's evaluation.json, for the score thresholds in serving.json; "" takes the one that
+        the decision was made from.
 
     Returns:
       "promoted: v0002 (was v0001)", in text that kfp passes on unchanged (see `plain`).
@@ -82,6 +86,10 @@ def promote(
             f"{published}: version {version}, which has the key {key!r}, is not the model that was judged; promote "
             "the judged model under another key"
         )
+    judged_from = judged.evidence["candidate"]
+    evaluation = evaluation or (judged_from.uri if judged_from else "")
+    if evaluation:  # before the alias moves: whoever finds the champion finds its thresholds
+        print(write_serving(published, evaluation), flush=True)
     expected = judged.champion_version or None
     if store.alias(CHAMPION) != version:
         _challenge(store, version)

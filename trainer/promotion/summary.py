@@ -98,6 +98,12 @@ class Summary:
     """Content of the model's parity.json, or None."""
     history: tuple[dict[str, Any], ...]
     """Rows of history.jsonl."""
+    run: str = ""
+    """Name of the run; "" if unknown."""
+    created: str = ""
+    """When this summary was made: UTC, ISO 8601."""
+    commit: str = ""
+    """Commit of the code."""
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -117,6 +123,9 @@ def build_summary(
     seconds: Mapping[str, float] | None = None,
     paths: Mapping[str, str] | None = None,
     parity: Mapping[str, Any] | None = None,
+    run: str = "",
+    created: str = "",
+    commit: str = "",
 ) -> Summary:
     """The summary of one run.
 
@@ -159,6 +168,9 @@ def build_summary(
         paths=dict(paths or {}),
         parity=dict(parity) if parity else None,
         history=tuple(dict(row) for row in history),
+        run=run,
+        created=created,
+        commit=commit,
     )
 
 

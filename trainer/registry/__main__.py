@@ -1,4 +1,4 @@
-"""The command line of a model registry: `centernet registry list|show|rollback`."""
+"""The command line of a model registry: `centernet registry list|show|rollback|prune`."""
 
 import argparse
 import sys
@@ -12,16 +12,21 @@ if TYPE_CHECKING:
     from trainer.registry.base import Registry
 
 
+KEEP = 5
+"""Default of `prune --keep`."""
+
+
 def parser() -> command.Parser:
     """The parser of `centernet registry`."""
     made = command.parser(
         "registry",
-        "Inspect a model registry, or make the previous champion the champion again.",
+        "Inspect a model registry, make the previous champion the champion again, or remove old versions.",
         examples=(
             "centernet registry list --registry registry",
             "centernet registry show champion --registry registry",
             "centernet registry show v0003 --registry registry",
             "centernet registry rollback --registry registry",
+            "centernet registry prune --registry registry --keep 10 --dry-run",
             "centernet registry list --registry vertex://my-project/us-central1/centernet",
         ),
         notes="exit codes: 0 done, 2 bad input, 1 the registry is damaged or unreachable, or the champion changed",
@@ -31,10 +36,20 @@ def parser() -> command.Parser:
         ("list", "list versions with AP and aliases, one per line"),
         ("show", "show one version as JSON"),
         ("rollback", "swap champion and previous"),
+        ("prune", "remove old versions that no alias and no link names"),
     ):
         subparser = verbs.add_parser(verb, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if verb == "show":
             subparser.add_argument("name", nargs="?", default="champion", help="version or alias (default: champion)")
+        if verb == "prune":
+            subparser.add_argument(
+                "--keep",
+                type=int,
+                default=KEEP,
+                metavar="N",
+                help="newest versions that stay too (default: %(default)s)",
+            )
+            subparser.add_argument("--dry-run", action="store_true", help="print what would be removed")
         subparser.add_argument(
             "--registry",
             default="registry",
@@ -60,6 +75,8 @@ def _call(flags: argparse.Namespace) -> None:
         _list(registry)
     elif flags.verb == "show":
         _show(registry, flags.name)
+    elif flags.verb == "prune":
+        _prune(registry, flags.keep, dry_run=flags.dry_run)
     else:
         new, old = registry.rollback()
         print(f"champion is {new} again (was {old})")
@@ -77,6 +94,25 @@ def _list(registry: "Registry") -> None:
         print(f"{name}  incomplete: {reason}")
     if not versions:
         print("no versions")
+
+
+def _prune(registry: "Registry", keep: int, *, dry_run: bool) -> None:
+    from trainer.registry.prune import plan
+
+    freed = removed = 0
+    for entry in plan(registry, keep=keep):
+        size = "" if entry.size is None else f"  {entry.size / 1e6:.1f} MB"
+        if entry.kept:
+            print(f"{entry.version}{size}  stays: {entry.kept}")
+            continue
+        if not dry_run:
+            registry.remove(entry.version)
+        removed, freed = removed + 1, freed + (entry.size or 0)
+        print(f"{entry.version}{size}  {'would be removed' if dry_run else 'removed'}", flush=True)
+    for name, reason in registry.incomplete().items():
+        print(f"{name}  stays: incomplete, look at it: {reason}")
+    done = "would be removed" if dry_run else "removed"
+    print(f"{removed} version{'' if removed == 1 else 's'} {done}, {freed / 1e6:.1f} MB")
 
 
 def _show(registry: "Registry", name: str) -> None:

@@ -6,7 +6,7 @@ challenger   published by a promotion that has not made it champion (yet): it lo
 best         highest AP on its validation data; the gate compares with it, so that small losses cannot add up
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,6 +105,14 @@ class Registry(Protocol):
         """
         ...
 
+    def remove(self, version: str) -> None:
+        """Removes a version that no alias names.
+
+        Raises:
+          RegistryError: an alias names it, it is the newest version, or there is no such version.
+        """
+        ...
+
     def rollback(self) -> tuple[str, str]:
         """Makes `previous` the champion again (and the champion `previous`).
 
@@ -115,6 +123,21 @@ class Registry(Protocol):
           RegistryError: there is no previous champion, or it is incomplete.
         """
         ...
+
+
+def in_use(version: str, aliases: Mapping[str, str], versions: Sequence[str]) -> str:
+    """Why a version cannot be removed; "" if it can.
+
+    Args:
+      version: its name.
+      aliases: alias to version.
+      versions: all versions, oldest first.
+    """
+    names = sorted(alias for alias, named in aliases.items() if named == version)
+    if names:
+        return " ".join(names)
+    # The next version takes the next number: without the newest one, its name would be used again.
+    return "newest" if versions and versions[-1] == version else ""
 
 
 def moved(name: str, version: str, current: str | None, expected: str | None) -> ChampionMoved:

@@ -9,10 +9,14 @@ GIVE_MODEL = "give the folder of a SavedModel"
 BLOCK = 1 << 20
 REGISTRY_FILE = "version.json"
 """The local registry adds it to a version's folder. It is not part of the model: a version has its export's digest."""
+SERVING_FILE = "serving.json"
+"""Promotion adds it to a published model's folder. The model is judged before its thresholds are known."""
+NOT_THE_MODEL = (REGISTRY_FILE, SERVING_FILE)
+"""Files at the top of a model's folder that are outside its digest."""
 
 
 def model_digest(model: str) -> str:
-    """Hex sha256 of the sorted relative paths of all files (except a registry's version.json) and their contents.
+    """Hex sha256 of the sorted relative paths of all files (except version.json and serving.json) and their contents.
 
     Args:
       model: URI of the SavedModel's folder.
@@ -25,7 +29,7 @@ def model_digest(model: str) -> str:
     filesystem, root = fsspec.core.url_to_fs(model)
     root = root.rstrip("/")
     try:
-        paths = sorted(path for path in filesystem.find(root) if posixpath.relpath(path, root) != REGISTRY_FILE)
+        paths = sorted(path for path in filesystem.find(root) if posixpath.relpath(path, root) not in NOT_THE_MODEL)
         if not paths or paths == [root]:
             raise InputError(f"{model}: contains no files; {GIVE_MODEL}")
         digest = hashlib.sha256()

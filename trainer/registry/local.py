@@ -1,6 +1,6 @@
 """A model registry in a local folder: immutable versions, and aliases that move by compare-and-swap.
 
-    <root>/versions/v0001/         a SavedModel and version.json
+    <root>/versions/v0001/         a SavedModel, version.json, and serving.json if promotion knew thresholds
     <root>/versions/tmp-<uuid>/    a copy in progress; nothing reads it
     <root>/aliases.json            {"champion": "v0002", "previous": "v0001", "best": "v0002"}
 
@@ -25,8 +25,8 @@ from typing import Any
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import fsync_folder, remove_temporaries, write_text
 from beam_preprocess.base.json import convert, parse, read
-from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, RegistryError, Version, moved
-from trainer.registry.digest import REGISTRY_FILE
+from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, RegistryError, Version, in_use, moved
+from trainer.registry.digest import NOT_THE_MODEL, REGISTRY_FILE
 
 VERSION_SCHEMA = 1
 MODEL_FILE = "saved_model.pb"
@@ -179,6 +179,31 @@ class LocalRegistry:
             remove_temporaries(self._aliases, older_than=0)  # aliases are only written under the lock
             write_text(str(self._aliases), json.dumps(aliases, indent=1, sort_keys=True) + "\n")
 
+    def remove(self, version: str) -> None:
+        """See `Registry.remove`. A version that is half removed has a name that nothing reads."""
+        with self._lock():
+            names = self._version_names()
+            if version not in names:
+                raise RegistryError(f"{self.root}: there is no version {version!r}")
+            if reason := in_use(version, self.aliases(), names):
+                raise RegistryError(f"{self.root}: {version} is {reason}; it stays")
+            gone = self._versions / f"tmp-{uuid.uuid4().hex}"
+            os.rename(self._versions / version, gone)
+            fsync_folder(self._versions)
+            shutil.rmtree(gone)
+
+    def linked(self) -> dict[str, str]:
+        """Versions that symbolic links in the registry's folder lead to, with the links' names."""
+        if not self._versions.is_dir():
+            return {}
+        found: dict[str, str] = {}
+        versions = self._versions.resolve()
+        for link in sorted((*self.root.iterdir(), *self._versions.iterdir())):
+            target = link.resolve()
+            if link.is_symlink() and target.is_relative_to(versions) and target != versions:
+                found.setdefault(target.relative_to(versions).parts[0], link.name)
+        return found
+
     def rollback(self) -> tuple[str, str]:
         """See `Registry.rollback`."""
         aliases = self.aliases()
@@ -235,15 +260,15 @@ def _copy_model(model_dir: str, target: Path) -> None:
     import fsspec
 
     filesystem, source = fsspec.core.url_to_fs(model_dir)
-    files = sorted(filesystem.find(source))
-    names = [os.path.relpath(file, source) for file in files]
+    found = {os.path.relpath(file, source): file for file in sorted(filesystem.find(source))}
+    names = [name for name in found if name not in NOT_THE_MODEL]
     if MODEL_FILE not in names:
         raise InputError(f"{model_dir}: contains no {MODEL_FILE}; give the folder that centernet export wrote")
     target.mkdir()
-    for file, name in zip(files, names, strict=True):
+    for name in names:
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with filesystem.open(file, "rb") as reader, open(copy, "wb") as writer:
+        with filesystem.open(found[name], "rb") as reader, open(copy, "wb") as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)
             writer.flush()
             os.fsync(writer.fileno())

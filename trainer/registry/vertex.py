@@ -22,7 +22,7 @@ from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.json import read
-from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, VERTEX_SCHEME, RegistryError, Version, moved
+from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, VERTEX_SCHEME, RegistryError, Version, in_use, moved
 from trainer.shared import google_cloud
 from trainer.shared.google_cloud import CloudError, Place
 
@@ -147,6 +147,26 @@ class VertexRegistry:
         now = self.alias(name)
         if now != version:
             raise moved(name, version, now, version)
+
+    def remove(self, version: str) -> None:
+        """See `Registry.remove`. The folder that the version points at stays: it belongs to a run."""
+        versions = [model.version_id for model in self._models()]
+        if version not in versions:
+            raise RegistryError(f"{self.uri}: there is no version {version!r}")
+        if reason := in_use(version, self.aliases(), versions):
+            raise RegistryError(f"{self.uri}: {version} is {reason}; it stays")
+        if any(model.version_id == version and _DEFAULT in model.version_aliases for model in self._models()):
+            # The service refuses to delete its default version.
+            self._merge(versions[-1], [_DEFAULT])
+        action = f"remove version {version} of {self._id}"
+
+        def request() -> Any:
+            operation = self._client().delete_model_version(
+                name=f"{self._name}@{version}", retry=None, timeout=google_cloud.CALL_SECONDS
+            )
+            return google_cloud.finish(operation, action, seconds=UPLOAD_SECONDS)
+
+        self._call(action, request, "aiplatform.models.delete")
 
     def rollback(self) -> tuple[str, str]:
         aliases = self.aliases()

@@ -2,19 +2,34 @@
 
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-from trainer.coco.analysis import Analysis
+from trainer.coco.analysis import THRESHOLD_POINTS, Analysis
 from trainer.report.words import finite
 
 COLOURS = ("#2f5d8a", "#d97a1e", "#5b8c5a", "#8a5a83", "#7a7f87", "#b3382c", "#3aa0a0", "#c2a21a")
 CLASSES_SHOWN = len(COLOURS)
 """Maximum number of class curves in one chart: one colour per class."""
+SOFT, EDGE, GRID = "#5d6776", "#9aa3ad", "#e6e9ed"
+VARIABLES = {colour: f"--c{i}" for i, colour in enumerate(COLOURS)} | {SOFT: "--soft", EDGE: "--edge", GRID: "--line"}
+"""Colours to the page's variables, which have other values on a dark screen."""
 MEASURED_ON = "measured_on"
 """Key of a validation's row in history.jsonl: how many images of which kind."""
 MEASURED = ("validation_loss", "ap", "ap50")
+SAYS = {
+    "Loss": "The sum that training minimises; lower is better.",
+    "Parts of the loss": "Heatmap of the centres, sizes, and offsets within a cell; their weighted sum is the loss.",
+    "AP": "Interim AP, mean over IoU 0.50 to 0.95, of the network during training.",
+    "AP50": "Interim AP at IoU 0.50, of the network during training.",
+    "Learning rate": "The step size of the optimizer.",
+    "Images per second": "Training speed.",
+    "Data wait": "Fraction of the time in which training waited for data.",
+}
+"""Title of a training chart to what it shows."""
 LOG_RATIO = 30.0
 """The axis is logarithmic if the ratio of largest to smallest value is above this."""
 
@@ -24,7 +39,21 @@ class Panel:
     """One small chart."""
 
     title: str
+    says: str
+    """What it shows, in a sentence."""
     svg: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Axes:
+    """What the axes of a chart are."""
+
+    across: str
+    up: str
+    unit: bool = False
+    """Both go from 0 to 1."""
+    mark: float | None = None
+    """Place of a vertical line."""
 
 
 def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
@@ -37,6 +66,7 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
       history: rows with "step"; the other keys are columns, which a row may lack.
     """
     measured_on = " and ".join(dict.fromkeys(str(row[MEASURED_ON]) for row in history if row.get(MEASURED_ON)))
+    where = f" on {measured_on}" if measured_on else ""
     columns: dict[str, list[tuple[float, float]]] = {}
     for row in history:
         for name, value in row.items():
@@ -46,13 +76,15 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
     parts = [name for name in columns if name.endswith("_loss") and name not in totals]
     groups: list[tuple[str, list[str]]] = [("Loss", totals), ("Parts of the loss", parts)]
     groups += [(_words(name), [name]) for name in columns if name not in totals + parts]
-    labels = {name: f"{_words(name)} on {measured_on}" for name in MEASURED if measured_on}
     panels = []
     for title, names in groups:
-        lines = {labels.get(name, _words(name)): columns[name] for name in names}
-        shown = labels.get(names[0], title) if len(names) == 1 else title
         if names:
-            panels.append(Panel(title=shown, svg=_line_chart(shown, lines)))
+            labels = {name: _words(name) + (where if name in MEASURED and len(names) > 1 else "") for name in names}
+            says = SAYS.get(title, f"{title} over the training steps.")
+            if where and set(names) & {*MEASURED}:
+                says = f"{says} Measured{where}."
+            lines = {labels[name]: columns[name] for name in names}
+            panels.append(_panel(title, says, lines, _Axes(across="training step", up=title.lower())))
     return panels
 
 
@@ -70,8 +102,9 @@ def precision_curves(analysis: Analysis, objects: Mapping[int, int]) -> list[Pan
     shown = sorted(present, key=lambda entry: -objects.get(entry.category_id, 0))[:CLASSES_SHOWN]
     classes = {entry.name: entry.precision50 for entry in shown}
     title = "Classes at IoU 0.50" + (f", the {len(shown)} with the most objects" if len(shown) < len(present) else "")
+    says = "Precision at each recall; the area below a curve is its AP."
     return [
-        Panel(title=name, svg=_unit_chart(name, "recall", "precision", recall, lines))
+        _unit_panel(name, says, _Axes(across="recall", up="precision", unit=True), recall, lines)
         for name, lines in (("Mean over the classes", mean), (title, classes))
         if any(line is not None for line in lines.values())
     ]
@@ -84,74 +117,108 @@ def calibration_curve(analysis: Analysis) -> list[Panel]:
         return []
     scores: list[float | None] = [bin_.mean_score for bin_ in bins]
     share = {"detections": [bin_.precision for bin_ in bins], "score = precision": scores}
-    title = "Calibration of the scores"
-    return [Panel(title=title, svg=_unit_chart(title, "score", "fraction correct", scores, share))]
+    says = "The share of correct detections by score: below the diagonal, scores promise too much."
+    axes = _Axes(across="score", up="fraction correct", unit=True)
+    return [_unit_panel("Calibration of the scores", says, axes, scores, share)]
 
 
-def _unit_chart(
+def threshold_curves(analysis: Analysis) -> list[Panel]:
+    """Precision, recall and F1 against the score threshold: all classes together, and those with the most objects.
+
+    Each has its best threshold marked; curves without one are left out.
+    """
+    present = [entry for entry in analysis.per_class if entry.thresholds.best is not None]
+    shown = sorted(present, key=lambda entry: -entry.thresholds.objects)[: CLASSES_SHOWN - 1]
+    curves = [("All classes", analysis.overall), *((entry.name, entry.thresholds) for entry in shown)]
+    scores: list[float | None] = [i / (THRESHOLD_POINTS - 1) for i in range(THRESHOLD_POINTS)]
+    panels = []
+    for name, curve in curves:
+        if curve.best is None:
+            continue
+        best = curve.best
+        says = (
+            f"Best F1 {best.f1:.2f} at a threshold of {best.score:.2f}: precision {best.precision:.2f}, recall "
+            f"{best.recall:.2f}."
+        )
+        axes = _Axes(across="score threshold", up="fraction", unit=True, mark=best.score)
+        lines: dict[str, Sequence[float | None]] = {
+            "precision": curve.precision,
+            "recall": curve.recall,
+            "F1": curve.f1,
+        }
+        panels.append(_unit_panel(name, says, axes, scores, lines))
+    return panels
+
+
+def _unit_panel(
     title: str,
-    across: str,
-    up: str,
+    says: str,
+    axes: _Axes,
     xs: Sequence[float | None],
-    lines: Mapping[str, Sequence[float | None] | None],
-) -> str:
-    """A chart with both axes from 0 to 1."""
+    lines: Mapping[str, Sequence[float | None]] | Mapping[str, Sequence[float | None] | None],
+) -> Panel:
+    """A chart of lines over common x values, without the points that are None."""
     drawn = {name: [(x, y) for x, y in zip(xs, ys, strict=True)] for name, ys in lines.items() if ys is not None}
     points = {n: [(x, y) for x, y in line if x is not None and y is not None] for n, line in drawn.items()}
-    return _line_chart(title, points, across=across, up=up)
+    return _panel(title, says, {name: line for name, line in points.items() if line}, axes)
 
 
-def _line_chart(
-    title: str, lines: Mapping[str, Sequence[tuple[float, float]]], *, across: str = "step", up: str = ""
-) -> str:
-    """One chart. With `up`, a label of the y axis, both axes go from 0 to 1."""
+def _panel(title: str, says: str, lines: Mapping[str, Sequence[tuple[float, float]]], axes: _Axes) -> Panel:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    # Ids of clip paths must differ between the charts of one page.
-    with mpl.rc_context({"font.size": 9, "svg.hashsalt": title, "axes.edgecolor": "#9aa3ad", "axes.linewidth": 0.8}):
+    # Ids of clip paths must differ between the charts of one page. Text stays text: any script, in the page's colours.
+    style = {"svg.hashsalt": f"{title} {says}", "svg.fonttype": "none", "font.size": 9, "text.color": SOFT}
+    with mpl.rc_context({**style, "axes.edgecolor": EDGE, "axes.linewidth": 0.8, "axes.labelcolor": SOFT}):
         figure = Figure(figsize=(4.4, 2.5), layout="constrained")
         FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        for colour, (name, points) in zip(COLOURS * len(lines), lines.items(), strict=False):
+        plot = figure.add_subplot()
+        handles = []
+        for colour, points in zip(COLOURS * len(lines), lines.values(), strict=False):
             marker = "o" if len(points) < 3 else None
-            steps, heights = [step for step, _ in points], [value for _, value in points]
-            axes.plot(
-                steps,
-                heights,
-                color=colour,
-                linewidth=1.6,
-                marker=marker,
-                markersize=3.5,
-                label=name,
-            )
+            xs, ys = [x for x, _ in points], [y for _, y in points]
+            handles += plot.plot(xs, ys, color=colour, linewidth=1.6, marker=marker, markersize=3.5)
         values = [value for points in lines.values() for _, value in points]
-        if min(values) > 0 and max(values) > LOG_RATIO * min(values) and "loss" in title.lower():
-            axes.set_yscale("log")
-        axes.set_xlabel(across, color="#5d6776")
-        if up:
-            axes.set_ylabel(up, color="#5d6776")
-            axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        axes.tick_params(colors="#5d6776", length=3)
-        axes.grid(axis="y", color="#e6e9ed", linewidth=0.7)
-        axes.spines[["top", "right"]].set_visible(False)
+        if not axes.unit and min(values) > 0 and max(values) > LOG_RATIO * min(values) and "loss" in title.lower():
+            plot.set_yscale("log")
+        plot.set_xlabel(axes.across)
+        plot.set_ylabel(axes.up)
+        if axes.unit:
+            plot.set(xlim=(0, 1), ylim=(0, 1.02))
+        if axes.mark is not None:
+            plot.axvline(axes.mark, color=SOFT, linewidth=1, linestyle=(0, (3, 2)))
+        plot.tick_params(colors=SOFT, length=3)
+        plot.grid(axis="y", color=GRID, linewidth=0.7)
+        plot.spines[["top", "right"]].set_visible(False)
         if len(lines) > 1:
-            axes.legend(frameon=False, fontsize=8)
+            plot.legend(handles, [_legend(name) for name in lines], frameon=False, fontsize=8)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(buffer.getvalue(), title)
+        with warnings.catch_warnings():  # the browser has the letters that matplotlib's own font lacks
+            warnings.filterwarnings("ignore", message="Glyph")
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return Panel(title=title, says=says, svg=_inline(buffer.getvalue(), f"{title}. {says}"))
 
 
-def _inline(svg: str, title: str) -> str:
-    """The <svg> element alone, sized by its container. Nothing loads the addresses of namespaces and metadata, but a
-    self-contained page should not contain any address."""
+def _legend(name: str) -> str:
+    """A class's name as matplotlib shows it unchanged: "$" begins a formula, and names with "_" in front are hidden."""
+    shown = name.replace("$", r"\$")
+    return f"\u200b{shown}" if shown.startswith("_") else shown
+
+
+def _inline(svg: str, label: str) -> str:
+    """The <svg> element alone, sized by its container, in the page's colours.
+
+    Nothing loads the addresses of namespaces and metadata, but a self-contained page should not contain any address.
+    """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
     head, _, body = svg.partition(">")
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{title}">{body}'
+    return f'{head} role="img" aria-label="{escape(label)}">{body}'
 
 
 def _words(name: str) -> str:

@@ -53,3 +53,9 @@ def plain_value(value: Any) -> str:
         return DASH
     text = str(value)
     return text if len(text) <= 16 else f"{text[:12]}\u2026"
+
+
+def when(moment: str) -> str:
+    """2026-11-22 03:00 UTC for an ISO time in UTC; other texts unchanged."""
+    date, time, zone = moment[:10], moment[11:16], moment[-6:]
+    return f"{date} {time} UTC" if len(moment) >= 16 and zone == "+00:00" else moment

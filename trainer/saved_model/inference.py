@@ -55,7 +55,7 @@ def detect(signature: Signature, paths: Sequence[str]) -> list[dict[str, Any]]:
     encoded = [read_image(path) for path in paths]
     try:
         outputs = signature(image_bytes=tf.constant(encoded))
-    except tf.errors.InvalidArgumentError as error:
+    except tf.errors.OpError as error:
         if len(paths) == 1:
             raise InputError(f"{paths[0]}: not an image that can be decoded ({_reason(error)}); repair it") from error
         # Find out which file it was.
@@ -70,13 +70,15 @@ def read_image(path: str) -> bytes:
     """The bytes of an image file.
 
     Raises:
-      InputError: the file is missing.
+      InputError: the file is missing or can't be read, for example because it is a folder.
     """
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
             return bytes(file.read())
     except tf.errors.NotFoundError as error:
         raise InputError(f"{path}: no such image; check the folder and the annotation file") from error
+    except tf.errors.OpError as error:
+        raise InputError(f"{path}: can't be read ({_reason(error)}); give an image file that you may read") from error
 
 
 def to_coco(image_id: int, detections: dict[str, Any]) -> list[dict[str, Any]]:

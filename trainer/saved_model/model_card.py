@@ -1,15 +1,12 @@
 """The model card: what a SavedModel was built from and how well it does, as Markdown inside the model."""
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from trainer.config.sections import ExportConfig
 from trainer.promotion.summary import installed_versions
-
-PACKAGE = Path(__file__).parents[1]
+from trainer.shared.commit import commit
 
 
 def model_card(
@@ -64,26 +61,6 @@ def _accuracy(parity: Mapping[str, Any] | None, reason: str) -> str:
         f"{parity['unmatched']} have no counterpart within the bounds; the largest difference is "
         f"{parity['max_score_delta']:.2g} for scores and {parity['max_box_delta']:.2g} pixels for box coordinates."
     )
-
-
-def commit() -> str:
-    """The commit of this source tree and whether it has uncommitted changes; "unknown" outside git."""
-    found = _git("rev-parse", "--show-toplevel", "HEAD")
-    # A package installed below another work tree would report that tree's commit.
-    if len(found) != 2 or Path(found[0]).resolve() != PACKAGE.parent.resolve():
-        return "unknown (not run from a git work tree)"
-    edited = _git("status", "--porcelain", "--untracked-files=no")
-    return f"{found[1]}{', with uncommitted changes' if edited else ''}"
-
-
-def _git(*arguments: str) -> list[str]:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True, timeout=30
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return done.stdout.splitlines()
 
 
 def _held_out(summary: Mapping[str, Any]) -> str:

@@ -1,67 +1,219 @@
-"""Prints an exported model's detections on image files and draws them."""
+"""Prints an exported model's detections on image files, draws them, and writes them as JSON."""
 
+import json
 import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
-from trainer.saved_model.inference import detect, load_signature, read_image, read_label_map
+from beam_preprocess.base.files import write_text
+from trainer.promotion.serving import read_serving
+from trainer.registry.digest import SERVING_FILE
+from trainer.saved_model.image_files import find_images, picture_names
+from trainer.saved_model.inference import Signature, detect, load_signature, read_image, read_label_map
 from trainer.saved_model.signatures import decode_image
-from trainer.shared.draw import draw_detections
+from trainer.shared.draw import class_colours, draw_detections
+
+PREDICTIONS_SCHEMA = 1
+PROGRESS_SECONDS = 5.0
 
 
-def predict(*, model: str, images: list[str], output: str, threshold: float | None = None) -> list[str]:
-    """Prints one line per detection and writes one picture per image.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thresholds:
+    """Minimum score shown."""
+
+    default: float
+    """For classes that `classes` lacks."""
+    classes: Mapping[int, float]
+    source: str
+    """Where they come from, for people."""
+
+    def shown(self, scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """[N] which detections reach their class's threshold. Score 0 marks padding, which never does."""
+        minimum = np.array([self.classes.get(int(c), self.default) for c in classes], scores.dtype)
+        return (scores >= minimum) & (scores > 0)
+
+
+def thresholds_of(model: str, label_map: Mapping[str, Any], given: float | None) -> Thresholds:
+    """The given threshold; else those of the model's serving.json; else the export's.
+
+    Raises:
+      InputError: the given one is out of range, or serving.json is damaged.
+    """
+    if given is not None:
+        if not 0 <= given <= 1:
+            raise InputError(f"--threshold {given}: use 0 to 1")
+        return Thresholds(default=given, classes={}, source="--threshold")
+    serving = read_serving(model)
+    if serving is not None:
+        return Thresholds(default=serving.score_threshold, classes=serving.thresholds(), source=SERVING_FILE)
+    return Thresholds(default=label_map["score_threshold"], classes={}, source="the export")
+
+
+def predict(
+    *, model: str, images: Sequence[str], output: str, threshold: float | None = None, json_file: str = ""
+) -> list[str]:
+    """Prints one line per detection, and writes one picture per image and one JSON file.
 
     Args:
       model: SavedModel folder.
-      images: image files.
+      images: image files, folders and glob patterns.
       output: folder for the pictures (PNG, named after the image); "" draws none.
-      threshold: minimum score shown; None takes the export's.
+      threshold: minimum score shown; None takes the model's own (see `thresholds_of`).
+      json_file: file for all detections; "" writes none.
 
     Returns:
-      One message for each file that could not be read.
+      One message for each argument and file that could not be read.
 
     Raises:
-      InputError: the model can't be loaded, or the threshold is out of range.
+      InputError: the model can't be loaded, the threshold is out of range, or the output can't be written.
     """
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise InputError(f"--threshold {threshold}: use 0 to 1")
+    if threshold is not None:
+        thresholds_of(model, {}, threshold)  # a bad one is refused before the model is read
     label_map = read_label_map(model)
-    names = {c["id"]: c["name"] for c in label_map["categories"]}
-    minimum = label_map["score_threshold"] if threshold is None else threshold
+    minimum = thresholds_of(model, label_map, threshold)
+    named = find_images(images)
+    if output:
+        _make_folder(output)
+    categories = {c["id"]: c["name"] for c in label_map["categories"]}
+    colours = dict(zip(categories, class_colours(len(categories)), strict=True))
     signature = load_signature(model)
-    failures = []
-    for path in images:
+    for note in named.notes:
+        print(note)
+    print(f"score threshold: {_described(minimum)}", flush=True)
+    failures, found = list(named.problems), []
+    progress = _Progress(len(named.files))
+    for path, name in zip(named.files, picture_names(named.files), strict=True):
         try:
-            (detections,) = detect(signature, [path])
+            entry = _detections(signature, path, minimum, categories)
         except InputError as error:
             failures.append(str(error))
-            continue
-        shown = detections["detection_scores"] >= max(minimum, np.finfo(np.float32).tiny)
-        height, width = (int(v) for v in detections["image_size"])
-        boxes = detections["detection_boxes"][shown] * np.array([height, width, height, width], np.float32)
-        labels = [names.get(int(c), str(int(c))) for c in detections["detection_classes"][shown]]
-        scores = detections["detection_scores"][shown]
-        _print(path, (height, width), boxes, labels, scores)
-        if output:
-            _draw(path, output, boxes, labels, scores)
+        else:
+            _print(entry)
+            if output:
+                _draw(entry, os.path.join(output, name), colours)
+            found.append(entry)
+        progress.show()
+    if json_file:
+        _write_json(json_file, model, minimum, found, failures)
     return failures
 
 
-def _print(path: str, size: tuple[int, int], boxes: np.ndarray, labels: list[str], scores: np.ndarray) -> None:
-    print(f"{path}: {size[1]}x{size[0]}, {len(labels)} detection(s)")
-    for box, label, score in zip(boxes, labels, scores, strict=True):
-        ymin, xmin, ymax, xmax = box
-        print(f"  {score:.3f}  {label:16s} x {xmin:.0f}..{xmax:.0f}  y {ymin:.0f}..{ymax:.0f}")
+def _described(minimum: Thresholds) -> str:
+    values = sorted({*minimum.classes.values()})
+    if len(values) > 1:
+        return f"{values[0]:.3f} to {values[-1]:.3f} by class ({minimum.source})"
+    return f"{(values or [minimum.default])[0]:.3f} ({minimum.source})"
 
 
-def _draw(path: str, output: str, boxes: np.ndarray, labels: list[str], scores: np.ndarray) -> None:
-    image = decode_image(tf.constant(read_image(path))).numpy()
-    drawn = draw_detections(image, boxes, labels, scores.tolist())
-    name = f"{os.path.splitext(os.path.basename(path))[0]}.detections.png"
-    tf.io.gfile.makedirs(output)
-    with tf.io.gfile.GFile(os.path.join(output, name), "wb") as file:
-        file.write(tf.io.encode_png(drawn).numpy())
-    print(f"  drawn: {os.path.join(output, name)}")
+def _detections(signature: Signature, path: str, minimum: Thresholds, categories: Mapping[int, str]) -> dict[str, Any]:
+    """The entry of one image in the JSON file.
+
+    Raises:
+      InputError: not an image that can be read.
+    """
+    (detections,) = detect(signature, [path])
+    shown = minimum.shown(detections["detection_scores"], detections["detection_classes"])
+    height, width = (int(v) for v in detections["image_size"])
+    boxes = detections["detection_boxes"][shown].astype(np.float64) * [height, width, height, width]
+    return {
+        "file": path,
+        "width": width,
+        "height": height,
+        "detections": [
+            {
+                "category_id": int(category),
+                "category": categories.get(int(category), str(int(category))),
+                "score": float(score),
+                "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
+            }
+            for (ymin, xmin, ymax, xmax), category, score in zip(
+                boxes.tolist(),
+                detections["detection_classes"][shown],
+                detections["detection_scores"][shown],
+                strict=True,
+            )
+        ],
+    }
+
+
+def _print(entry: Mapping[str, Any]) -> None:
+    print(f"{entry['file']}: {entry['width']}x{entry['height']}, {len(entry['detections'])} detection(s)")
+    for found in entry["detections"]:
+        x, y, width, height = found["bbox"]
+        place = f"x {x:.0f}..{x + width:.0f}  y {y:.0f}..{y + height:.0f}"
+        print(f"  {found['score']:.3f}  {found['category']:16s} {place}")
+
+
+def _draw(entry: Mapping[str, Any], path: str, colours: Mapping[int, tuple[int, int, int]]) -> None:
+    image = decode_image(tf.constant(read_image(entry["file"]))).numpy()
+    found = entry["detections"]
+    boxes = np.array([[y, x, y + h, x + w] for x, y, w, h in (d["bbox"] for d in found)]).reshape(-1, 4)
+    drawn = draw_detections(
+        image,
+        boxes,
+        [d["category"] for d in found],
+        [d["score"] for d in found],
+        colour=[colours.get(d["category_id"], (128, 128, 128)) for d in found],
+    )
+    try:
+        with tf.io.gfile.GFile(path, "wb") as file:
+            file.write(tf.io.encode_png(drawn).numpy())
+    except tf.errors.OpError as error:
+        raise InputError(f"--output {path}: can't be written ({error.message}); give another folder") from error
+    print(f"  drawn: {path}")
+
+
+def _make_folder(output: str) -> None:
+    try:
+        tf.io.gfile.makedirs(output)
+    except tf.errors.OpError as error:
+        raise InputError(f"--output {output}: can't be created ({error.message}); give another folder") from error
+
+
+def _write_json(
+    path: str, model: str, minimum: Thresholds, found: Sequence[Mapping[str, Any]], failures: Sequence[str]
+) -> None:
+    content = {
+        "schema_version": PREDICTIONS_SCHEMA,
+        "model": model,
+        "score_threshold": minimum.default,
+        "class_thresholds": {str(category): value for category, value in minimum.classes.items()},
+        "images": found,
+        "failures": failures,
+    }
+    try:
+        write_text(path, json.dumps(content, indent=1) + "\n")
+    except OSError as error:
+        raise InputError(f"--json {path}: can't be written ({error.strerror}); give another file") from error
+    print(f"written: {path}")
+
+
+class _Progress:
+    """One line every few seconds, on standard error: standard output holds the detections.
+
+    Args:
+      total: number of files.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._started = self._shown = time.monotonic()
+
+    def show(self) -> None:
+        """Counts a file, and prints the line if it is time."""
+        self._done += 1
+        now = time.monotonic()
+        if now - self._shown < PROGRESS_SECONDS:
+            return
+        self._shown = now
+        rate = self._done / (now - self._started)
+        left = (self._total - self._done) / rate
+        line = f"progress: predict {self._done}/{self._total} images  {rate:.1f} img/s  ETA {left:.0f} s"
+        print(line, file=sys.stderr, flush=True)

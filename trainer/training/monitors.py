@@ -122,7 +122,7 @@ class ValidationMonitor:
         row = {"step": step, "validation_loss": round(loss, 6), "ap": ap, "ap50": ap50, MEASURED_ON: measured_on}
         self._history.add(row)
         shown = "n/a" if ap is None else f"{ap:.4f} (AP50 {ap50:.4f})"
-        progress_line.note(f"progress: train step {step}: validation loss {loss:.3f}, AP {shown} on {measured_on}")
+        progress_line.note(f"note: train step {step}: validation loss {loss:.3f}, AP {shown} on {measured_on}")
         return ap
 
 

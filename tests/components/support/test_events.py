@@ -30,6 +30,7 @@ def test_a_stages_lines_become_events_and_stay_in_the_log(file: Path) -> None:
         print("noise")
         print("warning: two categories have one name")
         print("progress: step 1/2")
+        print("note: step 1: AP 0.1")
         sys.stdout.write("progr")
         sys.stdout.write("ess: step 2/2\nresult: step 2, ")
         sys.stdout.write("loss 1.5\n  progress: indented is not ours\n")
@@ -37,6 +38,7 @@ def test_a_stages_lines_become_events_and_stay_in_the_log(file: Path) -> None:
         ("start", "", ""),
         ("warning", "two categories have one name", ""),
         ("progress", "step 1/2", ""),
+        ("note", "step 1: AP 0.1", ""),
         ("progress", "step 2/2", ""),
         ("result", "step 2, loss 1.5", ""),
         ("end", "", ""),
@@ -44,10 +46,11 @@ def test_a_stages_lines_become_events_and_stay_in_the_log(file: Path) -> None:
     assert {event.stage for event in read_events(file)[0]} == {"train"}
     lines = log.getvalue().splitlines()
     assert lines[0] == "start: train"
-    assert lines[1:6] == [
+    assert lines[1:7] == [
         "noise",
         "warning: two categories have one name",
         "progress: step 1/2",
+        "note: step 1: AP 0.1",
         "progress: step 2/2",
         "result: step 2, loss 1.5",
     ]

@@ -1,4 +1,4 @@
-"""What the report takes from the stages."""
+"""What the report takes from the stages, and which run an output belongs to."""
 
 import json
 from dataclasses import asdict
@@ -9,6 +9,7 @@ from kfp import dsl
 
 from components.support import report_inputs
 from components.support.events import EVENTS, Event
+from components.support.report_inputs import run_name
 
 
 def test_seconds_of_a_service_are_in_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +34,21 @@ def test_a_model_without_parity_is_reported(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "assets.extra").mkdir()
     (tmp_path / "assets.extra" / "parity.json").write_text('{"passed": true}')
     assert report_inputs._parity(str(tmp_path)) == {"passed": True}
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("/data/runs/20261122-030000/stages/gate", "20261122-030000"),
+        ("/data/runs/20261122-030000-2/stages/gate/", "20261122-030000-2"),
+        (
+            "gs://b/root/1234/centernet-training-20261124-030000/gate_-8832/decision",
+            "centernet-training-20261124-030000",
+        ),
+        ("gs://b/root/1234/job-1/gate-2_77/decision", "job-1"),
+        ("s3://b/somewhere/else", ""),
+        ("", ""),
+    ],
+)
+def test_run_name(uri: str, name: str) -> None:
+    assert run_name(uri) == name

@@ -18,6 +18,7 @@ def finished(folder: run_folder.RunFolder) -> None:
     report = folder.stages / "report"
     report.mkdir()
     (report / "report.html").write_text("<html>")
+    (report / "label_errors.json").write_text("{}")
     for stage in (folder.stages / "export", folder.stages / "evaluate-candidate", EARLIER / "train"):
         (folder.path / stage).mkdir(parents=True)
     predictions = folder.stages / "evaluate-candidate" / "predictions.json"
@@ -58,6 +59,8 @@ def test_finish_puts_the_result_at_the_top(tmp_path: Path) -> None:
     assert summary == json.loads(folder.summary.read_text())
     assert (summary["ap"], summary["seconds"]) == (0.5, {"train": 2.0, "total": 3.0})
     assert folder.report.read_text() == "<html>"
+    assert os.readlink(folder.path / "label_errors.json") == "stages/report/label_errors.json"
+    assert not (folder.path / "label_errors.coco.json").is_symlink(), "a link to a file that the stage did not write"
     assert (folder.path / "saved_model").resolve() == folder.stages / "export"
     assert (folder.path / "checkpoint").resolve() == tmp_path / "earlier" / "stages" / "train"
     assert os.readlink(folder.path / "saved_model") == "stages/export", "relative: the parent folder can be moved"

@@ -84,6 +84,17 @@ def test_a_reused_stage_names_where_its_result_is(run: Run) -> None:
     assert list(run.log.seconds) == ["preprocess val", "train", "gate"]
 
 
+def test_every_note_reaches_the_terminal(run: Run) -> None:
+    """Progress lines are limited to one per few seconds; the AP of a validation must not be one that is left out."""
+    run.stage("train", end=False)
+    for step in (10, 20, 30):
+        run.event("progress", "train", f"train step {step}/30  loss 1")
+        run.event("note", "train", f"train step {step}: AP 0.{step}")
+    assert [line for line in run.lines() if "AP" in line] == [
+        f"  train: train step {s}: AP 0.{s}" for s in (10, 20, 30)
+    ]
+
+
 def test_verbose_shows_everything(tmp_path: Path) -> None:
     run = Run(tmp_path, verbose=True)
     run.stage("train", "step 2")

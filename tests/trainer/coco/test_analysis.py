@@ -12,6 +12,7 @@ from trainer.coco.analysis import ANALYSIS_SCHEMA, parse_analysis, read_analysis
 
 VALUES: dict[str, Any] = json.loads(analysis().to_json())
 CURVES = VALUES["precision_recall"]
+CLASS = VALUES["per_class"][0]
 IMAGE = VALUES["images"][0]
 
 
@@ -38,8 +39,16 @@ def changed(**values: Any) -> str:
         (changed(errors=VALUES["errors"] | {"missed": -1}), "the count -1"),
         (changed(errors={"missed": 1}), "errors holds missed; needs correct"),
         (changed(precision_recall=CURVES | {"recall": CURVES["recall"][1:]}), "a curve has .* points, not 101"),
-        (changed(per_class=[{"category_id": 1, "name": "disc", "precision50": [0.5]}]), "a curve has .* points"),
-        (changed(per_class=[{"category_id": 1, "name": "disc", "precision50": ["x"] * 101}]), "precision50: is"),
+        (changed(per_class=[CLASS | {"precision50": [0.5]}]), "a curve has .* points"),
+        (changed(per_class=[CLASS | {"precision50": ["x"] * 101}]), "precision50: is"),
+        (changed(per_class=[CLASS | {"counts": CLASS["counts"] | {"false": -1}}]), "the count -1"),
+        (
+            changed(per_class=[CLASS | {"thresholds": CLASS["thresholds"] | {"f1": []}}]),
+            "a threshold curve has not 101",
+        ),
+        (changed(overall=VALUES["overall"] | {"best": {"score": 0.5}}), "best: lacks precision"),
+        (changed(overall=VALUES["overall"] | {"objects": -1}), "the count -1"),
+        (changed(objects_by_size={"small": -1}), "the count -1"),
         (changed(confusion={"classes": [1, 2], "matrix": [[1]]}), "is not 3 x 3"),
         (changed(confusion={"classes": [1], "matrix": [[1, 0.5], [0, 0]]}), "matrix.0..1.: is 0.5"),
         (changed(confusion={"classes": [1], "matrix": [[1, -2], [0, 0]]}), "the count -2"),

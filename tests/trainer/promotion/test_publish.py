@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from beam_preprocess.base.errors import Failure, InputError
 from tests.trainer.made_decision import evaluation
 from tests.trainer.made_evaluation import write_evaluation
+from tests.trainer.made_report import analysis
+from tests.trainer.promotion.test_serving import evaluated
 from trainer.coco.bootstrap import Comparison
 from trainer.config.gate_config import GateConfig
 from trainer.promotion import publish
@@ -25,6 +27,7 @@ from trainer.promotion.judge import judge
 from trainer.promotion.publish import PromotionRefused, hold, plain, promote
 from trainer.promotion.rules import RULE_NAMES
 from trainer.promotion.seal import sealed
+from trainer.promotion.serving import read_serving
 from trainer.registry.base import ChampionMoved
 from trainer.registry.digest import model_digest
 from trainer.registry.local import LocalRegistry
@@ -62,10 +65,17 @@ def run(tmp_path, registry, monkeypatch):
     model.mkdir()
     (model / "saved_model.pb").write_bytes(b"graph")
 
-    def promote_it(judged: Decision | str, key: str, **metadata) -> str:
+    def promote_it(judged: Decision | str, key: str, evaluation: str = "", **metadata) -> str:
         path = tmp_path / "decision.json"
         path.write_text(judged if isinstance(judged, str) else judged.to_json())
-        return promote(decision=str(path), model=str(model), registry=str(registry.root), key=key, metadata=metadata)
+        return promote(
+            decision=str(path),
+            model=str(model),
+            registry=str(registry.root),
+            key=key,
+            metadata=metadata,
+            evaluation=evaluation,
+        )
 
     return promote_it
 
@@ -253,6 +263,18 @@ def test_promotes_from_evidence(judged: Judged) -> None:
     assert judged.promote(gate=judged.config) == "promoted: v0002 (was v0001)"
 
 
+def test_the_thresholds_come_from_the_evidence(judged: Judged) -> None:
+    """Without `evaluation`, as in a promotion by hand."""
+    scored = evaluation(0.6, model_digest=MODEL_DIGEST)
+    new = write_evaluation(judged.folder / "new", scored, analysis=analysis().to_json())
+    again = judge(new, str(judged.folder / "old" / "evaluation.json"), judged.config, judged.champion)
+    judged.decision.write_text(again.to_json())
+    judged.promote()
+    serving = read_serving(judged.registry.version("v0002").path)
+    assert serving is not None
+    assert (serving.score_threshold, serving.model_digest) == (0.42, MODEL_DIGEST)
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of all values in a parsed file, containers included."""
     if path:
@@ -384,7 +406,7 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
         [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    killed, moved = map(int, done.stdout.split())
+    killed, moved = map(int, done.stdout.splitlines()[-1].split())
     print(f"{killed} of 50 killed, {moved} different champions seen")
     assert killed >= 5, "all had ended before they were killed: nothing was tested"
     assert moved >= 2
@@ -403,3 +425,17 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
     )
     assert last.startswith("promoted: ")
     assert not list((tmp_path / "registry" / "versions").glob("tmp-*"))
+
+
+def test_the_published_model_has_its_thresholds(run, registry, tmp_path, capsys):
+    """They are outside the digest, so promoting the same model again under its key still finds the judged one."""
+    evaluation = evaluated(tmp_path / "candidate", analysis())
+    run(decision(""), "run-1", evaluation)
+    assert capsys.readouterr().out.startswith("serving.json: score threshold 0.420")
+    serving = read_serving(registry.version("v0001").path)
+    assert serving is not None
+    assert serving.score_threshold == 0.42
+    assert run(decision("v0001"), "run-1", evaluation) == "promoted: v0001 (already champion)"
+    (tmp_path / "model" / "serving.json").write_text("of an earlier evaluation")
+    run(decision("v0001"), "run-2")
+    assert read_serving(registry.version("v0002").path) is None, "an old file is not published again"

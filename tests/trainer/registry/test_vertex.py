@@ -11,6 +11,7 @@ from tests.gcs_emulator import GcsEmulator
 from tests.loopback.server import Fault
 from tests.loopback.vertex_server import PARENT, VertexServer
 from trainer.registry.base import ChampionMoved, Registry, RegistryError
+from trainer.registry.prune import plan
 from trainer.registry.uri import open_registry
 from trainer.registry.vertex import SERVING_IMAGE
 
@@ -167,3 +168,24 @@ def test_denied(vertex: VertexServer, registry: Registry) -> None:
     vertex.next_fault("GET", "listVersions", Fault(status=403))
     with pytest.raises(RegistryError, match=r"aiplatform\.models\.list"):
         registry.list()
+
+
+def test_prune(vertex: VertexServer, registry: Registry, model: str) -> None:
+    """The first version is the service's default, which it deletes only after another one is."""
+    for key in "abcd":
+        registry.publish(model, FACTS, key=key)
+    registry.swap_alias("champion", "3", expected=None)
+    entries = plan(registry, keep=1)
+    assert [(entry.version, entry.kept, entry.size) for entry in entries] == [
+        ("1", "", None),
+        ("2", "", None),
+        ("3", "champion", None),
+        ("4", "newest", None),
+    ]
+    for entry in entries[:2]:
+        registry.remove(entry.version)
+    assert [version.version for version in registry.list()] == ["3", "4"]
+    assert registry.aliases() == {"champion": "3"}
+    with pytest.raises(RegistryError, match="3 is champion"):
+        registry.remove("3")
+    assert registry.publish(model, FACTS, key="e") == "5"

@@ -6,7 +6,7 @@ import pytest
 
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_report import Run, analysis
-from trainer.report.gallery import gallery
+from trainer.report.gallery import Scene, gallery
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +16,8 @@ def run(tmp_path_factory) -> Run:
 
 def pictures(run: Run, count: int = 12, **paths):
     given = {"images": run.images, "annotations": run.annotations, "predictions": run.predictions} | paths
-    groups = gallery(count=count, score_threshold=0.3, **{name: str(path) for name, path in given.items()})
-    return groups[0].pictures
+    scene = Scene.read(**{name: str(path) for name, path in given.items()})
+    return gallery(scene, count=count, score_threshold=0.3)[0].pictures
 
 
 @pytest.mark.parametrize(("count", "shown"), [(1, 1), (2, 2), (12, 12), (15, 15), (100, 15)])
@@ -69,10 +69,9 @@ def test_bad_predictions(run, tmp_path, content):
 
 
 def test_gallery_chooses_best_worst_missed_and_confused(run):
+    scene = Scene.read(images=str(run.images), annotations=str(run.annotations), predictions=str(run.predictions))
     groups = gallery(
-        images=str(run.images),
-        annotations=str(run.annotations),
-        predictions=str(run.predictions),
+        scene,
         count=8,
         score_threshold=0.3,
         analysis=analysis(),

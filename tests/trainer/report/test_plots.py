@@ -1,11 +1,15 @@
 """Charts of the report."""
 
+import html
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
-from trainer.report.plots import training_curves
+from tests.trainer.made_report import analysis, thresholds
+from trainer.coco.analysis import ClassAnalysis, ClassCounts
+from trainer.report.plots import CLASSES_SHOWN, threshold_curves, training_curves
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,7 @@ def test_ids_of_two_charts_differ():
     assert not first & second
 
 
+<<<<<<< HEAD
 def test_what_a_validation_measured_is_labelled():
     """AP on images that are trained on is not accuracy: the page must not look as if it were."""
     row = {"step": 2, "total_loss": 2.0, "validation_loss": 2.0, "ap": 0.5, "ap50": 0.7}
@@ -45,3 +50,49 @@ def test_what_a_validation_measured_is_labelled():
         panels = training_curves([{"step": 1, "total_loss": 2.0}, {**row, "measured_on": kind}])
         assert [panel.title for panel in panels] == ["Loss", f"AP on {kind}", f"AP50 on {kind}"]
         assert f'aria-label="AP on {kind}"' in panels[1].svg
+=======
+def test_every_chart_says_what_it_shows():
+    history = [{"step": i, "total_loss": 2.0, "ap": 0.1, "ap50": 0.2, "learning_rate": 1.0} for i in (1, 2, 3)]
+    history[1]["measured_on"] = "64 training images"
+    panels = {panel.title: panel for panel in training_curves(history)}
+    assert panels.keys() == {"Loss", "AP", "AP50", "Learning rate"}
+    assert all(panel.says.endswith(".") for panel in panels.values())
+    assert panels["AP"].says.endswith("Measured on 64 training images.")
+    assert ">training step<" in panels["AP"].svg, "the axes have labels, as text"
+
+
+def class_with(category_id: int, name: str, objects: int) -> ClassAnalysis:
+    return ClassAnalysis(
+        category_id=category_id,
+        name=name,
+        precision50=None,
+        counts=ClassCounts(correct=0, missed=0, confused=0, false=0),
+        thresholds=thresholds(objects),
+    )
+
+
+def test_threshold_curves_of_the_largest_classes():
+    classes = [class_with(i, f"class {i}", 100 - i) for i in range(20)]
+    made = analysis(per_class=(*classes, class_with(99, "x", 0)))
+    panels = threshold_curves(made)
+    assert [panel.title for panel in panels] == ["All classes", *(f"class {i}" for i in range(CLASSES_SHOWN - 1))]
+    assert "stroke-dasharray" in panels[0].svg, "the best threshold is marked"
+    assert threshold_curves(analysis(overall=thresholds(0), per_class=())) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["$5 bill$", "_hidden", '"><script>', "\N{CJK UNIFIED IDEOGRAPH-732B}", "a & b", "%d {0}"]
+)
+def test_any_class_name_can_be_drawn(name):
+    """matplotlib reads formulas between dollars, and hides what begins with "_"."""
+    from trainer.report.plots import precision_curves
+
+    curve = [1.0] * 101
+    entries = tuple(replace(class_with(i, n, 5), precision50=curve) for i, n in enumerate((name, "other")))
+    panels = precision_curves(analysis(per_class=entries), {})
+    shown = html.unescape(" ".join(re.findall(r"<text[^>]*>([^<]*)</text>", panels[1].svg)))
+    assert name in shown
+    assert "<script" not in panels[1].svg
+    (panel,) = (p for p in threshold_curves(analysis(per_class=(class_with(1, name, 5),))) if p.title == name)
+    assert "<script" not in panel.svg
+>>>>>>> h/mr

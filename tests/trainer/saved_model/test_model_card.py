@@ -1,6 +1,3 @@
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from trainer.config.sections import ExportConfig
@@ -56,28 +53,3 @@ def test_augmentation_and_configuration() -> None:
     text = card(PARITY, ExportConfig(flip=True, scales=(1.0, 1.25), augmented_apart=True), "# ```\ngate: {}")
     assert "flip on, scales 1, 1.25; only in the signature `image_bytes_augmented`" in text
     assert "\n````yaml\n# ```\ngate: {}\n````\n" in text
-
-
-def test_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def git(*arguments: str) -> str:
-        author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
-        done = subprocess.run(
-            ["git", "-C", str(tmp_path), *author, *arguments], check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    package = tmp_path / "trainer"
-    package.mkdir()
-    monkeypatch.setattr(model_card, "PACKAGE", package)
-    assert model_card.commit() == "unknown (not run from a git work tree)"
-    (package / "a.py").write_text("1")
-    git("init", "--quiet")
-    git("add", ".")
-    git("commit", "--quiet", "-m", "one")
-    assert model_card.commit() == git("rev-parse", "HEAD")
-    (package / "a.py").write_text("2")
-    assert model_card.commit() == f"{git('rev-parse', 'HEAD')}, with uncommitted changes"
-    inner = package / "site-packages" / "trainer"
-    inner.mkdir(parents=True)
-    monkeypatch.setattr(model_card, "PACKAGE", inner)
-    assert model_card.commit().startswith("unknown"), "another project's work tree around an installed package"

@@ -1,9 +1,11 @@
 """Boxes on images."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from trainer.shared.draw import draw_detections
+from trainer.shared.draw import class_colours, draw_detections
 
 RED = (255, 0, 0)
 
@@ -82,3 +84,36 @@ def test_nothing_to_draw_is_a_copy():
 def test_bad_arguments(image, boxes, labels, scores):
     with pytest.raises(ValueError, match="needed"):
         draw_detections(image, boxes, labels, scores)
+
+
+def test_labels_leave_other_boxes_free():
+    """Above the large box is a small one: the label goes elsewhere, and every outline stays whole."""
+    boxes = np.array([[60, 40, 110, 140], [40, 40, 58, 90]])
+    drawn = draw_detections(blank(), boxes, ["large", ""], [0.9, 0.8], [RED, (0, 0, 255)])
+    alone = draw_detections(blank(), boxes[1:], [""], [0.8], (0, 0, 255))
+    assert (drawn[40:58, 40:90] == alone[40:58, 40:90]).all()
+
+
+def test_outlines_are_over_labels():
+    """Where no place is free, a label gives way to the lines."""
+    boxes = np.array([[0, 0, 120, 160], [5, 5, 115, 155], [10, 10, 110, 150]])
+    drawn = draw_detections(blank(), boxes, ["first label", "second label", "third label"], [0.9, 0.8, 0.7], RED)
+    for top, left, bottom, right in boxes:
+        edges = (drawn[top, left:right], drawn[bottom - 1, left:right], drawn[top:bottom, left])
+        assert all((edge == RED).all() for edge in edges)
+
+
+def test_a_colour_and_an_edge_per_box():
+    boxes = np.array([[40, 10, 60, 30], [40, 100, 60, 120]])
+    drawn = draw_detections(blank(), boxes, ["", ""], [None, 0.5], [RED, (0, 255, 0)], ["bottom", "top"])
+    assert tuple(drawn[40, 20]) == RED
+    assert tuple(drawn[40, 110]) == (0, 255, 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 80])
+def test_class_colours(count):
+    colours = class_colours(count)
+    assert len({*colours}) == len(colours) == count
+    neighbours = [np.abs(np.subtract(a, b)).max() for a, b in pairwise(colours)]
+    assert min(neighbours, default=255) > 60
+    assert all(0 <= value <= 255 for colour in colours for value in colour)

@@ -93,4 +93,6 @@ def test_a_validation_without_objects_has_no_ap(
     found = monitor.after_validation({"total_loss": tf.constant(2.0), "ap": ap, "ap50": ap * 1.5, "images": 7})
     assert found == history.last()["ap"] == (ap if ap >= 0 else None)
     assert history.last()["measured_on"] == "7 held-out training images"
-    assert f"step 4: validation loss 2.000, {shown} on 7 held-out training images" in capsys.readouterr().out
+    assert (
+        f"note: train step 4: validation loss 2.000, {shown} on 7 held-out training images" in capsys.readouterr().out
+    )
