@@ -176,34 +176,6 @@ def test_examples_of_a_verb_parse(verb: str) -> None:
         check(words[1:])
 
 
-<<<<<<< HEAD
-=======
-def commands(text: str) -> list[list[str]]:
-    """The arguments of every command in a text: continued lines joined, remarks removed."""
-    joined = re.sub(r"\\\n\s*", " ", text)
-    verbs = "|".join(VERBS)
-    found = re.findall(rf"(?:python -m pipeline|(?:^|[\s`/])centernet) ((?:{verbs})(?![\w.-]).*)", joined, re.MULTILINE)
-    # A remark follows after wide space or "#". A command within a sentence ends with its backtick and may leave out
-    # flags as "…".
-    plain = [re.split(r"`|\s#|\s{3,}(?=[a-z])", line)[0] for line in found]
-    filled = [re.sub(r"\$\{?(\w+)\}?", lambda name: ENVIRONMENT[name[1]], line) for line in plain]
-    return [[word for word in shlex.split(line) if word != "…"] for line in filled]
-
-
-def test_commands_are_found_in_text() -> None:
-    text = "Run `centernet gate --help`, or:\n.venv/bin/centernet list \\\n    --project $PROJECT   # all\n"
-    text += "A centernet runs.\n"
-    assert commands(text) == [["gate", "--help"], ["list", "--project", "my-project"]]
-    assert commands("`python -m pipeline run --seed 1` does it") == [["run", "--seed", "1"]]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_of_the_docs_parse(page: Path) -> None:
-    for words in commands(page.read_text()):
-        check(words)
-
-
->>>>>>> h/mr
 @pytest.mark.usefixtures("loopback_cloud")
 def test_commands_of_the_docs_do_what_they_say(run: Run) -> None:
     """Those that submit or schedule, as a dry run: the compiler, the configuration and the flags agree."""

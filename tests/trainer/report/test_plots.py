@@ -42,15 +42,6 @@ def test_ids_of_two_charts_differ():
     assert not first & second
 
 
-<<<<<<< HEAD
-def test_what_a_validation_measured_is_labelled():
-    """AP on images that are trained on is not accuracy: the page must not look as if it were."""
-    row = {"step": 2, "total_loss": 2.0, "validation_loss": 2.0, "ap": 0.5, "ap50": 0.7}
-    for kind in ("64 training images", "9 held-out training images"):
-        panels = training_curves([{"step": 1, "total_loss": 2.0}, {**row, "measured_on": kind}])
-        assert [panel.title for panel in panels] == ["Loss", f"AP on {kind}", f"AP50 on {kind}"]
-        assert f'aria-label="AP on {kind}"' in panels[1].svg
-=======
 def test_every_chart_says_what_it_shows():
     history = [{"step": i, "total_loss": 2.0, "ap": 0.1, "ap50": 0.2, "learning_rate": 1.0} for i in (1, 2, 3)]
     history[1]["measured_on"] = "64 training images"
@@ -95,4 +86,3 @@ def test_any_class_name_can_be_drawn(name):
     assert "<script" not in panels[1].svg
     (panel,) = (p for p in threshold_curves(analysis(per_class=(class_with(1, name, 5),))) if p.title == name)
     assert "<script" not in panel.svg
->>>>>>> h/mr
