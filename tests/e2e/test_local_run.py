@@ -71,6 +71,7 @@ def test_one_line_per_stage_then_the_table(first: Ran) -> None:
         "summary.json",
     ):
         assert text in output
+    assert re.search(r"^  train: train step \d+: validation loss \S+, AP ", output, re.MULTILINE), "interim AP"
 
 
 def test_what_a_run_leaves(first: Ran) -> None:
@@ -86,6 +87,10 @@ def test_what_a_run_leaves(first: Ran) -> None:
     assert summary["data"]["train"]["data_digest"] != summary["data"]["val"]["data_digest"] == summary["data_digest"]
     assert "<html" in (first.latest / "report.html").read_text()
     assert isinstance(json.loads((first.latest / "predictions.json").read_text()), list)
+    assert {"findings", "images"} <= set(json.loads((first.latest / "label_errors.json").read_text()))
+    assert summary["run"] == first.latest.resolve().name
+    assert summary["created"]
+    assert "serving.json: " in (first.latest / "logs" / "pipeline.log").read_text()
     assert (first.latest / "saved_model" / "saved_model.pb").is_file()
     assert (first.latest / "checkpoint" / "train.json").is_file()
     log = (first.latest / "logs" / "pipeline.log").read_text()
