@@ -40,7 +40,7 @@ def test_a_uri_is_read_and_its_base_is_found_next_to_it() -> None:
         with fsspec.open(f"memory://configs/{name}.yaml", "w") as file:
             file.write(text)
     values = _values("memory://configs/a.yaml")
-    assert values["gate"] == {"min_ap": 0.1, "min_delta": -0.08, "max_size_drop": 0.15}
+    assert values["gate"] == {**_values("demo")["gate"], "min_ap": 0.1}
     assert values["export"] == {"flip": True}
     with pytest.raises(InputError, match=r"memory://configs/c.yaml: no such file"):
         resolve("memory://configs/c.yaml")
