@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 from typing import Any
 
-from beam_preprocess.base.config_text import resolve
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.config import PreprocessConfig, from_mapping
 
@@ -87,6 +86,7 @@ def _preprocess_section(flags: argparse.Namespace) -> Any:
             raise InputError(f"--set {flags.set[0]}: changes the configuration of --config; give --config too")
         return None
     from beam_preprocess.base import yaml
+    from beam_preprocess.base.config_text import resolve  # not for help: it loads PyYAML
 
     config = resolve(flags.config, flags.set)
     content = yaml.load(config.text, config.where)

@@ -79,7 +79,7 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
     ("flags", "says"),
     [
         (["--param", "sed=1"], ["--param sed", "no such parameter", "seed"]),
-        (["--param", "seed=one"], ["--param seed=one", "integer"]),
+        (["--param", "seed=one"], ["--param seed=one", "whole number"]),
         (["--param", "seed"], ["--param seed", "name=value"]),
         (["--param", "work_dir=gs://a/b", "--param", "work_dir=gs://a/c"], ["work_dir", "twice"]),
         (["--param", "train_images=gs://a/b"], ["train_images", "by a flag"]),
