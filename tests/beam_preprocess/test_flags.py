@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from beam_preprocess import flags
+from beam_preprocess.base import config_text
 from beam_preprocess.base.command import Parser
 from beam_preprocess.base.config_text import ConfigText
 from beam_preprocess.base.errors import InputError
@@ -52,7 +53,7 @@ def test_changes_are_applied_to_the_configuration_in_order(monkeypatch: pytest.M
         asked.append((name, list(changes)))
         return ConfigText(text="preprocess: {stride: 8}", where="demo with changes")
 
-    monkeypatch.setattr(flags, "resolve", resolve)
+    monkeypatch.setattr(config_text, "resolve", resolve)
     given = ("--config", "demo", "--set", "preprocess.stride=8", "--set", "gate.min_ap=0")
     assert config_of(*given).stride == 8
     assert asked == [("demo", ["preprocess.stride=8", "gate.min_ap=0"])]

@@ -198,7 +198,10 @@ def test_a_tied_peak_is_counted_and_the_share_is_bounded(
     folder, annotations = write_images(tmp_path)
     content = json.loads(annotations.read_text())
     entry = {**content["images"][0], "height": SIZE[0], "width": SIZE[1]}  # at the network's own size
-    content["images"] = [{**entry, "id": number} for number in range(pairs + tied)]
+    encoded = (Path(folder) / entry["file_name"]).read_bytes()
+    for number in range(pairs + tied):
+        (Path(folder) / f"{number}.copy.jpeg").write_bytes(encoded)
+    content["images"] = [{**entry, "id": i, "file_name": f"{i}.copy.jpeg"} for i in range(pairs + tied)]
     annotations.write_text(json.dumps({**content, "annotations": []}))
 
     def side(which: int) -> Detector:
