@@ -103,6 +103,8 @@ def decided(folder: Path, ap: float) -> ContainerRun:
     run = ContainerRun(compiled("vertex-gpu"), folder, values, pipeline_job_uuid="77")
     run.put("export-model", "model", model)
     run.put("gate", "decision", folder / "decision")
+    run.put("evaluate", "evaluation", folder / "candidate")
+    run.put_values("data-check", gate_config=config)
     return run
 
 
