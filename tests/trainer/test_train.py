@@ -37,12 +37,16 @@ def test_a_killed_run_resumes_to_the_same_weights(records_folder: Path, tmp_path
     config = tmp_path / "run.yaml"
     config.write_text(TINY_CONFIG)
 
+    # With several threads the order of a sum depends on how busy the machine is, and Adam makes a whole step of the last
+    # bit of a small gradient. One thread has one order, so the two runs must agree in every bit.
+    one_order = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_DETERMINISTIC_OPS": "1"}
+
     def command(folder: Path) -> list[str]:
         flags = {"model_dir": folder, "records": records_folder, "config_file": config, "params_override": steps}
         return [sys.executable, "-m", "trainer.train", *(f"--{name}={value}" for name, value in flags.items())]
 
     killed = tmp_path / "killed"
-    process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(killed), env=one_order, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
     while checkpoints.step_of(tf.train.latest_checkpoint(str(killed))) < 2:
         assert process.poll() is None, "it ended before it could be killed"
@@ -53,18 +57,18 @@ def test_a_killed_run_resumes_to_the_same_weights(records_folder: Path, tmp_path
     stopped_at = checkpoints.step_of(tf.train.latest_checkpoint(str(killed)))
     assert finished.read_summary(str(killed)) is None
 
-    resumed = subprocess.run(command(killed), capture_output=True, text=True, check=True)
+    resumed = subprocess.run(command(killed), env=one_order, capture_output=True, text=True, check=True)
     assert re.search(rf"steps {stopped_at} to 12, resumed from", resumed.stdout)
     undisturbed = tmp_path / "undisturbed"
-    train(records=str(records_folder), output=str(undisturbed), config=TINY_CONFIG, params_override=steps)
+    subprocess.run(command(undisturbed), env=one_order, capture_output=True, check=True)
     expected, found = _weights(undisturbed), _weights(killed)
     assert expected.keys() == found.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=2e-3, atol=2e-4, err_msg=name)
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
     rows, curve = read_history(str(killed)), read_history(str(undisturbed))
     assert [row["step"] for row in rows] == [row["step"] for row in curve] == [2, 4, 6, 8, 10, 12]
     for row, other in zip(rows, curve, strict=True):
-        assert row["total_loss"] == pytest.approx(other["total_loss"], rel=1e-3), row["step"]
+        assert row["total_loss"] == other["total_loss"], row["step"]
 
 
 def test_weights_that_broke_after_a_finite_loss_are_not_saved(
