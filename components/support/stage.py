@@ -16,8 +16,6 @@ TIMEOUT = "STAGE_TIMEOUT_SECONDS"
 """Environment variable that the compiled pipeline sets; pipeline tasks have no time limit of their own."""
 WORK_DIR = "STAGE_WORK_DIR"
 """Environment variable: the run's folder. Without it, the folder is the run's option, see `run_options`."""
-STRICT = "STAGE_STRICT"
-"""Environment variable: warnings about the data end the run."""
 GRACE_SECONDS = 10.0
 """Time after the limit for the message and the traceback."""
 CORES = "STAGE_CORES"
@@ -98,11 +96,6 @@ def _end(title: str, limit: float) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
-
-
-def strict() -> bool:
-    """Whether warnings about the data end the run."""
-    return bool(os.environ.get(STRICT))
 
 
 def cores() -> int:

@@ -30,6 +30,15 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--coco-dir", default="", metavar="URI", help="folder laid out like COCO 2017, instead of the four"
     )
+    data.add_argument(
+        "--val-fraction",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="split the training data, such as 0.2: by a hash of each image's content; submit writes both annotation "
+        "files below --pipeline-root",
+    )
+    data.add_argument("--strict", action="store_true", help="make warnings about the data errors")
 
     run = parser.add_argument_group("run options")
     run.add_argument(

@@ -2,14 +2,18 @@
 
 import argparse
 import sys
+from dataclasses import replace
 
 from beam_preprocess.base.errors import InputError
+from beam_preprocess.dataset.split import check_fraction, split_by_content
 from pipeline.graph.request import DATA, RunRequest
 from pipeline.preflight.data import check_buckets, exists_in_bucket
 from pipeline.service import cost
 from pipeline.service.submission import Submission
 
 DRY_RUN = "dry run: nothing was sent, and the data was not checked"
+SPLITS = "splits"
+"""Folder below the pipeline root for the annotation files that `--val-fraction` writes."""
 
 
 def prices_of(flags: argparse.Namespace) -> cost.Prices:
@@ -37,6 +41,36 @@ def located(request: RunRequest, flags: argparse.Namespace) -> RunRequest:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         print(f"note: --coco-dir {request.coco_dir}: taken for COCO 2017's layout ({reason})", file=sys.stderr)
         return request
+
+
+def split(request: RunRequest, flags: argparse.Namespace) -> RunRequest:
+    """The request with the two annotation files that `--val-fraction` makes of one. A dry run only names them.
+
+    Raises:
+      InputError: a fraction out of range, no pipeline root to write to, or data that can't be read.
+    """
+    if not request.val_fraction:
+        return request
+    check_fraction(request.val_fraction)
+    if not flags.pipeline_root:
+        raise InputError("--val-fraction: needs --pipeline-root gs://BUCKET/FOLDER, where it writes the two splits")
+    data, folder = request.data(), f"{flags.pipeline_root.rstrip('/')}/{SPLITS}"
+    images = data["train_images"]
+    if flags.dry_run:
+        print(f"--val-fraction {request.val_fraction:g}: a real run reads {images} and writes both annotation files")
+        train, val = f"{folder}/train-DIGEST.json", f"{folder}/val-DIGEST.json"
+    else:
+        try:
+            made = split_by_content(images, data["train_annotations"], request.val_fraction, folder)
+        except InputError:
+            raise
+        except Exception as error:  # gcsfs and google-auth raise many kinds
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise InputError(f"--val-fraction: {images} can't be read, or {folder} not written: {reason}") from error
+        print(made.line(request.val_fraction), flush=True)
+        train, val = made.train, made.val
+    files = {"train_annotations": train, "val_annotations": val}
+    return replace(request, coco_dir="", val_fraction=0.0, train_images=images, val_images=images, **files)
 
 
 def print_plan(submission: Submission, flags: argparse.Namespace) -> None:

@@ -134,6 +134,11 @@ def _create(flags: argparse.Namespace) -> None:
     from pipeline.service import cron
     from pipeline.service.submission import prepare
 
+    if flags.val_fraction:
+        raise InputError(
+            "--val-fraction: a schedule would keep today's split when its data grows; split where the data is "
+            "exported, or give --val-images and --val-annotations"
+        )
     when = cron.parse(flags.cron, flags.time_zone)
     place = place_of(flags)
     prices_of(flags)

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _call(flags: argparse.Namespace) -> int:
-    from pipeline.commands.plan import DRY_RUN, check_storage, located, prices_of, print_plan
+    from pipeline.commands.plan import DRY_RUN, check_storage, located, prices_of, print_plan, split
     from pipeline.commands.request import options_of, place_of, request_of, runs_as_of
     from pipeline.commands.services import follow, runs_of
     from pipeline.service.submission import prepare
@@ -57,7 +57,8 @@ def _call(flags: argparse.Namespace) -> int:
     place = place_of(flags)
     prices_of(flags)
     runs_as = runs_as_of(flags, place)
-    submission = prepare(located(request_of(flags), flags), options_of(flags), place=place, runs_as=runs_as)
+    request = split(located(request_of(flags), flags), flags)
+    submission = prepare(request, options_of(flags), place=place, runs_as=runs_as)
     now = datetime.now(UTC)
     print_plan(submission, flags)
     if flags.dry_run:

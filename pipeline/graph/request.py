@@ -23,7 +23,7 @@ class RunRequest:
     """Instead of the four: a folder in one of the layouts of `pipeline.graph.layouts`."""
     val_fraction: float = 0.0
     """Share of the training images that are split off for validation, by a hash of their content; 0: the data has its
-    own validation images. Only for runs on this machine."""
+    own validation images."""
     config: str = ""
     """A YAML file, or the name of a shipped configuration."""
     changes: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class RunRequest:
     cached: bool = True
     """Reuse results of earlier runs with the same inputs."""
     strict: bool = False
-    """Warnings about the data are errors. Only for runs on this machine."""
+    """Warnings about the data are errors."""
     notify: str = ""
     """Address that gets the outcome."""
 

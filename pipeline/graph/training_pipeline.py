@@ -58,6 +58,7 @@ def make_pipeline(target: Target) -> Any:
         service_account: str = "",
         network: str = "",
         only_if_changed: bool = False,
+        strict: bool = False,
     ) -> str:
         # Tasks that read the outside world are never cached. Tasks that compute are cached by content: the digests
         # are among their inputs.
@@ -76,6 +77,7 @@ def make_pipeline(target: Target) -> Any:
             dataflow=dataflow,
             beam_args=beam_args,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            strict=strict,
         )
         sections = {name: checked.outputs[f"{name}_config"] for name in ("preprocess", "train", "export", "gate")}
         run = {

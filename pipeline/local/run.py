@@ -9,7 +9,7 @@ from pathlib import Path
 
 from beam_preprocess.base.command import PROGRAM
 from components.support.events import EVENTS
-from components.support.stage import STRICT, WORK_DIR
+from components.support.stage import WORK_DIR
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import TARGETS
 from pipeline.local import cache as local_cache
@@ -38,14 +38,13 @@ def run(request: RunRequest, options: LocalOptions) -> int:
     make_folder = prepare.resumed_run if options.resume else prepare.new_run
     folder = make_folder(request, options)
     print(f"run folder           {shown(folder.path)}", flush=True)
-    os.environ[STRICT] = "1" if request.strict else ""
-    code, outcome = _execute(folder, started, cached=request.cached, verbose=options.verbose)
+    code, outcome = _execute(folder, started, request, verbose=options.verbose)
     if request.notify:
         print(f"notify    {request.notify}: {outcome} (printed only: email needs Vertex AI)", flush=True)
     return code
 
 
-def _execute(folder: RunFolder, started: float, *, cached: bool, verbose: bool) -> tuple[int, str]:
+def _execute(folder: RunFolder, started: float, request: RunRequest, *, verbose: bool) -> tuple[int, str]:
     """(exit code, outcome in a sentence)."""
     # It loads kfp, which takes a second: only once the input is known to be good.
     from pipeline.graph.training_pipeline import make_pipeline
@@ -69,9 +68,9 @@ def _execute(folder: RunFolder, started: float, *, cached: bool, verbose: bool) 
         with processes.sigterm_interrupts(), log:
             kfp_runner.run(
                 pipeline,
-                {**folder.arguments(), "work_dir": ""},
+                {**folder.arguments(), "work_dir": "", "strict": request.strict},
                 pipeline_root=folder.pipeline_root,
-                cache=cache if cached else None,
+                cache=cache if request.cached else None,
                 listener=log,
             )
     except KeyboardInterrupt:

@@ -184,6 +184,7 @@ def _flag_values(
         values["registry"] = f"vertex://{place.project}/{place.region}/{DEFAULT_MODEL}"
     if request.seed:
         values["seed"] = request.seed
-    if request.only_if_changed:
-        values["only_if_changed"] = True
+    for name in ("only_if_changed", "strict"):
+        if getattr(request, name):
+            values[name] = True
     return values

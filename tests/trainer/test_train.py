@@ -22,7 +22,6 @@ from trainer.data import input_pipeline
 from trainer.train import main
 from trainer.training import checkpoints, distribution
 from trainer.training.history import read_history
-from trainer.training.run import train
 from trainer.weights import finished
 
 
@@ -37,8 +36,8 @@ def test_a_killed_run_resumes_to_the_same_weights(records_folder: Path, tmp_path
     config = tmp_path / "run.yaml"
     config.write_text(TINY_CONFIG)
 
-    # With several threads the order of a sum depends on how busy the machine is, and Adam makes a whole step of the last
-    # bit of a small gradient. One thread has one order, so the two runs must agree in every bit.
+    # With several threads the order of a sum depends on how busy the machine is, and Adam makes a whole step of the
+    # last bit of a small gradient. One thread has one order, so the two runs must agree in every bit.
     one_order = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
     def command(folder: Path) -> list[str]:

@@ -1,12 +1,16 @@
 """`centernet submit` against a Vertex AI on loopback, through Google's own client: what arrives, and what happens if
 nothing does."""
 
+import json
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cases.made_cases import make
+from tests.gcs_emulator import GcsEmulator
 from tests.loopback.invocations import ACCOUNT, CONFIG, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
 from tests.loopback.server import Fault
 from tests.loopback.vertex_server import PARENT, VertexServer
@@ -158,6 +162,47 @@ def test_a_cpu_has_a_default_config(vertex: VertexServer, run: Run) -> None:
     code, out, _ = run(*SUBMIT, "--target", "vertex-cpu", "--config", "")
     assert code == 0
     assert "custom-small.yaml (" in out
+
+
+def test_strict_reaches_the_data_check(vertex: VertexServer, run: Run) -> None:
+    assert run(*SUBMIT, "--strict")[0] == 0
+    assert vertex.sent("POST")[0].body["runtimeConfig"]["parameterValues"]["strict"] is True
+
+
+def test_a_split_is_written_before_the_run(tmp_path: Path, vertex: VertexServer, gcs: GcsEmulator, run: Run) -> None:
+    made = make(tmp_path).write()
+    with gcs.in_this_process() as bucket:
+        bucket.put(made.data()["train_images"], "my-data/one", recursive=True)
+        bucket.put(made.data()["train_annotations"], "my-data/one.json")
+        only_training = {"--train-images": "gs://my-data/one", "--train-annotations": "gs://my-data/one.json"}
+        flags = [*("submit", *WHERE, *WHAT[:-8]), *chain(*only_training.items()), "--val-fraction", "0.3"]
+        code, out, _ = run(*flags, "--dry-run")
+        assert code == 0
+        assert "a real run reads gs://my-data/one and writes both annotation files" in out
+        assert not bucket.exists("my-bucket/runs/splits")
+        code, out, err = run(*flags)
+        assert (code, err) == (0, "")
+        assert "split by image content (--val-fraction 0.3)" in out
+        values = vertex.sent("POST")[0].body["runtimeConfig"]["parameterValues"]
+        assert values["train_images"] == values["val_images"] == "gs://my-data/one"
+        sides = [json.loads(bucket.cat_file(values[f"{split}_annotations"]))["images"] for split in ("train", "val")]
+    assert all(sides)
+    assert sum(map(len, sides)) == len(made.train.files)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--val-fraction", "0.3"], "--val-images; give one"),
+        (["--val-fraction", "1.5"], "--val-fraction 1.5"),
+        (["--val-fraction", "0.3", "--pipeline-root", ""], "--pipeline-root"),
+    ],
+)
+def test_a_wrong_split_sends_nothing(flags: list[str], says: str, vertex: VertexServer, run: Run) -> None:
+    code, _, err = run(*SUBMIT, *flags)
+    assert code == 2
+    assert says in err
+    assert vertex.requests == []
 
 
 def test_dry_run_contacts_nothing(vertex: VertexServer, run: Run) -> None:

@@ -227,6 +227,7 @@ CHANGES: dict[str, tuple[Callable[[Run], Run], set[str]]] = {
     "beam_args": (given(beam_args="--direct_num_workers=2"), NOTHING),
     "registry": (given(registry="/elsewhere"), NOTHING),
     "run_id": (given(run_id="other"), NOTHING),
+    "strict": (given(strict=True), NOTHING),
     "image": (lambda run: replace(run, target=replace(run.target, image="example.com/python-other:2")), EVERYTHING),
     "an image of the training data": (edited("train", pixels=True), EVERYTHING),
     "a box of the training data": (edited("train", pixels=False), EVERYTHING),
