@@ -16,7 +16,7 @@ def preprocess(
     from components.support.stage import cores, stage, threads
 
     place = {"output": records.uri, "split": "train", "processes": cores(), "threads": threads()}
-    with stage("preprocess-train", records) as output:
+    with stage("preprocess-train", records, ready="manifest.json") as output:
         from beam_preprocess.base.errors import InputError
         from beam_preprocess.job.pipeline import preprocess
         from components.support.dataflow import beam_arguments

@@ -13,9 +13,9 @@ def train(
 
     `config` is what data_check hands out for training: nothing that training doesn't read, so nothing else redoes it.
     """
-    from components.support.stage import stage
+    from components.support.stage import folder_of, stage
 
-    with stage("train", checkpoint) as output:
+    with stage("train", checkpoint, ready="train.json") as output:
         import os
 
         from trainer.training.cluster import tf_config
@@ -25,7 +25,7 @@ def train(
         from trainer.training.run import train
 
         summary = train(
-            records=records.uri,
+            records=folder_of(records),
             output=output,
             config=config,
             seed=seed,

@@ -135,7 +135,10 @@ def make_pipeline(target: Target) -> Any:
                 evaluate,
                 "evaluate candidate",
                 cached=True,
-                model=exported.output,
+                model=exported.outputs["folder"],
+                model_digest=exported.outputs["digest"],
+                status="candidate",
+                reason="",
                 name="evaluate-candidate",
                 **validation,
             )
@@ -152,7 +155,7 @@ def make_pipeline(target: Target) -> Any:
                 evaluate,
                 "evaluate champion",
                 cached=False,
-                model=champion.outputs["champion"],
+                **_resolved(champion),
                 name="evaluate-champion",
                 **validation,
             )
@@ -163,14 +166,14 @@ def make_pipeline(target: Target) -> Any:
                 "find best",
                 cached=False,
                 alias="best",
-                known=champion.outputs["Output"],
+                known=champion.outputs["version"],
                 **resolution,
             )
             best_scored = task(
                 evaluate,
                 "evaluate best",
                 cached=False,
-                model=best.outputs["champion"],
+                **_resolved(best),
                 name="evaluate-best",
                 **validation,
             )
@@ -180,9 +183,9 @@ def make_pipeline(target: Target) -> Any:
                 cached=False,
                 candidate=candidate.output,
                 champion=champion_scored.output,
-                champion_version=champion.outputs["Output"],
+                champion_version=champion.outputs["version"],
                 best=best_scored.output,
-                best_version=best.outputs["Output"],
+                best_version=best.outputs["version"],
                 config=sections["gate"],
                 val_objects=checked.outputs["val_objects"],
             )
@@ -192,7 +195,7 @@ def make_pipeline(target: Target) -> Any:
                     "promote",
                     cached=False,
                     decision=decision.outputs["decision"],
-                    model=exported.output,
+                    model=exported.outputs["model"],
                     candidate=candidate.output,
                     registry=registry,
                     config=sections["gate"],
@@ -209,7 +212,7 @@ def make_pipeline(target: Target) -> Any:
                 data=checked.outputs["report"],
                 train_records=records.output,
                 checkpoint=trained.outputs["checkpoint"],
-                model=exported.output,
+                model=exported.outputs["model"],
                 candidate=candidate.output,
                 champion=champion_scored.output,
                 decision=decision.outputs["decision"],
@@ -225,6 +228,11 @@ def make_pipeline(target: Target) -> Any:
 
     described = dsl.pipeline(name=NAME, description="CenterNet from a COCO data set to a promoted or held model.")
     return described(_with_mail(training_pipeline, target.notify) if target.notify else training_pipeline)
+
+
+def _resolved(found: dsl.PipelineTask) -> dict[str, Any]:
+    """The model that `resolve_champion` found, as `evaluate` takes it. There is no digest: it is not cached."""
+    return {**{name: found.outputs[name] for name in ("model", "status", "reason")}, "model_digest": ""}
 
 
 def _with_mail(graph: Callable[..., str], recipients: tuple[str, ...]) -> Callable[..., None]:

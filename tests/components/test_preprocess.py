@@ -35,6 +35,7 @@ def test_records_of_other_data_than_the_checked_are_refused(arguments: dict[str,
     arguments["records"] = dsl.Dataset(uri=str(tmp_path / "backend" / "preprocess" / "records"))
     preprocess(**arguments, data_digest=manifest["data_digest"])
     metadata = arguments["records"].metadata
+    assert arguments["records"].uri == str(tmp_path / "run" / "preprocess-train" / "manifest.json")
     assert (metadata["images"], metadata["records_digest"]) == (2, manifest["records_digest"])
 
 

@@ -51,7 +51,7 @@ KEYS = {
         f"{CHECKED}val_digest",
         f"{CHECKED}export_config",
     },
-    "evaluate": {"export-model.model", "val_images", "val_annotations", f"{CHECKED}val_digest"},
+    "evaluate": {"export-model.folder", "export-model.digest", "val_images", "val_annotations", f"{CHECKED}val_digest"},
 }
 """Cached task to everything that it is keyed by, besides constants and its image."""
 LAUNCHER = {"service_account", "network"}
@@ -134,8 +134,10 @@ def keys_of(run: Run, folder: Path) -> dict[str, str]:
         arguments = {}
         for argument, source, constant in sources(spec, task):
             producer = (source or "").partition(".")[0]
-            if producer in keys:
+            if producer in keys and argument in task["inputs"].get("artifacts", {}):
                 arguments[argument] = dsl.Artifact(name=argument, uri=keys[producer])
+            elif producer in keys:
+                arguments[argument] = keys[producer]
             else:
                 arguments[argument] = values[source] if source else constant
         keys[name] = cache.compute_key(
