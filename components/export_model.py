@@ -6,7 +6,7 @@ from kfp import dsl
 
 
 def export_model(
-    checkpoint: dsl.Input[dsl.Model],
+    checkpoint: str,
     images: str,
     annotations: str,
     data_digest: str,
@@ -18,14 +18,14 @@ def export_model(
     `config` holds the `export:` section alone: the network is built from the checkpoint's own copy of its settings.
     The digest makes a cached evaluation that of these files, wherever they lie.
     """
-    from components.support.stage import folder_of, stage
+    from components.support.stage import stage
 
     with stage("export", model, ready="saved_model.pb") as output:
         from trainer.registry.digest import model_digest
         from trainer.saved_model.building import export
 
         export(
-            checkpoint=folder_of(checkpoint),
+            checkpoint=checkpoint,
             output=output,
             images=images,
             annotations=annotations,

@@ -62,8 +62,8 @@ def stage(folder: str, artifact: Artifact, *, title: str = "", ready: str = "") 
 def folder_of(artifact: Artifact) -> str:
     """The folder of an artifact that is handed on by the file that shows that it is complete.
 
-    Kubeflow Pipelines copies every input artifact into the pod before the step starts. Records, checkpoints and models
-    are read from the bucket itself, so the artifact names one small file of the folder, and only that file is copied.
+    Kubeflow Pipelines copies every input artifact into the pod before the step starts. Records, checkpoints, models and
+    evaluations are read from the bucket itself, so the artifact names one small file, and only that file is copied.
     """
     return artifact.uri.rpartition("/")[0]
 

@@ -32,6 +32,7 @@ def parser() -> command.Parser:
     made.add_argument(
         "--image", default="", metavar="URI", help="container image of every step; default: the target's placeholder"
     )
+    made.add_argument("--pods", default="", metavar="FILE", help="for kubeflow targets: as for submit")
     made.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
     return made
 
@@ -48,6 +49,12 @@ def _call(flags: argparse.Namespace) -> int:
     target, output = find_target(flags.target), flags.output
     if flags.image:
         target = replace(target, image=flags.image)
+    if flags.pods:
+        from pipeline.graph.pods import read_pods
+
+        if target.pods is None:
+            raise InputError(f"--pods {flags.pods}: {target.name} runs on no Kubeflow endpoint; leave it out")
+        target = target.with_pods(read_pods(flags.pods, target.resources))
     if flags.check:
         if "://" in output:
             raise InputError(f"--output {output}: --check compares a file of this machine; give its path")

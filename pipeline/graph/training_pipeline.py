@@ -7,6 +7,10 @@ The data check always runs. It hands out what the cached stages read: digests of
 configuration. So preprocessing and training are redone when something that they read changed, and for nothing else:
 they never see the gate's and the export's settings, the validation data, or where Beam runs (`run_options`).
 
+What a cached stage reads is handed to it as a text, the folder's URI: services key artifacts in different ways, and
+Kubeflow copies every input artifact into the pod first. The artifacts are for people, and for the last stages; each
+names one small file of its folder (`components.support.stage.folder_of`).
+
 With `only_if_changed`, a run ends after should_run as "unchanged" if data, configuration, seed and image are those of
 the last completed run.
 """
@@ -104,7 +108,7 @@ def make_pipeline(target: Target) -> Any:
                 compare_splits,
                 "compare the splits",
                 cached=False,
-                records=records.output,
+                records=records.outputs["Output"],
                 data=checked.outputs["report"],
             )
             # No validation images: they gate, so training neither sees nor monitors them.
@@ -112,7 +116,7 @@ def make_pipeline(target: Target) -> Any:
                 train,
                 "train",
                 cached=True,
-                records=records.output,
+                records=records.outputs["Output"],
                 config=sections["train"],
                 seed=seed,
                 # A custom job needs its own; a plain task has the run's.
@@ -127,7 +131,7 @@ def make_pipeline(target: Target) -> Any:
                 export_model,
                 "export",
                 cached=True,
-                checkpoint=trained.outputs["checkpoint"],
+                checkpoint=trained.outputs["Output"],
                 config=sections["export"],
                 **validation,
             )
@@ -210,7 +214,7 @@ def make_pipeline(target: Target) -> Any:
                 cached=False,
                 outcome=outcome,
                 data=checked.outputs["report"],
-                train_records=records.output,
+                train_records=records.outputs["records"],
                 checkpoint=trained.outputs["checkpoint"],
                 model=exported.outputs["model"],
                 candidate=candidate.output,

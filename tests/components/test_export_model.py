@@ -29,7 +29,7 @@ def test_the_runs_configuration_is_passed_and_the_models_digest_is_kept(
     monkeypatch.setitem(sys.modules, MODULE, types.SimpleNamespace(export=export))  # type: ignore[arg-type]
     model = dsl.Model(uri="backend/model")
     exported = export_model(
-        checkpoint=dsl.Model(uri="checkpoint/train.json"),
+        checkpoint="checkpoint",
         images="images",
         annotations="annotations",
         data_digest="d",

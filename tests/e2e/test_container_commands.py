@@ -12,7 +12,7 @@ import pytest
 
 from components.support.stage import TIMEOUT, WORK_DIR
 from tests.e2e.container_run import ContainerRun
-from tests.e2e.containers import artifact, container, execute
+from tests.e2e.containers import container, execute
 from tests.pipeline.graph.golden import CASES, compiled
 from tests.trainer.made_decision import evaluation
 from tests.trainer.made_evaluation import write_evaluation
@@ -170,8 +170,7 @@ def test_a_role_that_does_not_train_is_refused(specs: dict[str, Any], tmp_path: 
         specs["vertex-multinode-gpu"],
         "train",
         tmp_path,
-        {"config": "", "seed": 0},
-        {"records": artifact(tmp_path / "manifest.json")},
+        {"config": "", "seed": 0, "records": str(tmp_path)},
         CLUSTER_SPEC=cluster("workerpool2"),
         **{WORK_DIR: str(tmp_path)},
     )
