@@ -6,7 +6,7 @@ component's name. A file (`--pods`) adds to them; the narrower group wins.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,15 +131,25 @@ def read_pods(path: str, steps: Iterable[str]) -> Pods:
     for group in content:
         if group not in known:
             raise InputError(f"--pods {path}: {group}: unknown; known are {', '.join(known)}")
-    found = {
-        group: build(Pod, values, f"--pods {path}: {group}", FIX, partial=True) for group, values in content.items()
-    }
+    found = {group: _pod(values, f"--pods {path}: {group}") for group, values in content.items()}
     for group, pod in found.items():
         if group in GROUPS and (pod.cpu or pod.memory):
             raise InputError(f"--pods {path}: {group}: cpu and memory are a single step's; move them to it")
         if group != "train" and pod.gpus:
             raise InputError(f"--pods {path}: {group}: gpus are those of train; move them there")
     return found
+
+
+def _pod(values: Any, where: str) -> Pod:
+    """A group of the file; keys may be left out, also in its lists."""
+    lists: dict[str, Any] = {}
+    if isinstance(values, dict):
+        for name, kind in (("tolerations", Toleration), ("secrets", Secret)):
+            entries = values.get(name, [])
+            if isinstance(entries, list):
+                values = {key: value for key, value in values.items() if key != name}
+                lists[name] = tuple(build(kind, entry, f"{where}: {name}", FIX, partial=True) for entry in entries)
+    return replace(build(Pod, values, where, FIX, partial=True), **lists)
 
 
 def added(pods: Pods, more: Pods) -> Pods:
