@@ -14,23 +14,23 @@ def evaluate(
     name: str,
     evaluation: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Scores the model in the folder `model`. `model_digest` makes a cached result that of the same files.
-
-    `status` is "candidate", or resolve_champion's: a champion that fails holds the candidate; it is not an error.
-    """
+    """Scores the model in that folder. `model_digest` makes a cached result that of the same files; `status` is
+    "candidate", or resolve_champion's: a champion that fails holds the candidate, which is no error."""
     from components.support.stage import stage
 
     with stage(name, evaluation, ready="evaluation.json") as output:
         from beam_preprocess.base.files import write_text
         from trainer.promotion.evaluation import NoEvaluation
 
-        missing = NoEvaluation(status=status, reason=reason) if status in ("none", "failed", "champion") else None
-        if missing is None:
+        missing = None
+        if status not in ("candidate", "ready"):
+            missing = NoEvaluation(status=status, reason=reason)  # type: ignore[arg-type]
+        else:
             from trainer.saved_model.accuracy import evaluate  # imports TensorFlow: only when it is needed
 
             data = {"images": images, "annotations": annotations, "data_digest": data_digest}
             try:
-                evaluate(model=model, output=output, all_classes=status == "candidate", **data)
+                evaluate(model=model, output=output, all_classes=status == "candidate", **data)  # type: ignore[arg-type]
             except Exception as error:  # whatever an older model raises, the answer is the same: hold
                 if status == "candidate":
                     raise

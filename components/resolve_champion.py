@@ -3,9 +3,14 @@
 from typing import NamedTuple
 
 
-def resolve_champion(registry: str, alias: str, known: str, work_dir: str, run_id: str, job: str = "") -> NamedTuple(
-    "Resolved", [("version", str), ("model", str), ("status", str), ("reason", str)]
-):  # type: ignore[valid-type]
+def resolve_champion(
+    registry: str,
+    alias: str,
+    known: str,
+    work_dir: str,
+    run_id: str,
+    job: str = "",
+) -> NamedTuple("Resolved", [("version", str), ("model", str), ("status", str), ("reason", str)]):  # type: ignore[valid-type]
     """Finds the SavedModel of `champion` or `best`. `known`: the champion's version, for `best`.
 
     Texts, not an artifact: the model is another run's, and Kubeflow Pipelines refuses an output outside the run's own

@@ -11,11 +11,12 @@ from beam_preprocess.base.errors import InputError
 from pipeline.graph.targets import COMMITTED, TARGETS
 
 DESCRIPTION = """Compile the graph for one target into a Kubeflow Pipelines spec, which Vertex AI accepts as well.
-Targets that train as a custom job (several machines, TPUs) need Vertex AI. docs/targets.md has the
-table of targets."""
+Targets that train as a custom job (several machines, TPUs) need Vertex AI; kubeflow targets need a Kubeflow
+endpoint, where submit fills in the pipeline root. docs/targets.md has the table of targets."""
 EXAMPLES = (
     "centernet compile",
     "centernet compile --check",
+    "centernet compile --target kubeflow-gpu --pods pods.yaml --output kubeflow.yaml",
     "centernet compile --target vertex-tpu-v5e --output gs://my-bucket/templates/pipeline.yaml",
 )
 NOTES = "exit codes: 0 done, 1 --check found a stale file, 2 bad input or usage"

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from kfp import dsl
-
 from beam_preprocess.base import yaml
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.json import build
@@ -165,9 +163,10 @@ def pod_of(pods: Pods, step: str, *, accelerated: bool) -> Pod:
     return found
 
 
-def place(task: dsl.PipelineTask, pod: Pod) -> None:
-    """Sets what Kubernetes needs besides cpu, memory and GPUs: the part of the task that Vertex AI doesn't know."""
-    from kfp import kubernetes  # Google's targets do without the package
+def place(task: Any, pod: Pod) -> None:
+    """Sets on a kfp task what Kubernetes needs besides cpu, memory and GPUs: what Vertex AI doesn't know."""
+    # kfp takes a second to import, and commands read the targets.
+    from kfp import kubernetes
 
     for key, value in pod.node_selector.items():
         kubernetes.add_node_selector(task, key, value)

@@ -175,7 +175,7 @@ def compiled(target: Target, *, cached: bool = True) -> dict[str, Any]:
 
 
 def platform_of(target: Target) -> dict[str, Any]:
-    """The part of the compiled pipeline that only Kubernetes reads; {} for a target that isn't there."""
+    """The part of the compiled pipeline that only Kubernetes reads; {} for a target of Vertex AI."""
     from pipeline.graph import kfp_spec, training_pipeline
 
     return kfp_spec.platform(training_pipeline.make_pipeline(target)) if target.pods is not None else {}

@@ -75,6 +75,14 @@ def test_what_kubernetes_is_told(file: Path) -> None:
     assert '"num_gpus": 2' in target.runtime, "training is told of as many GPUs as its pod has"
 
 
+def test_the_documentations_example(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "targets.md").read_text()
+    path = tmp_path / "pods.yaml"
+    path.write_text(page.split("## On a Kubeflow endpoint")[1].split("```yaml\n")[1].split("```")[0])
+    target = TARGETS["kubeflow-gpu"].with_pods(read_pods(str(path), STEPS))
+    assert (target.accelerator_count, target.resources["train"].memory) == (4, "280G")
+
+
 def test_the_narrower_group_wins() -> None:
     pods = {
         "all": Pod(shared_memory="1Gi", node_selector={"pool": "ml", "zone": "a"}),
