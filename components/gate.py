@@ -23,11 +23,11 @@ def gate(
         from trainer.promotion.judge import judge
 
         judged = judge(
-            f"{candidate.uri}/evaluation.json",
-            f"{champion.uri}/evaluation.json",
+            candidate.uri,
+            champion.uri,
             parse_config(config).gate,
             champion_version,
-            best=f"{best.uri}/evaluation.json",
+            best=best.uri,
             best_version=best_version,
             expected_objects=val_objects,
         )

@@ -17,7 +17,7 @@ def promote(
     The decision must be by the `gate:` section of `config`. A run without `run_id`, such as a schedule's, is
     identified by `job`: the service's own id of the run.
     """
-    from components.support.stage import step
+    from components.support.stage import folder_of, step
 
     with step("promote"):
         from trainer.config.sections import parse_config
@@ -25,12 +25,12 @@ def promote(
 
         outcome = promote(
             decision=f"{decision.uri}/decision.json",
-            model=model.uri,
+            model=folder_of(model),
             registry=registry,
             key=run_id or job,
             metadata={"run_id": run_id or job},
             gate=parse_config(config).gate,
-            evaluation=f"{candidate.uri}/evaluation.json",
+            evaluation=candidate.uri,
         )
         print(f"result: {outcome}", flush=True)
     return outcome

@@ -98,6 +98,13 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "them (docs/targets.md); default: none",
     )
     run.add_argument("--spot", action="store_true", help="train on spot capacity: cheaper, but can be preempted")
+    run.add_argument(
+        "--pods",
+        default="",
+        metavar="FILE",
+        help="Kubeflow endpoints: node selectors, tolerations, volumes, secrets, cpu and memory of the pods (YAML; "
+        "docs/targets.md)",
+    )
     run.add_argument("--labels", action="append", default=[], metavar="K=V", help="label of the run; repeatable")
     run.add_argument("--prices", default="", metavar="FILE", help="price list; default: the one that ships")
 

@@ -19,7 +19,7 @@ def request_of(flags: argparse.Namespace) -> RunRequest:
 
 def options_of(flags: argparse.Namespace) -> SubmitOptions:
     """How to run it."""
-    names = ("target", "image", "spot", "replicas", "reduction_servers")
+    names = ("target", "image", "spot", "replicas", "reduction_servers", "pods")
     given = {name: getattr(flags, name) for name in names}
     return SubmitOptions(
         **given, labels=tuple(flags.labels), param=tuple(flags.param), config_check=not flags.no_config_check

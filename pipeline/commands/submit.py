@@ -16,7 +16,7 @@ EXAMPLES = (
     f"centernet submit --target vertex-gpu {PLACE} {ROOT} {DATA} --set gate.min_ap=0.4 --wait",
     f"centernet submit --target vertex-multinode-gpu --spot {PLACE} {ROOT} {DATA} --notify me@example.org "
     "--param preprocess_on=dataflow --param 'dataflow={\"max_workers\": 20}'",
-    f"centernet submit --target vertex-gpu --endpoint http://localhost:8080 {ROOT} {DATA} "
+    f"centernet submit --target kubeflow-gpu --endpoint http://localhost:8080 {ROOT} {DATA} "
     "--image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:VERSION "
     "--registry vertex://my-project/us-central1/centernet",
 )

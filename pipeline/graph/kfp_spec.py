@@ -31,6 +31,12 @@ def as_dict(component: Any) -> Spec:
     return spec
 
 
+def platform(pipeline: Any) -> Spec:
+    """What Kubernetes needs besides the spec: the second document of a compiled file; {} if there is nothing."""
+    found: Spec = json_format.MessageToDict(pipeline.platform_spec)
+    return found
+
+
 def edited(component: Any, edit: Callable[[Spec], None], *, old_name: str, new_name: str) -> Any:
     """The component with a changed spec.
 

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
 from beam_preprocess.base.errors import InputError
+from pipeline.graph.pods import GPU, Pod, Pods, Toleration, added
 from trainer.shared.versions import VERSION
 
 REPOSITORY = "us-docker.pkg.dev/example-project/centernet"
@@ -66,6 +67,8 @@ class Target:
     """Default of the pipeline's parameter: Beam in the step's own machine, or a Dataflow job."""
     notify: tuple[str, ...] = ()
     """Addresses that are emailed when the run ends; Vertex AI only."""
+    pods: Pods | None = None
+    """The run is on a Kubeflow endpoint, and Kubernetes places its pods so; None: it isn't."""
 
     def __post_init__(self) -> None:
         rules = [
@@ -82,6 +85,23 @@ class Target:
         for valid, message in rules:
             if not valid:
                 raise InputError(f"target {self.name}: {message}")
+
+    def with_pods(self, more: Pods) -> "Target":
+        """The target with what a file says of its pods.
+
+        Raises:
+          InputError: GPUs for a target that trains without.
+        """
+        pods, resources = added(self.pods or {}, more), dict(self.resources)
+        gpus = pods.get("train", Pod()).gpus
+        if gpus and self.device != "gpu":
+            raise InputError(f"--pods: train: gpus: {gpus}: {self.name} trains without GPUs; leave it out")
+        for step in resources.keys() & more.keys():
+            asked = {name: value for name in ("cpu", "memory") if (value := getattr(more[step], name))}
+            if more[step].gpus:
+                asked["accelerators"] = more[step].gpus
+            resources[step] = replace(resources[step], **asked)
+        return replace(self, pods=pods, resources=resources, accelerator_count=gpus or self.accelerator_count)
 
     @property
     def beam_image(self) -> str:
@@ -133,6 +153,18 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
         ),
     }
     return MappingProxyType({**usual, **special})
+
+
+def _pods(**special: Resources) -> Mapping[str, Resources]:
+    """Resources of every plain task on Kubernetes, for nodes of 4 and of 16 CPUs.
+
+    They fit what a node has left for pods (its allocatable part), with room for what runs on every node. Whoever asks
+    for a whole machine waits for ever.
+    """
+    small, tiny = Resources(cpu="3", memory="11G"), Resources(cpu="1", memory="4G", timeout_hours=1)
+    worker = Resources(cpu="14", memory="52G", timeout_hours=24)
+    found = {name: tiny if row is _TINY else small for name, row in _plain().items()}
+    return MappingProxyType({**found, "preprocess": worker, "evaluate": replace(worker, timeout_hours=12), **special})
 
 
 _ALL = (
@@ -208,7 +240,34 @@ _ALL = (
     ),
 )
 
-TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _ALL})
+_KUBEFLOW = (
+    Target(
+        name="kubeflow",
+        precision="float32",
+        strategy="one_device",
+        resources=_pods(train=Resources(cpu="28", memory="100G", timeout_hours=48)),
+        pods=MappingProxyType({}),
+    ),
+    Target(
+        name="kubeflow-gpu",
+        image=GPU_IMAGE,
+        device="gpu",
+        precision="float16",
+        strategy="mirrored",
+        accelerator=GPU,
+        accelerator_count=8,
+        retries=2,
+        resources=_pods(
+            train=Resources(cpu="88", memory="600G", accelerator=GPU, accelerators=8, timeout_hours=48),
+            evaluate=Resources(cpu="10", memory="70G", accelerator=GPU, accelerators=1),
+        ),
+        pods=MappingProxyType(
+            {"gpu": Pod(tolerations=(Toleration(key=GPU, effect="NoSchedule"),)), "train": Pod(shared_memory="32Gi")}
+        ),
+    ),
+)
+
+TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in (*_ALL, *_KUBEFLOW)})
 
 
 def find_target(name: str) -> Target:

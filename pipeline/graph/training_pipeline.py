@@ -7,6 +7,10 @@ The data check always runs. It hands out what the cached stages read: digests of
 configuration. So preprocessing and training are redone when something that they read changed, and for nothing else:
 they never see the gate's and the export's settings, the validation data, or where Beam runs (`run_options`).
 
+What a cached stage reads is handed to it as a text, the folder's URI: services key artifacts in different ways, and
+Kubeflow copies every input artifact into the pod first. The artifacts are for people, and for the last stages; each
+names one small file of its folder (`components.support.stage.folder_of`).
+
 With `only_if_changed`, a run ends after should_run as "unchanged" if data, configuration, seed and image are those of
 the last completed run.
 """
@@ -106,7 +110,7 @@ def make_pipeline(target: Target) -> Any:
                 compare_splits,
                 "compare the splits",
                 cached=False,
-                records=records.output,
+                records=records.outputs["Output"],
                 data=checked.outputs["report"],
             )
             # No validation images: they gate, so training neither sees nor monitors them.
@@ -114,7 +118,7 @@ def make_pipeline(target: Target) -> Any:
                 train,
                 "train",
                 cached=True,
-                records=records.output,
+                records=records.outputs["Output"],
                 config=sections["train"],
                 seed=seed,
                 # A custom job needs its own; a plain task has the run's.
@@ -129,7 +133,7 @@ def make_pipeline(target: Target) -> Any:
                 export_model,
                 "export",
                 cached=True,
-                checkpoint=trained.outputs["checkpoint"],
+                checkpoint=trained.outputs["Output"],
                 config=sections["export"],
                 **validation,
             )
@@ -137,7 +141,10 @@ def make_pipeline(target: Target) -> Any:
                 evaluate,
                 "evaluate candidate",
                 cached=True,
-                model=exported.output,
+                model=exported.outputs["folder"],
+                model_digest=exported.outputs["digest"],
+                status="candidate",
+                reason="",
                 name="evaluate-candidate",
                 **validation,
             )
@@ -154,7 +161,7 @@ def make_pipeline(target: Target) -> Any:
                 evaluate,
                 "evaluate champion",
                 cached=False,
-                model=champion.outputs["champion"],
+                **_resolved(champion),
                 name="evaluate-champion",
                 **validation,
             )
@@ -165,14 +172,14 @@ def make_pipeline(target: Target) -> Any:
                 "find best",
                 cached=False,
                 alias="best",
-                known=champion.outputs["Output"],
+                known=champion.outputs["version"],
                 **resolution,
             )
             best_scored = task(
                 evaluate,
                 "evaluate best",
                 cached=False,
-                model=best.outputs["champion"],
+                **_resolved(best),
                 name="evaluate-best",
                 **validation,
             )
@@ -182,9 +189,9 @@ def make_pipeline(target: Target) -> Any:
                 cached=False,
                 candidate=candidate.output,
                 champion=champion_scored.output,
-                champion_version=champion.outputs["Output"],
+                champion_version=champion.outputs["version"],
                 best=best_scored.output,
-                best_version=best.outputs["Output"],
+                best_version=best.outputs["version"],
                 config=sections["gate"],
                 val_objects=checked.outputs["val_objects"],
             )
@@ -194,7 +201,7 @@ def make_pipeline(target: Target) -> Any:
                     "promote",
                     cached=False,
                     decision=decision.outputs["decision"],
-                    model=exported.output,
+                    model=exported.outputs["model"],
                     candidate=candidate.output,
                     registry=registry,
                     config=sections["gate"],
@@ -209,9 +216,9 @@ def make_pipeline(target: Target) -> Any:
                 cached=False,
                 outcome=outcome,
                 data=checked.outputs["report"],
-                train_records=records.output,
+                train_records=records.outputs["records"],
                 checkpoint=trained.outputs["checkpoint"],
-                model=exported.output,
+                model=exported.outputs["model"],
                 candidate=candidate.output,
                 champion=champion_scored.output,
                 decision=decision.outputs["decision"],
@@ -227,6 +234,11 @@ def make_pipeline(target: Target) -> Any:
 
     described = dsl.pipeline(name=NAME, description="CenterNet from a COCO data set to a promoted or held model.")
     return described(_with_mail(training_pipeline, target.notify) if target.notify else training_pipeline)
+
+
+def _resolved(found: dsl.PipelineTask) -> dict[str, Any]:
+    """The model that `resolve_champion` found, as `evaluate` takes it. There is no digest: it is not cached."""
+    return {**{name: found.outputs[name] for name in ("model", "status", "reason")}, "model_digest": ""}
 
 
 def _with_mail(graph: Callable[..., str], recipients: tuple[str, ...]) -> Callable[..., None]:

@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass, replace
 
 from beam_preprocess.base.errors import InputError
+from pipeline.graph.pods import read_pods
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import REPOSITORY, TARGETS, Target, find_target
 from trainer.shared.google_cloud import Place
 
+_ONE_NODE = "a step of an endpoint is one pod on one node: the graph starts no training operator, which several need"
 DEFAULT_REPOSITORY = "centernet"
 """Artifact Registry repository of the images, unless --image names another: docs/vertex.md pushes them there."""
 
@@ -28,6 +30,8 @@ class SubmitOptions:
     """`key=value`."""
     param: tuple[str, ...] = ()
     """`name=value`, any parameter of the pipeline."""
+    pods: str = ""
+    """File of pods, see `pipeline.graph.pods`; only for an endpoint."""
     config_check: bool = True
     """Also check the configuration's Model Garden sections, which imports TensorFlow (about 5 s)."""
 
@@ -46,6 +50,8 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
     target = find_target(options.target)
     _check_place(target, request, options, place)
     target = replace(target, image=_image(target, options.image, place))
+    if options.pods:
+        target = target.with_pods(read_pods(options.pods, target.resources))
     if options.spot:
         if not target.custom_job:
             raise InputError(
@@ -57,6 +63,8 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
         count = getattr(options, name)
         if count is None:
             continue
+        if target.pods is not None:
+            raise InputError(f"--{name.replace('_', '-')} {count}: {_ONE_NODE}; leave it out")
         if target.strategy != "multi_worker_mirrored":
             several = ", ".join(name for name, row in TARGETS.items() if row.strategy == "multi_worker_mirrored")
             raise InputError(
@@ -74,13 +82,20 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
 def _check_place(target: Target, request: RunRequest, options: SubmitOptions, place: Place | None) -> None:
     if target.name == "local":
         raise InputError("--target local: runs on this machine only; use centernet run")
+    on_kubernetes = [name for name, row in TARGETS.items() if row.pods is not None]
     if place is not None:
+        if target.pods is not None:
+            raise InputError(f"--target {target.name}: runs on a Kubeflow endpoint; give --endpoint, or another target")
+        if options.pods:
+            raise InputError(f"--pods {options.pods}: only a Kubeflow endpoint has pods; leave it out")
         return
-    if target.custom_job:
-        raise InputError(
-            f"--target {target.name}: trains as a custom job of Vertex AI, which an endpoint can't start; choose a "
-            f"target that trains as a plain task ({_names(custom_job=False)})"
-        )
+    if target.pods is None:
+        why = "asks for machines of Vertex AI, which no node of a cluster can give whole"
+        if target.replicas > 1:
+            why = f"trains on several machines, and {_ONE_NODE}"
+        elif target.custom_job:
+            why = "trains as a custom job of Vertex AI, which an endpoint can't start"
+        raise InputError(f"--target {target.name}: {why}; with --endpoint choose {' or '.join(on_kubernetes)}")
     if request.notify:
         raise InputError(f"--notify {request.notify}: only Vertex AI sends mail; leave it out with --endpoint")
     if not options.image:

@@ -48,10 +48,14 @@ class Submission:
     config_where: str
     """Origin of the configuration, for messages."""
     labels: dict[str, str]
+    platform: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Where Kubernetes places the pods, and what it mounts; {} on Vertex AI."""
 
     def digest(self, **context: Any) -> str:
         """SHA-256 over everything that shapes the run, hexadecimal; `context` adds the place."""
         content = {"spec": self.spec, "parameters": self.parameters, "labels": self.labels, **context}
+        if self.platform:
+            content["platform"] = self.platform
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def job_id(self, now: datetime, **context: Any) -> str:
@@ -108,6 +112,11 @@ def prepare(
     for name in ("run_id", "work_dir"):  # in a shared folder a run would overwrite the champion's model
         if schedule and texts.get(name):
             raise InputError(f"--param {name}: each run of a schedule needs its own; leave it out")
+    if place is None and texts.get("work_dir"):
+        raise InputError(
+            f"--param work_dir={texts['work_dir']}: an endpoint refuses outputs outside the run's own folder below the "
+            "pipeline root; leave it out"
+        )
     if "config" in texts:
         raise InputError("--param config: use --config, which takes a file or a name and checks it")
     config = resolve(request.config or _default_config(target), request.changes)
@@ -146,6 +155,7 @@ def prepare(
         parameters=parameters,
         config_where=config.where,
         labels={"pipeline": spec["pipelineInfo"]["name"], "target": target.name, **labels},
+        platform=platform_of(target),
     )
 
 
@@ -162,6 +172,13 @@ def compiled(target: Target, *, cached: bool = True) -> dict[str, Any]:
             for task in graph["tasks"].values():
                 task["cachingOptions"] = {}
     return spec
+
+
+def platform_of(target: Target) -> dict[str, Any]:
+    """The part of the compiled pipeline that only Kubernetes reads; {} for a target of Vertex AI."""
+    from pipeline.graph import kfp_spec, training_pipeline
+
+    return kfp_spec.platform(training_pipeline.make_pipeline(target)) if target.pods is not None else {}
 
 
 def _default_config(target: Target) -> str:

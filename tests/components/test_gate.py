@@ -11,7 +11,7 @@ from components.gate import gate
 from components.hold import hold
 from components.promote import promote
 from components.support.stage import WORK_DIR
-from tests.components.examples import artifact_with, evaluation_of, saved_model
+from tests.components.examples import evaluation_of, handed_on, saved_model
 from tests.trainer.made_evaluation import proven, table_with, write_evaluation
 from trainer.promotion.decision import read_decision
 from trainer.promotion.evaluation import NoEvaluation
@@ -32,18 +32,21 @@ def test_gate_then_promote_or_hold(
     decision = dsl.Artifact(uri="backend/decision")
     nobody = NoEvaluation(status="none", reason="no champion")
     page = dsl.Markdown(uri="backend/page")
-    model = dsl.Model(uri=saved_model(tmp_path / "model"))
-    scored = replace(evaluation_of(ap), model_digest=model_digest(model.uri), parity={"passed": True})
+    folder = saved_model(tmp_path / "model")
+    model = handed_on(tmp_path / "model" / "saved_model.pb")
+    scored = replace(evaluation_of(ap), model_digest=model_digest(folder), parity={"passed": True})
     table = table_with(0.0 if math.isnan(ap) else ap)
     if not math.isnan(ap):
         scored = proven(scored, table)
     write_evaluation(tmp_path / "candidate", scored, table)
+    none = tmp_path / "none.json"
+    none.write_text(nobody.to_json())
     config = f"gate: {{min_ap: {min_ap}}}"
     answer = gate(
-        candidate=dsl.Artifact(uri=str(tmp_path / "candidate")),
-        champion=artifact_with(tmp_path / "champion", "evaluation.json", nobody.to_json()),
+        candidate=handed_on(tmp_path / "candidate" / "evaluation.json"),
+        champion=handed_on(none),
         champion_version="",
-        best=artifact_with(tmp_path / "best", "evaluation.json", nobody.to_json()),
+        best=handed_on(none),
         best_version="",
         page=page,
         val_objects=100,
@@ -54,7 +57,7 @@ def test_gate_then_promote_or_hold(
     heading = Path(page.uri).read_text().splitlines()[0]
     assert heading == ("# Promote" if promoted else "# Hold")
     registry = str(tmp_path / "registry")
-    scores = dsl.Artifact(uri=str(tmp_path / "candidate"))
+    scores = handed_on(tmp_path / "candidate" / "evaluation.json")
     run = {"decision": decision, "model": model, "candidate": scores, "registry": registry, "run_id": "run-1"}
     if promoted:
         with pytest.raises(PromotionRefused, match="other thresholds"):

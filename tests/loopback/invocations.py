@@ -25,7 +25,7 @@ CONFIG = ["--config", "coco-centernet-hourglass-gpu", "--no-config-check"]
 WHAT = ["--target", "vertex-gpu", *CONFIG, *DATA]
 
 ENDPOINT_WHAT = [
-    *WHAT,
+    *("--target", "kubeflow-gpu", *CONFIG, *DATA),
     *("--image", f"{IMAGES}/python-gpu:{VERSION}", "--registry", "vertex://my-project/us-central1/centernet"),
     *("--pipeline-root", "gs://my-bucket/runs"),
 ]

@@ -1,6 +1,5 @@
 """Runs on an open-source Kubeflow Pipelines endpoint, through kfp's own client."""
 
-import copy
 import json
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from pipeline.service.submission import Submission
 
 PAGE = 200
 """The maximum number of runs per page that the service allows."""
-KUBERNETES_GPU = "nvidia.com/gpu"
 
 _STATES = {"CANCELED": "CANCELLED", "CANCELING": "CANCELLING", "RUNTIME_STATE_UNSPECIFIED": "UNSPECIFIED"}
 
@@ -66,7 +64,7 @@ class KubeflowRuns:
         name = submission.job_id(now, **runs_as.context())
         submission = submission.with_run_id(name)
         experiment = self._endpoint.experiment(submission.pipeline)
-        with package(submission.spec, runs_as.pipeline_root) as path:
+        with package(submission.spec, submission.platform, runs_as.pipeline_root) as path:
             create = partial(
                 self._endpoint.client.run_pipeline,
                 experiment_id=experiment,
@@ -154,20 +152,14 @@ class KubeflowRuns:
 
 
 @contextmanager
-def package(spec: dict[str, Any], pipeline_root: str) -> Iterator[str]:
-    """The spec as a file, the only form that kfp's client accepts.
+def package(spec: dict[str, Any], platform: dict[str, Any], pipeline_root: str) -> Iterator[str]:
+    """The spec as a file, the only form that kfp's client accepts; what only Kubernetes reads is a second document.
 
-    Vertex AI takes a GPU's model, Kubernetes the resource name of its device plugin. Vertex AI also fills in the
-    pipeline root where the graph refers to it; the open-source backend doesn't.
+    Vertex AI fills in the pipeline root where the graph refers to it; the open-source backend doesn't.
     """
-    spec = copy.deepcopy(spec)
-    for executor in spec["deploymentSpec"]["executors"].values():
-        accelerator = executor.get("container", {}).get("resources", {}).get("accelerator", {})
-        for key in ("type", "resourceType"):
-            if accelerator.get(key, "").startswith("NVIDIA_"):
-                accelerator[key] = KUBERNETES_GPU
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         text = json.dumps(spec)  # JSON is YAML, and faster
-        path.write_text(text.replace("{{$.pipeline_root}}", json.dumps(pipeline_root)[1:-1]))
+        text = text.replace("{{$.pipeline_root}}", json.dumps(pipeline_root)[1:-1])
+        path.write_text("\n---\n".join([text, *([json.dumps(platform)] if platform else [])]))
         yield str(path)

@@ -24,8 +24,10 @@ NEVER_CACHED |= {"evaluate-2", "evaluate-3"}
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     output = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     in_a_thread(compile_pipeline, TARGETS[request.param], output)
-    # One document: Vertex AI's client doesn't read a second one.
-    content: dict[str, Any] = yaml.load(output.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    documents = list(yaml.load_all(output.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    # Vertex AI's client doesn't read a second one.
+    assert len(documents) == (2 if request.param == "kubeflow-gpu" else 1)
+    content: dict[str, Any] = documents[0]
     return content
 
 

@@ -25,8 +25,13 @@ def test_options_change_the_target_and_nothing_else() -> None:
     assert target.machine_type == TARGETS["vertex-multinode-gpu"].machine_type
 
 
-def test_an_endpoint_needs_an_image_and_a_plain_task() -> None:
+def test_an_endpoint_needs_an_image_and_a_target_of_its_own() -> None:
     with pytest.raises(InputError, match="--image: not given"):
-        target_of(RunRequest(), SubmitOptions(target="vertex-gpu"), None)
-    with pytest.raises(InputError, match="vertex-cpu, vertex-gpu, vertex-gpu-h100"):
-        target_of(RunRequest(), SubmitOptions(target="vertex-tpu-v3", image="r/i:1"), None)
+        target_of(RunRequest(), SubmitOptions(target="kubeflow"), None)
+    for target in ("vertex-cpu", "vertex-tpu-v3"):
+        with pytest.raises(InputError, match="with --endpoint choose kubeflow or kubeflow-gpu"):
+            target_of(RunRequest(), SubmitOptions(target=target, image="r/i:1"), None)
+    with pytest.raises(InputError, match="--target kubeflow: runs on a Kubeflow endpoint"):
+        target_of(RunRequest(), SubmitOptions(target="kubeflow"), PLACE)
+    with pytest.raises(InputError, match="only a Kubeflow endpoint has pods"):
+        target_of(RunRequest(), SubmitOptions(target="vertex-cpu", pods="pods.yaml"), PLACE)

@@ -17,14 +17,13 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
     assert code == 0
     (request,) = kubeflow.sent("POST", "/runs")
     body = request.body
-    wanted = spec_of("vertex-gpu")
-    for executor in wanted["deploymentSpec"]["executors"].values():
-        for key in ("type", "resourceType"):
-            if "accelerator" in executor["container"].get("resources", {}):
-                executor["container"]["resources"]["accelerator"][key] = "nvidia.com/gpu"
-    text = json.dumps(wanted)
+    text = json.dumps(spec_of("kubeflow-gpu"))
     assert text.count("{{$.pipeline_root}}") == 2
-    assert body["pipeline_spec"] == json.loads(text.replace("{{$.pipeline_root}}", "gs://my-bucket/runs"))
+    assert body["pipeline_spec"]["pipeline_spec"] == json.loads(
+        text.replace("{{$.pipeline_root}}", "gs://my-bucket/runs")
+    )
+    executors = body["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors["exec-train"]["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
     assert body["service_account"] == "trainer"
     assert body["runtime_config"]["pipeline_root"] == "gs://my-bucket/runs"
     values = body["runtime_config"]["parameters"]
@@ -108,6 +107,11 @@ def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
         (["--labels", "team=vision"], "--labels"),
         (["--notify", "owner@example.org"], "--notify"),
         (["--target", "vertex-tpu-v5e"], "custom job"),
+        (["--target", "vertex-gpu"], "which no node of a cluster can give whole; with --endpoint choose kubeflow or"),
+        (["--target", "vertex-multinode-gpu"], "one pod on one node"),
+        (["--replicas", "2"], "--replicas 2: a step of an endpoint is one pod on one node"),
+        (["--param", "work_dir=gs://my-bucket/shared"], "--param work_dir=gs://my-bucket/shared: an endpoint refuses"),
+        (["--pods", "no-such-file.yaml"], "--pods no-such-file.yaml: cannot be read"),
         (["--endpoint", "localhost"], "http://localhost"),
         (["--endpoint", "http://[bad"], "http://localhost"),
     ],

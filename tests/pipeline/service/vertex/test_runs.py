@@ -14,7 +14,7 @@ from trainer.shared.versions import VERSION
 pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
 NETWORK = "projects/123/global/networks/mine"
-CLOUD_TARGETS = [name for name in TARGETS if name != "local"]
+CLOUD_TARGETS = [name for name in TARGETS if name.startswith("vertex-")]
 HOW = {
     "submit": ["submit"],
     "schedule": ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1"],
