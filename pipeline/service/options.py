@@ -2,14 +2,18 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import REPOSITORY, TARGETS, Target, find_target
+from pipeline.service.vertex.rules import CAPACITIES, machine_accelerator
 from trainer.shared.google_cloud import Place
 
 DEFAULT_REPOSITORY = "centernet"
 """Artifact Registry repository of the images, unless --image names another: docs/vertex.md pushes them there."""
+_FLAGS = {"capacity": "--capacity", "machine_type": "--machine-type", "boot_disk_gb": "--boot-disk-gb"}
+"""Of what only a custom job has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +23,16 @@ class SubmitOptions:
     target: str
     """Name of a target, see `pipeline.graph.targets`."""
     image: str = ""
-    spot: bool = False
+    capacity: str = ""
+    """on-demand, spot, flex-start, or reservation=NAME."""
+    max_wait: float | None = None
+    """Hours that flex-start waits for machines."""
+    machine_type: str = ""
+    """Machine that trains, of a custom job on GPUs."""
+    boot_disk_gb: int | None = None
+    """Of a custom job's machines."""
+    network_attachment: str = ""
+    encryption_key: str = ""
     replicas: int | None = None
     """Machines that train; None keeps the target's number."""
     reduction_servers: int | None = None
@@ -46,13 +59,7 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
     target = find_target(options.target)
     _check_place(target, request, options, place)
     target = replace(target, image=_image(target, options.image, place))
-    if options.spot:
-        if not target.custom_job:
-            raise InputError(
-                f"--spot: target {target.name} trains as a plain task, which can't use spot capacity; choose a target "
-                f"that trains as a custom job ({_names(custom_job=True)})"
-            )
-        target = replace(target, spot=True)
+    target = _custom_job(target, options)
     for name in ("replicas", "reduction_servers"):
         count = getattr(options, name)
         if count is None:
@@ -71,6 +78,41 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
     return target
 
 
+def _custom_job(target: Target, options: SubmitOptions) -> Target:
+    """The target with what only a custom job can have."""
+    changes: dict[str, Any] = {}
+    kind, _, reservation = options.capacity.partition("=")
+    if options.capacity and (kind not in CAPACITIES or (kind == "reservation") != bool(reservation)):
+        raise InputError(
+            f"--capacity {options.capacity}: unknown; give on-demand, spot, flex-start, or "
+            "reservation=projects/PROJECT/zones/ZONE/reservations/NAME"
+        )
+    if options.max_wait is not None:
+        if kind != "flex-start":
+            raise InputError(f"--max-wait {options.max_wait:g}: only flex-start waits; add --capacity flex-start")
+        changes["max_wait_hours"] = options.max_wait
+    if options.capacity:
+        changes |= {"capacity": kind, "reservation": reservation}
+    if options.machine_type:
+        if target.device != "gpu":
+            raise InputError(
+                f"--machine-type {options.machine_type}: {target.name} does not train on GPUs; leave it out"
+            )
+        accelerator, count = machine_accelerator(options.machine_type)
+        changes |= {"machine_type": options.machine_type, "accelerator": accelerator, "accelerator_count": count}
+    if options.boot_disk_gb is not None:
+        changes["boot_disk_gb"] = options.boot_disk_gb
+    asked = [name for name in _FLAGS if changes.get(name, "on-demand") != "on-demand"]
+    if asked and not target.custom_job:
+        raise InputError(
+            f"{_FLAGS[asked[0]]}: target {target.name} trains as a plain task, whose machine and disk the service "
+            f"chooses, on demand; choose a target that trains as a custom job ({_names(custom_job=True)})"
+        )
+    if target.custom_job:  # a plain task has the run's
+        changes |= {"network_attachment": options.network_attachment, "encryption_key": options.encryption_key}
+    return replace(target, **changes)
+
+
 def _check_place(target: Target, request: RunRequest, options: SubmitOptions, place: Place | None) -> None:
     if target.name == "local":
         raise InputError("--target local: runs on this machine only; use centernet run")
@@ -81,6 +123,9 @@ def _check_place(target: Target, request: RunRequest, options: SubmitOptions, pl
             f"--target {target.name}: trains as a custom job of Vertex AI, which an endpoint can't start; choose a "
             f"target that trains as a plain task ({_names(custom_job=False)})"
         )
+    for name in ("network_attachment", "encryption_key"):
+        if value := getattr(options, name):
+            raise InputError(f"--{name.replace('_', '-')} {value}: only Vertex AI has it; leave it out with --endpoint")
     if request.notify:
         raise InputError(f"--notify {request.notify}: only Vertex AI sends mail; leave it out with --endpoint")
     if not options.image:
