@@ -13,7 +13,7 @@ from trainer.shared.google_cloud import Place
 DEFAULT_REPOSITORY = "centernet"
 """Artifact Registry repository of the images, unless --image names another: docs/vertex.md pushes them there."""
 _FLAGS = {"capacity": "--capacity", "machine_type": "--machine-type", "boot_disk_gb": "--boot-disk-gb"}
-"""Of what only a custom job has."""
+"""Options that only a custom job has, and their flags."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +30,7 @@ class SubmitOptions:
     machine_type: str = ""
     """Machine that trains, of a custom job on GPUs."""
     boot_disk_gb: int | None = None
-    """Of a custom job's machines."""
+    """Boot disk of the machines of a custom job."""
     network_attachment: str = ""
     encryption_key: str = ""
     replicas: int | None = None

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.graph.custom_job import LIBTPU
 from pipeline.graph.targets import TARGETS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -139,10 +140,15 @@ def test_every_installation_checks_the_hashes() -> None:
     assert '"sync", "--quiet", "--require-hashes"' in code
 
 
+def test_the_tpu_image_has_libtpu_where_training_looks_for_it() -> None:
+    assert ("RUN", f"ln -s /opt/venv/lib/python3.11/site-packages/libtpu/libtpu.so {LIBTPU}") in lineage("tpu")
+
+
 @pytest.mark.parametrize("name", FINAL)
 def test_an_image_does_not_run_as_root_and_holds_bytecode_and_code(name: str) -> None:
     steps = lineage(name)
-    users = [rest for word, rest in steps if word == "USER"]
+    defaults = dict(rest.split("=", 1) for word, rest in steps if word == "ARG")
+    users = [defaults.get(rest.strip("${}"), rest) for word, rest in steps if word == "USER"]
     assert users == ["1000"], "a number: a cluster that forbids root can't resolve a name"
     assert any("useradd" in rest and "--uid 1000" in rest for word, rest in steps if word == "RUN")
     copied = [rest for word, rest in steps if word == "COPY"]

@@ -52,10 +52,10 @@ def check(spec: Mapping[str, Any], labels: Mapping[str, str], connection: Connec
 
 
 def machine_accelerator(machine_type: str) -> tuple[str, int]:
-    """The accelerator that a GPU machine holds, and how many.
+    """The accelerators that a GPU machine holds: type and count.
 
     Raises:
-      InputError: it is none of the listed GPU machines.
+      InputError: it is not one of the listed GPU machines.
     """
     known = limits()["gpu_machines"]
     if machine_type not in known:
@@ -95,7 +95,7 @@ def _plain_task(name: str, resources: Mapping[str, Any]) -> None:
         raise _broken(
             "plain-task",
             f"{name} asks for {cpu:g} CPUs and {memory:g} GB",
-            f"a step that is no custom job gets at most {most['cpu']} and {most['memory_gb']} GB",
+            f"a step that is not a custom job gets at most {most['cpu']} and {most['memory_gb']} GB",
             "plain_task",
         )
     accelerator = resources.get("accelerator", {})
