@@ -45,9 +45,9 @@ def print_plan(submission: Submission, flags: argparse.Namespace) -> None:
     where = flags.endpoint or f"{flags.project}, {flags.region}"
     print(f"pipeline       {submission.pipeline} for {submission.target.name} on {where}")
     print(f"image          {submission.target.image}")
-    for name in ("pipeline_root", "service_account", "network"):
+    for name in ("pipeline_root", "service_account", "network", "network_attachment", "encryption_key", "capacity"):
         if getattr(flags, name):
-            print(f"{name.replace('_', ' '):<15}{getattr(flags, name)}")
+            print(f"{name.replace('_', ' '):<14} {getattr(flags, name)}")
     for name, value in sorted(submission.parameters.items()):
         if name == "run_id" and not value:
             continue  # set later, to the name of the job
