@@ -10,7 +10,8 @@ REDUCTION_SERVER = "us-docker.pkg.dev/vertex-ai-restricted/training/reductionser
 """Google's image; it exists under this tag only."""
 REDUCTION_MACHINE = "n1-highcpu-16"
 LIBTPU = "/lib/libtpu.so"
-"""Where Vertex AI's documentation wants it in an image; trainer/Dockerfile links the package's file there."""
+"""Where Vertex AI's documentation wants it in an image; trainer/Dockerfile links the package's file there. TensorFlow
+loads it when it is imported, and fails if it is missing."""
 LIBRARY_NAME = "custom-training-job"
 """The library's name for every component that it wraps."""
 
