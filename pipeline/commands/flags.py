@@ -106,6 +106,45 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "docs/targets.md)",
     )
     run.add_argument("--labels", action="append", default=[], metavar="K=V", help="label of the run; repeatable")
+    run.add_argument(
+        "--capacity",
+        default="",
+        metavar="KIND",
+        help="how a custom job gets its machines: on-demand (default), spot (cheaper, can be preempted), flex-start "
+        "(waits for GPUs), or reservation=projects/PROJECT/zones/ZONE/reservations/NAME",
+    )
+    run.add_argument("--spot", action="store_const", const="spot", dest="capacity", help="the same as --capacity spot")
+    run.add_argument(
+        "--max-wait",
+        type=_hours,
+        metavar="HOURS",
+        help="how long --capacity flex-start waits for machines; 0: for ever; default: 24",
+    )
+    run.add_argument(
+        "--machine-type", default="", metavar="NAME", help="GPU machine of a custom job; default: the target's"
+    )
+    run.add_argument(
+        "--boot-disk-gb", type=count, metavar="N", help="boot disk of a custom job's machines; default: the target's"
+    )
+    run.add_argument(
+        "--network-attachment",
+        default="",
+        metavar="NAME",
+        help="Private Service Connect interface: projects/PROJECT/regions/REGION/networkAttachments/NAME",
+    )
+    run.add_argument(
+        "--encryption-key",
+        default="",
+        metavar="NAME",
+        help="your key in Cloud KMS: projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY",
+    )
+    run.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="label of the run, and of its jobs in the billing report; repeatable",
+    )
     run.add_argument("--prices", default="", metavar="FILE", help="price list; default: the one that ships")
 
 
@@ -157,6 +196,12 @@ def count(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
     return int(text)
+
+
+def _hours(text: str) -> float:
+    if not 0 <= float(text) <= 8760:  # also refuses NaN
+        raise argparse.ArgumentTypeError(f"{text}: give hours, 0 or more")
+    return float(text)
 
 
 def _seconds(text: str) -> float:

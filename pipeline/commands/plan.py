@@ -69,8 +69,8 @@ def split(request: RunRequest, flags: argparse.Namespace) -> RunRequest:
             raise InputError(f"--val-fraction: {images} can't be read, or {folder} not written: {reason}") from error
         print(made.line(request.val_fraction), flush=True)
         train, val = made.train, made.val
-    files = {"train_annotations": train, "val_annotations": val}
-    return replace(request, coco_dir="", val_fraction=0.0, train_images=images, val_images=images, **files)
+    request = replace(request, coco_dir="", val_fraction=0.0)
+    return replace(request, train_images=images, train_annotations=train, val_images=images, val_annotations=val)
 
 
 def print_plan(submission: Submission, flags: argparse.Namespace) -> None:
@@ -79,9 +79,9 @@ def print_plan(submission: Submission, flags: argparse.Namespace) -> None:
     where = flags.endpoint or f"{flags.project}, {flags.region}"
     print(f"pipeline       {submission.pipeline} for {submission.target.name} on {where}")
     print(f"image          {submission.target.image}")
-    for name in ("pipeline_root", "service_account", "network"):
+    for name in ("pipeline_root", "service_account", "network", "network_attachment", "encryption_key", "capacity"):
         if getattr(flags, name):
-            print(f"{name.replace('_', ' '):<15}{getattr(flags, name)}")
+            print(f"{name.replace('_', ' '):<14} {getattr(flags, name)}")
     for name, value in sorted(submission.parameters.items()):
         if name == "run_id" and not value:
             continue  # set later, to the name of the job

@@ -19,7 +19,8 @@ def request_of(flags: argparse.Namespace) -> RunRequest:
 
 def options_of(flags: argparse.Namespace) -> SubmitOptions:
     """How to run it."""
-    names = ("target", "image", "spot", "replicas", "reduction_servers", "pods")
+    machines = ("replicas", "reduction_servers", "capacity", "max_wait", "machine_type", "boot_disk_gb")
+    names = ("target", "image", *machines, "network_attachment", "encryption_key")
     given = {name: getattr(flags, name) for name in names}
     return SubmitOptions(
         **given, labels=tuple(flags.labels), param=tuple(flags.param), config_check=not flags.no_config_check
@@ -55,4 +56,5 @@ def runs_as_of(flags: argparse.Namespace, place: Place | None) -> Any:
         return KubeflowRunsAs(**given, labels=tuple(flags.labels))
     from pipeline.service.vertex.runs import RunsAs
 
-    return RunsAs(**given)
+    names = ("network_attachment", "encryption_key")
+    return RunsAs(**given, **{name: getattr(flags, name) for name in names})

@@ -14,8 +14,10 @@ ROOT = "--pipeline-root gs://my-bucket/runs"
 EXAMPLES = (
     f"centernet submit --target vertex-gpu {PLACE} {ROOT} {DATA} --dry-run",
     f"centernet submit --target vertex-gpu {PLACE} {ROOT} {DATA} --set gate.min_ap=0.4 --wait",
-    f"centernet submit --target vertex-multinode-gpu --spot {PLACE} {ROOT} {DATA} --notify me@example.org "
+    f"centernet submit --target vertex-multinode-gpu --capacity spot {PLACE} {ROOT} {DATA} --notify me@example.org "
     "--param preprocess_on=dataflow --param 'dataflow={\"max_workers\": 20}'",
+    f"centernet submit --target vertex-gpu-h100 --capacity flex-start --max-wait 48 {PLACE} {ROOT} {DATA} --dry-run",
+    f"centernet submit --target vertex-gpu --endpoint http://localhost:8080 {ROOT} {DATA} "
     f"centernet submit --target kubeflow-gpu --endpoint http://localhost:8080 {ROOT} {DATA} "
     "--image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:VERSION "
     "--registry vertex://my-project/us-central1/centernet",

@@ -34,7 +34,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """One place to run; `dataclasses.replace` makes variants of it (image, spot, replicas)."""
+    """One place to run; `dataclasses.replace` makes variants of it (image, capacity, replicas)."""
 
     name: str
     image: str = CPU_IMAGE
@@ -45,7 +45,8 @@ class Target:
     strategy: Literal["one_device", "mirrored", "multi_worker_mirrored", "tpu"] | None = None
     """Overrides runtime.distribution_strategy; None keeps it."""
     custom_job: bool = False
-    """Training is a Vertex AI CustomJob: for several machines, TPUs and spot capacity. It can't run on this machine."""
+    """Training is a Vertex AI CustomJob: for more than a plain task may have (96 CPUs, 624 GB), several machines, TPUs,
+    and capacity other than on demand. It can't run on this machine."""
     machine_type: str = ""
     """Machine of the custom job; Vertex AI chooses a plain task's machine from `resources`."""
     accelerator: str = ""
@@ -55,7 +56,16 @@ class Target:
     replicas: int = 1
     reduction_servers: int = 0
     """Machines that sum the gradients of several GPU nodes; with 0, the nodes do it (NCCL's rings)."""
-    spot: bool = False
+    capacity: Literal["on-demand", "spot", "flex-start", "reservation"] = "on-demand"
+    """How the custom job gets its machines."""
+    max_wait_hours: float = 24.0
+    """How long flex-start waits for them; 0 waits for ever."""
+    reservation: str = ""
+    """projects/PROJECT/zones/ZONE/reservations/NAME."""
+    network_attachment: str = ""
+    """Private Service Connect interface of the custom job: projects/PROJECT/regions/REGION/networkAttachments/NAME."""
+    encryption_key: str = ""
+    """Key of Cloud KMS that encrypts the custom job's disks."""
     boot_disk_gb: int = 200
     timeout_hours: float = 48.0
     """Time limit of one attempt to train."""
@@ -81,6 +91,11 @@ class Target:
                 "reduction_servers: a single machine has no gradients to exchange; set 0",
             ),
             (not self.custom_job or bool(self.machine_type), "machine_type: empty; a custom job needs one"),
+            (self.capacity == "on-demand" or self.custom_job, f"capacity: {self.capacity} needs custom_job; set it"),
+            (
+                (self.capacity == "reservation") == bool(self.reservation),
+                "reservation: give one with this capacity",
+            ),
         ]
         for valid, message in rules:
             if not valid:
@@ -133,10 +148,10 @@ _SMALL = Resources(cpu="4", memory="16G")
 _TINY = Resources(cpu="4", memory="16G", timeout_hours=1)  # the service's own default machine
 _WORKER = Resources(cpu="16", memory="64G", timeout_hours=24)
 _CPU_SCORES = Resources(cpu="16", memory="64G", timeout_hours=12)
+# One A100 exists on demand, one H100 doesn't: a2-highgpu-1g, also where H100s train.
 _GPU_SCORES = Resources(cpu="12", memory="85G", accelerator="NVIDIA_TESLA_A100", accelerators=1)
-_GPU_TRAINS = Resources(cpu="96", memory="680G", accelerator="NVIDIA_TESLA_A100", accelerators=8, timeout_hours=48)
-_H100_SCORES = Resources(cpu="26", memory="234G", accelerator="NVIDIA_H100_80GB", accelerators=1)
-_H100_TRAINS = Resources(cpu="208", memory="1872G", accelerator="NVIDIA_H100_80GB", accelerators=8, timeout_hours=48)
+# The most that a plain task may ask for: the service then chooses a2-highgpu-8g, which has 680 GB.
+_GPU_TRAINS = Resources(cpu="96", memory="624G", accelerator="NVIDIA_TESLA_A100", accelerators=8, timeout_hours=48)
 
 
 def _plain(**special: Resources) -> Mapping[str, Resources]:
@@ -187,15 +202,30 @@ _ALL = (
         resources=_plain(train=_GPU_TRAINS, evaluate=_GPU_SCORES),
     ),
     Target(
+        name="vertex-gpu-job",
+        image=GPU_IMAGE,
+        device="gpu",
+        precision="float16",
+        strategy="mirrored",
+        custom_job=True,
+        machine_type="a2-highgpu-8g",
+        accelerator="NVIDIA_TESLA_A100",
+        accelerator_count=8,
+        retries=2,
+        resources=_plain(evaluate=_GPU_SCORES),
+    ),
+    Target(
         name="vertex-gpu-h100",
         image=GPU_IMAGE,
         device="gpu",
         precision="float16",
         strategy="mirrored",
+        custom_job=True,
+        machine_type="a3-highgpu-8g",
         accelerator="NVIDIA_H100_80GB",
         accelerator_count=8,
         retries=2,
-        resources=_plain(train=_H100_TRAINS, evaluate=_H100_SCORES),
+        resources=_plain(evaluate=_GPU_SCORES),
     ),
     Target(
         name="vertex-multinode-gpu",

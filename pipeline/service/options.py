@@ -2,16 +2,20 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from pipeline.graph.pods import read_pods
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import REPOSITORY, TARGETS, Target, find_target
+from pipeline.service.vertex.rules import CAPACITIES, machine_accelerator
 from trainer.shared.google_cloud import Place
 
 _ONE_NODE = "a step of an endpoint is one pod on one node: the graph starts no training operator, which several need"
 DEFAULT_REPOSITORY = "centernet"
 """Artifact Registry repository of the images, unless --image names another: docs/vertex.md pushes them there."""
+_FLAGS = {"capacity": "--capacity", "machine_type": "--machine-type", "boot_disk_gb": "--boot-disk-gb"}
+"""Options that only a custom job has, and their flags."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +25,16 @@ class SubmitOptions:
     target: str
     """Name of a target, see `pipeline.graph.targets`."""
     image: str = ""
-    spot: bool = False
+    capacity: str = ""
+    """on-demand, spot, flex-start, or reservation=NAME."""
+    max_wait: float | None = None
+    """Hours that flex-start waits for machines."""
+    machine_type: str = ""
+    """Machine that trains, of a custom job on GPUs."""
+    boot_disk_gb: int | None = None
+    """Boot disk of the machines of a custom job."""
+    network_attachment: str = ""
+    encryption_key: str = ""
     replicas: int | None = None
     """Machines that train; None keeps the target's number."""
     reduction_servers: int | None = None
@@ -52,13 +65,7 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
     target = replace(target, image=_image(target, options.image, place))
     if options.pods:
         target = target.with_pods(read_pods(options.pods, target.resources))
-    if options.spot:
-        if not target.custom_job:
-            raise InputError(
-                f"--spot: target {target.name} trains as a plain task, which can't use spot capacity; choose a target "
-                f"that trains as a custom job ({_names(custom_job=True)})"
-            )
-        target = replace(target, spot=True)
+    target = _custom_job(target, options)
     for name in ("replicas", "reduction_servers"):
         count = getattr(options, name)
         if count is None:
@@ -79,6 +86,41 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
     return target
 
 
+def _custom_job(target: Target, options: SubmitOptions) -> Target:
+    """The target with what only a custom job can have."""
+    changes: dict[str, Any] = {}
+    kind, _, reservation = options.capacity.partition("=")
+    if options.capacity and (kind not in CAPACITIES or (kind == "reservation") != bool(reservation)):
+        raise InputError(
+            f"--capacity {options.capacity}: unknown; give on-demand, spot, flex-start, or "
+            "reservation=projects/PROJECT/zones/ZONE/reservations/NAME"
+        )
+    if options.max_wait is not None:
+        if kind != "flex-start":
+            raise InputError(f"--max-wait {options.max_wait:g}: only flex-start waits; add --capacity flex-start")
+        changes["max_wait_hours"] = options.max_wait
+    if options.capacity:
+        changes |= {"capacity": kind, "reservation": reservation}
+    if options.machine_type:
+        if target.device != "gpu":
+            raise InputError(
+                f"--machine-type {options.machine_type}: {target.name} does not train on GPUs; leave it out"
+            )
+        accelerator, count = machine_accelerator(options.machine_type)
+        changes |= {"machine_type": options.machine_type, "accelerator": accelerator, "accelerator_count": count}
+    if options.boot_disk_gb is not None:
+        changes["boot_disk_gb"] = options.boot_disk_gb
+    asked = [name for name in _FLAGS if changes.get(name, "on-demand") != "on-demand"]
+    if asked and not target.custom_job:
+        raise InputError(
+            f"{_FLAGS[asked[0]]}: target {target.name} trains as a plain task, whose machine and disk the service "
+            f"chooses, on demand; choose a target that trains as a custom job ({_custom_jobs()})"
+        )
+    if target.custom_job:  # a plain task has the run's
+        changes |= {"network_attachment": options.network_attachment, "encryption_key": options.encryption_key}
+    return replace(target, **changes)
+
+
 def _check_place(target: Target, request: RunRequest, options: SubmitOptions, place: Place | None) -> None:
     if target.name == "local":
         raise InputError("--target local: runs on this machine only; use centernet run")
@@ -96,6 +138,9 @@ def _check_place(target: Target, request: RunRequest, options: SubmitOptions, pl
         elif target.custom_job:
             why = "trains as a custom job of Vertex AI, which an endpoint can't start"
         raise InputError(f"--target {target.name}: {why}; with --endpoint choose {' or '.join(on_kubernetes)}")
+    for name in ("network_attachment", "encryption_key"):
+        if value := getattr(options, name):
+            raise InputError(f"--{name.replace('_', '-')} {value}: only Vertex AI has it; leave it out with --endpoint")
     if request.notify:
         raise InputError(f"--notify {request.notify}: only Vertex AI sends mail; leave it out with --endpoint")
     if not options.image:
@@ -111,5 +156,5 @@ def _image(target: Target, image: str, place: Place | None) -> str:
     return image
 
 
-def _names(*, custom_job: bool) -> str:
-    return ", ".join(name for name, row in TARGETS.items() if row.custom_job == custom_job and name != "local")
+def _custom_jobs() -> str:
+    return ", ".join(name for name, row in TARGETS.items() if row.custom_job)

@@ -17,6 +17,7 @@ from pipeline.preflight.configuration import ConfigCheck
 from pipeline.service import request_checks
 from pipeline.service.cost import Prices, Step, steps
 from pipeline.service.options import SubmitOptions, target_of
+from pipeline.service.vertex import rules
 from trainer.config.sections import parse_config
 from trainer.shared.google_cloud import Place
 
@@ -142,6 +143,12 @@ def prepare(
             network=account.get("network", ""),
         )
         request_checks.values(parameters)
+        labels = {"pipeline": spec["pipelineInfo"]["name"], "target": target.name, **labels}
+        if place is not None:
+            keys = {name: getattr(options, name) for name in ("network_attachment", "encryption_key")}
+            connection = rules.Connection(region=place.region, network=runs_as.network, **keys)
+            rules.check(spec, labels, connection)
+            request_checks.dataflow_key(parameters, options.encryption_key)
         if config_check is not None:
             print("checking the configuration, including Model Garden's sections", flush=True)
             config_check.wait()
@@ -154,8 +161,8 @@ def prepare(
         spec=spec,
         parameters=parameters,
         config_where=config.where,
-        labels={"pipeline": spec["pipelineInfo"]["name"], "target": target.name, **labels},
         platform=platform_of(target),
+        labels=labels,
     )
 
 

@@ -106,7 +106,8 @@ def container(
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
-            **{entry["name"]: entry["value"] for entry in runs.get("env", [])},
+            # TensorFlow loads the file that this names when it is imported. The TPU image has it; nobody else needs it.
+            **{e["name"]: e["value"] for e in runs.get("env", []) if e["name"] != "TF_PLUGGABLE_DEVICE_LIBRARY_PATH"},
             **environment,
         },
         folder,

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.graph.custom_job import LIBTPU
+from pipeline.graph.custom_job import environment as training_environment
 from pipeline.graph.targets import TARGETS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -139,10 +141,15 @@ def test_every_installation_checks_the_hashes() -> None:
     assert '"sync", "--quiet", "--require-hashes"' in code
 
 
+def test_the_tpu_image_has_libtpu_where_training_looks_for_it() -> None:
+    assert ("RUN", f"ln -s /opt/venv/lib/python3.11/site-packages/libtpu/libtpu.so {LIBTPU}") in lineage("tpu")
+
+
 @pytest.mark.parametrize("name", FINAL)
 def test_an_image_does_not_run_as_root_and_holds_bytecode_and_code(name: str) -> None:
     steps = lineage(name)
-    users = [rest for word, rest in steps if word == "USER"]
+    defaults = dict(rest.split("=", 1) for word, rest in steps if word == "ARG")
+    users = [defaults.get(rest.strip("${}"), rest) for word, rest in steps if word == "USER"]
     assert users == ["1000"], "a number: a cluster that forbids root can't resolve a name"
     assert any("useradd" in rest and "--uid 1000" in rest for word, rest in steps if word == "RUN")
     copied = [rest for word, rest in steps if word == "COPY"]
@@ -308,12 +315,31 @@ def test_install_steps_in_an_empty_environment(name: str) -> None:
             [python, "-c", IMPORTS], env=environment, capture_output=True, text=True, check=False, timeout=300
         )
         assert process.returncode == 0, process.stderr[-2000:]
+        if name == "build-tpu":
+            assert_pjrt(python, environment)
         version, cuda = process.stdout.split()[-2:]
         assert version == "2.20.0"
         assert cuda == str(name != "build-tpu")
         installed = {line.split("==")[0].lower().replace("_", "-") for line in listed(python)}
         assert "kfp" in installed
         assert len(installed & {"tensorflow", "tensorflow-tpu"}) == 1
+
+
+def assert_pjrt(python: Path, environment: dict[str, str]) -> None:
+    """TensorFlow takes libtpu as its PJRT plugin, with the variables of training on v5e."""
+    (libtpu,) = python.parents[1].glob("lib/python3*/site-packages/libtpu/libtpu.so")
+    variables = training_environment(TARGETS["vertex-tpu-v5e"]) | {"TF_PLUGGABLE_DEVICE_LIBRARY_PATH": str(libtpu)}
+    variables |= {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    process = subprocess.run(
+        [python, "-c", "import tensorflow"],
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert "PJRT_Api is set for device type tpu" in process.stderr
 
 
 def listed(python: Path) -> list[str]:

@@ -86,7 +86,7 @@ class VertexRegistry:
         }
         self._call(
             f"upload a version of {self._id}",
-            lambda: self._upload(content, parent_exists=parent_exists),
+            lambda: self._upload(content, key, parent_exists=parent_exists),
             "aiplatform.models.upload",
             after_doubt=lambda: self._with_key(key),
         )
@@ -164,7 +164,9 @@ class VertexRegistry:
             operation = self._client().delete_model_version(
                 name=f"{self._name}@{version}", retry=None, timeout=google_cloud.CALL_SECONDS
             )
-            return google_cloud.finish(operation, action, seconds=UPLOAD_SECONDS)
+            return google_cloud.finish(
+                operation, action, seconds=UPLOAD_SECONDS, look=lambda: self._without(version) or None
+            )
 
         self._call(action, request, "aiplatform.models.delete")
 
@@ -223,7 +225,10 @@ class VertexRegistry:
     def _with_key(self, key: str) -> Version | None:
         return next((found for found in self.list() if found.key == key), None)
 
-    def _upload(self, content: Mapping[str, Any], *, parent_exists: bool) -> Any:
+    def _without(self, version: str) -> bool:
+        return version not in [model.version_id for model in self._models()]
+
+    def _upload(self, content: Mapping[str, Any], key: str, *, parent_exists: bool) -> Any:
         from google.api_core.exceptions import AlreadyExists, Conflict
         from google.cloud.aiplatform_v1.types import Model, UploadModelRequest
         from google.protobuf import json_format
@@ -240,8 +245,9 @@ class VertexRegistry:
             if parent_exists:
                 raise
             # Another promotion has just created the Model: ours is its next version.
-            return self._upload(content, parent_exists=True)
-        return google_cloud.finish(operation, f"upload a version of {self._id}", seconds=UPLOAD_SECONDS)
+            return self._upload(content, key, parent_exists=True)
+        action = f"upload a version of {self._id}"
+        return google_cloud.finish(operation, action, seconds=UPLOAD_SECONDS, look=lambda: self._with_key(key))
 
     def _merge(self, version: str, aliases: Iterable[str]) -> None:
         self._call(

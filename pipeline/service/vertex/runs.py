@@ -25,6 +25,8 @@ class RunsAs:
     pipeline_root: str
     service_account: str = ""
     network: str = ""
+    network_attachment: str = ""
+    encryption_key: str = ""
 
     def __post_init__(self) -> None:
         bucket("--pipeline-root", self.pipeline_root)
@@ -40,7 +42,8 @@ class RunsAs:
 
     def context(self) -> dict[str, str]:
         """The part that belongs to a submission's identity."""
-        return {"root": self.pipeline_root, "as": self.service_account, "network": self.network}
+        more = {name: getattr(self, name) for name in ("network_attachment", "encryption_key") if getattr(self, name)}
+        return {"root": self.pipeline_root, "as": self.service_account, "network": self.network, **more}
 
 
 def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str, content: str) -> Any:
@@ -55,21 +58,28 @@ def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str, con
     from google.cloud.aiplatform_v1.types import PipelineJob
     from google.protobuf import json_format
 
-    job = {
+    job: dict[str, Any] = {
         "displayName": display_name,
         "pipelineSpec": submission.spec,
         "labels": {**submission.labels, CONTENT_LABEL: content},
         "runtimeConfig": {
             "gcsOutputDirectory": runs_as.pipeline_root,
             "parameterValues": submission.parameters,
-            # The first failure ends the run. Tasks that don't depend on it would only cost money.
+            # After a failure no further task is started. Those that were started before still run to their end, and
+            # cost: a failed run is not over at once.
             "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         },
+        # The service checks the components before it creates the job.
+        "preflightValidations": True,
     }
     if runs_as.service_account:
         job["serviceAccount"] = runs_as.service_account
     if runs_as.network:
         job["network"] = runs_as.network
+    if runs_as.network_attachment:
+        job["pscInterfaceConfig"] = {"networkAttachment": runs_as.network_attachment}
+    if runs_as.encryption_key:
+        job["encryptionSpec"] = {"kmsKeyName": runs_as.encryption_key}
     return PipelineJob(json_format.ParseDict(job, PipelineJob.pb(PipelineJob())))
 
 

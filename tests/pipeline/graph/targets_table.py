@@ -52,7 +52,7 @@ ROWS: dict[str, Callable[[Target], object]] = {
     "TPU topology": lambda target: target.tpu_topology or "-",
     "replicas": lambda target: target.replicas,
     "reduction servers": lambda target: target.reduction_servers,
-    "spot": lambda target: "yes" if target.spot else ("`--spot`" if target.custom_job else "no"),
+    "capacity": lambda target: target.capacity + (", or `--capacity`" if target.custom_job else ""),
     "boot disk": lambda target: f"{target.boot_disk_gb} GB" if target.custom_job else "the service's",
     "training's time limit": limit,
     "training's further attempts": lambda target: target.retries,

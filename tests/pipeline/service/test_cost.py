@@ -75,7 +75,8 @@ def test_all_worker_pools_and_attempts_count() -> None:
     assert (train.hours, train.attempts) == (10.0, 3)
     dollars = (4 * A2 + 3 * PRICE["machines"]["n1-highcpu-16"]) * 10 * 3
     assert ceiling([train], read_prices()) == pytest.approx(dollars)
-    spot = planned("vertex-multinode-gpu", replicas=4, reduction_servers=3, timeout_hours=10.0, spot=True)["train"]
+    more = {"replicas": 4, "reduction_servers": 3, "timeout_hours": 10.0}
+    spot = planned("vertex-multinode-gpu", **more, capacity="spot")["train"]
     assert ceiling([spot], read_prices()) == pytest.approx(dollars * PRICE["spot"])
 
 

@@ -50,7 +50,12 @@ CONFUSION = Confusion(classes=[1, 2], matrix=[[50, 9, 0], [2, 40, 0], [0, 0, 0]]
 @pytest.mark.parametrize(
     ("changes", "run", "findings", "words"),
     [
-        ({}, {}, SURE, "Look at the labels first: 6 boxes in 3 images contradict confident detections. Open label_errors"),
+        (
+            {},
+            {},
+            SURE,
+            "Look at the labels first: 6 boxes in 3 images contradict confident detections. Open",
+        ),
         ({}, {}, SURE, "start with first.jpg"),
         ({"overall": thresholds(objects=60)}, {}, SURE, "Look at the labels first"),
         ({"overall": thresholds(objects=60)}, {}, SURE[:2], "Annotate more validation images: 60 objects"),
