@@ -40,7 +40,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "task.model.detection_generator.max_detections": (1, HIGHEST),
     "task.model.detection_generator.peak_error": (0, 1),
     "task.model.detection_generator.peak_extract_kernel_size": (1, HIGHEST),
-    "trainer.train_steps": (1, HIGHEST),
+    "trainer.train_steps": (0, HIGHEST),
     "trainer.steps_per_loop": (1, HIGHEST),
     "trainer.checkpoint_interval": (1, HIGHEST),
     "trainer.validation_interval": (1, HIGHEST),
@@ -177,6 +177,15 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
             f"task.model.norm_activation.activation: {task.model.norm_activation.activation!r}; "
             f"use one of {', '.join(ACTIVATIONS)}",
         ),
+        (
+            experiment.trainer.train_steps > 0 or bool(task.init_checkpoint and task.init_checkpoint_modules == "all"),
+            "trainer.train_steps: 0 keeps the initial weights, so all of them must be given; set task.init_checkpoint, "
+            "and task.init_checkpoint_modules: all",
+        ),
+        (
+            experiment.trainer.train_steps > 0 or choice == "last",
+            "trainer.choose_checkpoint: best, but with train_steps 0 there is nothing to choose; set last",
+        ),
         (choice in CHOICES, f"trainer.choose_checkpoint: {choice!r}; use {' or '.join(CHOICES)}"),
         (
             choice != "best" or held_out > 0,
@@ -218,7 +227,7 @@ def warnings(experiment: cfg.ExperimentConfig) -> list[str]:
     """One line for each combination of values that is allowed but rarely intended."""
     steps, rate = experiment.trainer.train_steps, experiment.trainer.optimizer_config.learning_rate
     decay = getattr(rate.get(), "decay_steps", None) if rate.type in ("cosine", "polynomial") else None
-    if decay is None or decay == steps:
+    if decay is None or decay == steps or not steps:
         return []
     key = f"trainer.optimizer_config.learning_rate.{rate.type}.decay_steps"
     effect = (

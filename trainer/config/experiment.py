@@ -135,7 +135,9 @@ class CenterNetTask(cfg.TaskConfig):
     """Clip the all-reduced gradient to this norm, once, whatever the number of replicas."""
 
     init_checkpoint: str = ""
-    """Checkpoint that the weights start from; empty starts from scratch."""
+    """What the weights start from: a name that `centernet init-weights --list` prints, the folder of a run or a
+    training, a registry's version, a checkpoint, or an archive of the Object Detection API; empty starts from
+    scratch."""
 
     init_checkpoint_modules: str = "backbone"
     """What to take from it: backbone, matching (backbone and the head layers whose shapes match), or all."""

@@ -49,7 +49,7 @@ INITIAL_MODULES = ("backbone", "matching", "all")
 
 MEANINGS = {
     # trainer
-    "trainer.train_steps": "Length of the training.",
+    "trainer.train_steps": "Length of the training; 0 exports and judges the initial weights as they are.",
     "trainer.steps_per_loop": "Steps from one progress line, row of history.jsonl and check for NaN to the next.",
     "trainer.checkpoint_interval": "Steps from one checkpoint to the next.",
     "trainer.max_to_keep": "Number of checkpoints that are kept; older ones are deleted.",
