@@ -22,6 +22,7 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import write_text
 from trainer.config.experiment import CenterNetTask
 from trainer.config.live_keys import INITIAL_MODULES
+from trainer.config.networks import HOURGLASS
 from trainer.weights import loading
 from trainer.weights.loading import Transfer
 
@@ -81,7 +82,7 @@ def convert(
             prefix = _od_api_converted(prefix, task, build_model, modules, os.path.join(folder, "converted"))
         model = build_model(task)
         transfer = loading.load(prefix, modules, model)
-    items = {"backbone": model.backbone} | ({} if modules == "backbone" else {"head": model.head})
+    items = {"backbone": model.backbone} if modules == "backbone" else model.checkpoint_items
     tf.train.Checkpoint(**items).write(os.path.join(output, loading.WEIGHTS))
     content = {"source": source, "modules": modules, "num_classes": num_classes, **dataclasses.asdict(transfer)}
     write_text(summary, json.dumps(content, indent=1) + "\n")
@@ -114,6 +115,11 @@ def _is_od_api(prefix: str) -> bool:
 
 def _od_api_converted(prefix: str, task: CenterNetTask, build_model: BuildModel, modules: str, output: str) -> str:
     """The checkpoint under our names, by Model Garden's own converter."""
+    if task.model.backbone.type != HOURGLASS:
+        raise InputError(
+            f"{prefix}: an Hourglass of the Object Detection API, but task.model.backbone.type is "
+            f"{task.model.backbone.type}; give a configuration with the hourglass"
+        )
     shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
     has_heads = _CLASS_BIAS in shapes
     if modules == "all" and not has_heads:

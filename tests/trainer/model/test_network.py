@@ -10,6 +10,7 @@ from official.vision.modeling.backbones import factory
 from beam_preprocess.format.targets import assign_targets, dense_heatmap
 from tests.trainer.made_records import CLASSES, MAP, SIZE, TINY_CONFIG, make_objects
 from trainer.config.experiment import CenterNetTask, build_experiment
+from trainer.config.networks import HOURGLASS_PIXELS
 from trainer.config.sections import parse_config
 from trainer.model import network
 
@@ -123,7 +124,10 @@ def test_decoding_is_float32_under_every_policy(policy: str) -> None:
             return {name: [tf.cast(h, compute) for h in maps] for name, maps in heads.items()}
 
     perfect = network.CenterNetModel(
-        backbone=model.backbone, head=PerfectHead(), detection_generator=model.detection_generator
+        backbone=model.backbone,
+        head=PerfectHead(),
+        detection_generator=model.detection_generator,
+        pixels=HOURGLASS_PIXELS,
     )
     outputs = perfect(tf.zeros([1, *SIZE, 3]), training=False)
     assert outputs["boxes"].dtype == outputs["confidence"].dtype == tf.float32
