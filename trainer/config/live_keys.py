@@ -107,12 +107,12 @@ MEANINGS = {
     "resnet.resnetd_shortcut": "Shortcuts as in ResNet-D: average pooling before the 1x1 convolution.",
     "resnet.replace_stem_max_pool": "A convolution with stride 2 instead of the first max pooling.",
     "resnet.bn_trainable": "Whether batch norm is trained; false keeps the averages and factors of init_checkpoint.",
-    "mobilenet.model_id": "MobileNetV1, V2, V3Large, V3Small, V3EdgeTPU, V4ConvSmall, V4ConvMedium or V4ConvLarge, each "
-    "with MobileNet before it.",
+    "mobilenet.model_id": "MobileNetV1, -V2, -V3Large, -V3Small, -V3EdgeTPU, -V4ConvSmall, -V4ConvMedium or "
+    "-V4ConvLarge.",
     "mobilenet.filter_size_scale": "Factor of the number of channels.",
     "efficientnet.model_id": "Size: b0 to b7.",
-    "efficientnet.se_ratio": "Squeeze-and-excitation: channels inside, as a fraction. The original has 0.25; 0 has none, "
-    "as EfficientNet-lite.",
+    "efficientnet.se_ratio": "Squeeze-and-excitation: channels inside, as a fraction. The original has 0.25; 0 has "
+    "none, as EfficientNet-lite.",
     "decoder.type": "The decoder that joins levels 2 to 5 of a backbone at level 2; none for the hourglass.",
     "fpn.num_filters": "Channels of the decoder, and of the heads.",
     "fpn.use_separable_conv": "Depthwise separable convolutions in the decoder: fewer weights and less computation.",

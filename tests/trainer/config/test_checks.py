@@ -106,7 +106,10 @@ def experiment() -> cfg.ExperimentConfig:
             "stochastic_depth_drop_rate: 0.2 has no effect here; remove it",
         ),
         ("task.model.backbone.hourglass.model_id=21", "hourglass.model_id: 21; use one of 10, 20, 32, 52, 100"),
-        ("task.model.backbone.hourglass.model_id=52", "[32, 64] is not a multiple of 128, which Hourglass 52 x 1 needs; use [128, 128]"),
+        (
+            "task.model.backbone.hourglass.model_id=52",
+            "[32, 64] is not a multiple of 128, which Hourglass 52 x 1 needs; use [128, 128]",
+        ),
         ("task.model.backbone.hourglass.num_hourglasses=0", "num_hourglasses: 0 is out of range"),
         ("task: {model: {head: {input_levels: []}}}", "input_levels: [] with Hourglass 10 x 1; use ['2']"),
         ("task: {model: {input_size: [32]}}", "task.model.input_size: [32]; remove it"),

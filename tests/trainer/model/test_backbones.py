@@ -25,6 +25,10 @@ def made_task(kind: str) -> CenterNetTask:
     return task
 
 
+def made_image() -> tf.Tensor:
+    return tf.constant(np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3)), tf.uint8)
+
+
 def whole_backbone(task: CenterNetTask) -> tf_keras.Model:
     """Model Garden's own, classifier's end included."""
     return factory.build_backbone(
@@ -35,7 +39,7 @@ def whole_backbone(task: CenterNetTask) -> tf_keras.Model:
 
 
 @pytest.mark.parametrize("kind", BACKBONES)
-def test_a_family_builds_trains_scales_and_takes_model_gardens_weights(kind: str, tmp_path: Path) -> None:
+def test_a_family_builds_and_trains_all_its_weights(kind: str) -> None:
     task = made_task(kind)
     norm = task.model.norm_activation
     norm.use_sync_bn, norm.norm_momentum, norm.norm_epsilon = True, 0.83, 0.02
@@ -44,7 +48,7 @@ def test_a_family_builds_trains_scales_and_takes_model_gardens_weights(kind: str
     assert {(m.momentum, m.epsilon, m.synchronized) for m in norms} == {(0.83, 0.02, True)}
     assert list(model.checkpoint_items) == ["backbone", "decoder", "head"]
 
-    image = tf.constant(np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3)), tf.uint8)
+    image = made_image()
     with tf.GradientTape() as tape:
         raw = model(model.normalize(image), training=True)["raw_output"]
         loss = tf.add_n([tf.reduce_mean(tf.square(maps[0])) for maps in raw.values()])
@@ -55,12 +59,23 @@ def test_a_family_builds_trains_scales_and_takes_model_gardens_weights(kind: str
     }
     unused = [
         variable.name
-        for variable, gradient in zip(model.trainable_variables, tape.gradient(loss, model.trainable_variables))
+        for variable, gradient in zip(
+            model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+        )
         if gradient is None
     ]
     assert unused == [], "a weight that no output depends on"
 
-    # A bare checkpoint as Model Garden's classifiers leave it, with weights that no initialiser makes.
+
+@pytest.mark.parametrize(
+    "kind", ["resnet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("mobilenet", "efficientnet"))]
+)
+def test_a_bare_checkpoint_of_model_garden_starts_a_family_which_runs_at_other_scales(
+    kind: str, tmp_path: Path
+) -> None:
+    """As its classifiers leave it (`resnet50_imagenet/ckpt-28080`), with weights that no initialiser makes."""
+    task, image = made_task(kind), made_image()
+    model = network.build_model(task)
     whole = whole_backbone(task)
     rng = np.random.default_rng(1)
     whole.set_weights([rng.uniform(0.1, 0.6, w.shape).astype(np.float32) for w in whole.get_weights()])
@@ -71,7 +86,6 @@ def test_a_family_builds_trains_scales_and_takes_model_gardens_weights(kind: str
     for level, features in model.backbone(model.normalize(image), training=False).items():
         np.testing.assert_allclose(features, expected[level], rtol=1e-4)
 
-    # Test-time augmentation at twice the size it was built for, on Model Garden's graph.
     twice = tf.image.resize(image, [2 * side for side in SIZE])
     averaged = tta.averaged_maps(model, [model.normalize(image), model.normalize(twice)], flip=True)
     assert averaged["ct_heatmaps"][0].shape.as_list() == [2, *MAP, CLASSES]

@@ -2,8 +2,8 @@
 
 When a test here fails after an update of tf-models-official, Model Garden moved one of them. Read its
 `projects/centernet/modeling/backbones/hourglass.py`, `layers/cn_nn_blocks.py` and
-`vision/modeling/decoders/fpn.py`, adapt `garden`, and change the assertion here. If the block now takes the norm settings from the Hourglass,
-and its upsampling has an XLA gradient, delete garden.py.
+`vision/modeling/decoders/fpn.py`, adapt `garden.py`, and change the assertion here. If the block now takes the norm
+settings from the Hourglass, and its upsampling has an XLA gradient, delete `garden.repaired_hourglass`.
 """
 
 import inspect
