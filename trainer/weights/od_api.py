@@ -12,6 +12,7 @@ from official.projects.centernet.utils.checkpoints import load_weights, read_che
 
 from beam_preprocess.base.errors import InputError
 from trainer.config.experiment import CenterNetTask
+from trainer.config.networks import HOURGLASS
 from trainer.weights import coco_classes
 from trainer.weights.loading import Transfer
 
@@ -81,6 +82,11 @@ def load(
     Raises:
       InputError: the checkpoint can't be read, or doesn't fit.
     """
+    if task.model.backbone.type != HOURGLASS:
+        raise InputError(
+            f"{prefix}: an Hourglass of the Object Detection API, but task.model.backbone.type is "
+            f"{task.model.backbone.type}; give a configuration with the hourglass"
+        )
     shapes = _shapes(prefix)
     has_heads = _CLASS_BIAS in shapes
     if modules == "all" and not has_heads:

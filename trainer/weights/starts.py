@@ -13,13 +13,13 @@ import tf_keras
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.manifest import Manifest
 from trainer.config.experiment import CenterNetTask
+from trainer.config.networks import pixels_of
 from trainer.weights import catalogue, files, loading, mapping, od_api
 from trainer.weights.catalogue import Entry
 from trainer.weights.finished import SUMMARY as TRAINED
 from trainer.weights.loading import Transfer
 from trainer.weights.od_api import BuildModel
 from trainer.weights.origin import ORIGIN, UNKNOWN, Origin
-from trainer.weights.pixels import pixels_of
 
 CONVERTED = "init_weights.json"
 """Next to weights that `centernet init-weights` wrote."""

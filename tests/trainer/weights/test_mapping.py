@@ -12,8 +12,8 @@ from official.vision.modeling.backbones import EfficientNet, MobileNet, ResNet
 from PIL import Image
 
 from beam_preprocess.base.errors import InputError
+from trainer.config.networks import Pixels
 from trainer.weights import catalogue, files, mapping, torch_file
-from trainer.weights.pixels import Pixels
 
 MILITARY_UNIFORM = 652
 LITE = next(entry for entry in catalogue.CATALOGUE if entry.name == "efficientnet-lite0")
