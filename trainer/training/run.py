@@ -37,7 +37,8 @@ from trainer.training.preemption import Preemption
 from trainer.training.task import Task
 from trainer.training.throughput import Throughput
 from trainer.training.training_digest import training_digest
-from trainer.weights import catalogue, finished
+from trainer.weights import finished
+from trainer.weights.catalogue import SCRATCH
 from trainer.weights.origin import ORIGIN, as_dict
 
 
@@ -158,8 +159,8 @@ def _train(
         output, checkpoints.newest_whole(output, repair=True) if chief else None, cross_worker_sum
     )
     first_step = checkpoints.step_of(newest)
-    if newest is None:
-        print(f"weights: {catalogue.describe(experiment.task.init_checkpoint)}", flush=True)
+    if newest is None and not experiment.task.init_checkpoint:
+        print(f"weights: {SCRATCH}", flush=True)
     # Not 0: tf.data compares a global seed of 0 with our tensor seeds as Python values, which fails in a graph.
     tf_keras.utils.set_random_seed(seed + 1)
     throughput = Throughput(experiment.task.train_data.global_batch_size)

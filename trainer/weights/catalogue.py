@@ -54,7 +54,7 @@ class Entry:
     member: str = ""
     """Path of the file within the installed package."""
     sha256: str = ""
-    """Of that file."""
+    """Digest of that file."""
     megabytes: int | None = None
     """None: not known here."""
     top1: float | None = None
@@ -68,7 +68,7 @@ class Entry:
     pixels: Pixels | None = None
     """The input that it was trained with; None: as every network of that kind gets it here."""
     epsilon: float = 0.0
-    """Of its batch normalisations; 0: as configured."""
+    """Epsilon of its batch normalisations; 0: as configured."""
     activation: str = ""
     """What task.model.norm_activation.activation should be; "" where the backbone has its own or the default fits."""
     config: str = ""
@@ -229,14 +229,16 @@ def check_fits(entry: Entry, model: Mapping[str, Any]) -> None:
     kind = given.get("type", "hourglass")
     if kind != wanted:
         need = f"task.model.backbone.type: {wanted}"
-        raise InputError(f"task.init_checkpoint: {entry.name} is a {entry.backbone}, not a {kind}; {fix.format(need)}")
+        raise InputError(
+            f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone.type is {kind}; {fix.format(need)}"
+        )
     section = given.get(wanted) or {}
     for key, value in entry.needs[wanted].items():
         default = _DEFAULTS.get((wanted, key), value)
         if (found := section.get(key, default)) != value:
             need = f"task.model.backbone.{wanted}.{key}: {value}"
             raise InputError(
-                f"task.init_checkpoint: {entry.name} is a {entry.backbone}, and task.model.backbone.{wanted}.{key} is "
+                f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone.{wanted}.{key} is "
                 f"{found}; {fix.format(need)}"
             )
 

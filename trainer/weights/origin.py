@@ -29,7 +29,7 @@ class Origin:
     fresh: int
     """Number of variables of the loaded parts that were drawn at random instead."""
     sha256: Mapping[str, str]
-    """Of the files that were read, where they were downloaded or came with a package."""
+    """Digests of the files that were read, where they were downloaded or came with a package."""
 
     def line(self) -> str:
         """The origin, in a sentence."""

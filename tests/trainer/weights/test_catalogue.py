@@ -69,7 +69,11 @@ def test_an_unknown_name_is_refused_with_the_nearest(value: str, hint: str) -> N
     ("name", "model", "wrong"),
     [
         ("efficientnet-lite0", LITE, ""),
-        ("efficientnet-lite0", {}, "not a hourglass; set task.model.backbone.type: efficientnet"),
+        (
+            "efficientnet-lite0",
+            {},
+            "and task.model.backbone.type is hourglass; set task.model.backbone.type: efficientnet",
+        ),
         (
             "efficientnet-lite0",
             {"backbone": {"type": "efficientnet", "efficientnet": {"model_id": "b1"}}},
