@@ -85,7 +85,7 @@ images:  ## build and push all images: IMAGE_REPOSITORY=REGION-docker.pkg.dev/PR
 	done
 
 lock: | $(UV)  ## resolve the dependencies of pyproject.toml again, with the hashes of all files
-	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements.lock
+	$(LOCK) --universal --python-version 3.11 --extra weights pyproject.toml -o requirements.lock
 	$(LOCK) --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(LOCK) --universal --python-version 3.12 trainer/aot/requirements-aot.in -o trainer/aot/requirements-aot.lock
 	$(LOCK) --no-deps --python-version 3.11 trainer/requirements-tpu.in -o trainer/requirements-tpu.lock

@@ -101,7 +101,9 @@ def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int
     from beam_preprocess.job.pipeline import preprocess
     from benchmarks.preprocess import annotate, make_data
     from trainer.config.experiment import Augmentation, RecordsConfig
+    from trainer.config.networks import HOURGLASS_PIXELS
     from trainer.data import augmentation, input_pipeline
+    from trainer.model import network
 
     if flags.image_folder:
         from PIL import Image
@@ -145,7 +147,7 @@ def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int
     @tf.function
     def on_device(image: tf.Tensor, labels: Any) -> tf.Tensor:
         image, _ = augmentation.augment(image, labels, settings, 0, tf.constant(1, tf.int64), 128)
-        return input_pipeline.normalize(image)
+        return network.normalize(image, HOURGLASS_PIXELS)
 
     kept = next(ours)
 

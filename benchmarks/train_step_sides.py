@@ -130,7 +130,7 @@ def model_garden(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
     from official.projects.centernet.modeling.layers import cn_nn_blocks
     from official.projects.centernet.tasks.centernet import CenterNetTask
 
-    from trainer.data import input_pipeline
+    from trainer.config.networks import HOURGLASS_PIXELS
     from trainer.model import network
 
     class Runnable(CenterNetTask):
@@ -157,7 +157,7 @@ def model_garden(case: dict[str, Any]) -> tuple[Any, Any, Any, tuple[Any, Any]]:
         "groundtruths": {"num_detections": tf.fill([case["batch"]], case["boxes"])},
         "unpad_image_shapes": tf.constant([[case["size"], case["size"], 3]] * case["batch"]),
     }
-    image = tf.cast(input_pipeline.normalize(batch["image"]), case["precision"])
+    image = tf.cast(network.normalize(batch["image"], HOURGLASS_PIXELS), case["precision"])
     task = Runnable(theirs)
     task._net_down_scale = 4
     return task, experiment.trainer.optimizer_config, experiment.runtime, (image, labels)

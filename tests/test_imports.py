@@ -72,10 +72,13 @@ LOADS_IN_MODULE = {
     "trainer.config.key_table": {"tensorflow"},
     "trainer.config.overrides": {"tensorflow"},
     "trainer.config.records": {"tensorflow"},
-    "trainer.weights.finished": {"tensorflow"},
     "trainer.weights.conversion": {"tensorflow"},
+    "trainer.weights.finished": {"tensorflow"},
     "trainer.weights.loading": {"tensorflow"},
+    "trainer.weights.mapping": {"tensorflow"},
     "trainer.weights.object_graph": {"tensorflow"},
+    "trainer.weights.od_api": {"tensorflow"},
+    "trainer.weights.starts": {"tensorflow"},
 }
 
 LAZILY = {

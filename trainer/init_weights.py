@@ -13,20 +13,27 @@ def parser() -> command.Parser:
     """The command's flags."""
     made = command.parser(
         "init-weights",
-        "Make a starting point for training from a checkpoint: a finished or interrupted training, a Model Garden "
-        "checkpoint, or an archive of the Object Detection API (ExtremeNet, CenterNet Hourglass-104), packed or "
-        "unpacked. Writes a folder for task.init_checkpoint; its init_weights.json is written last and names every "
-        "variable.",
+        "Make a starting point for training: from published weights by name, or from a checkpoint: a finished or "
+        "interrupted training, a run, a registry's version, a Model Garden checkpoint, or an archive of the Object "
+        "Detection API (ExtremeNet, CenterNet Hourglass-104), packed or unpacked. Writes a folder for "
+        "task.init_checkpoint; its init_weights.json is written last and names every variable and the licence. A name "
+        "can be a task.init_checkpoint itself: see --init of centernet run.",
         examples=[
+            "centernet init-weights --list",
+            "centernet init-weights --from od-api:hg104 --config_file coco-centernet-hourglass-published",
             "centernet init-weights --from extremenet.tar.gz --to init --config_file coco-centernet-hourglass-gpu",
             "centernet init-weights --from runs/coco/train --to init --modules matching --num-classes 6 "
             "--config_file coco-centernet-hourglass-gpu",
         ],
         notes="exit codes: 0 written; 2 bad input",
     )
-    made.add_argument("--from", dest="source", required=True, help="folder, checkpoint prefix or .tar.gz")
-    made.add_argument("--to", dest="output", required=True, help="folder to write, for task.init_checkpoint")
-    made.add_argument("--config_file", required=True, help="shipped configuration, or YAML file (path or URI)")
+    made.add_argument("--list", action="store_true", help="list the published weights with source, licence and size")
+    made.add_argument("--json", action="store_true", help="with --list: as JSON")
+    made.add_argument("--from", dest="source", default="", help="name, folder, checkpoint prefix or .tar.gz")
+    made.add_argument(
+        "--to", dest="output", default="", help="folder to write; without it, only check that the weights fit"
+    )
+    made.add_argument("--config_file", default="", help="shipped configuration, or YAML file (path or URI)")
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the configuration"
     )
@@ -42,25 +49,47 @@ def parser() -> command.Parser:
 
 
 def _call(flags: argparse.Namespace) -> None:
-    from beam_preprocess.base import config_text
     from beam_preprocess.base.errors import InputError
+    from trainer.weights import catalogue
+
+    if flags.list:
+        import json
+
+        entries = [catalogue.as_dict(entry) for entry in catalogue.CATALOGUE]
+        print(json.dumps(entries, indent=1) if flags.json else catalogue.table())
+        return
+    for flag, value in (("--from", flags.source), ("--config_file", flags.config_file)):
+        if not value:
+            raise InputError(f"{flag}: not given; give it, or --list")
+    if flags.records and flags.num_classes:
+        raise InputError(f"--records {flags.records} and --num-classes {flags.num_classes}: give one of them")
+    catalogue.find(flags.source)  # a misspelt name, before TensorFlow is imported
+    _convert(flags)
+
+
+def _convert(flags: argparse.Namespace) -> None:
+    from beam_preprocess.base import config_text
     from trainer.config.experiment import build_experiment
     from trainer.config.sections import parse_config
     from trainer.data.input_pipeline import load_manifest
     from trainer.model.network import build_model
     from trainer.weights import conversion
+    from trainer.weights.starts import class_names
 
-    if flags.records and flags.num_classes:
-        raise InputError(f"--records {flags.records} and --num-classes {flags.num_classes}: give one of them")
     config = config_text.resolve(flags.config_file, flags.set).text
+    manifest = load_manifest(flags.records) if flags.records else None
     transfer = conversion.convert(
         source=flags.source,
         output=flags.output,
         task=build_experiment(parse_config(config)).task,
         build_model=build_model,
         modules=flags.modules,
-        num_classes=load_manifest(flags.records).num_classes if flags.records else flags.num_classes,
+        num_classes=manifest.num_classes if manifest else flags.num_classes,
+        class_names=class_names(manifest) if manifest else (),
     )
+    if not flags.output:
+        print(f"result: {flags.source} fits: {len(transfer.loaded)} variables (nothing written: no --to)")
+        return
     print(
         f"result: {flags.output}: {len(transfer.loaded)} variables; set task.init_checkpoint to it and "
         f"task.init_checkpoint_modules to {'backbone' if flags.modules == 'backbone' else 'all'}"

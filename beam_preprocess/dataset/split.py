@@ -5,8 +5,10 @@ copies of one image are never in both splits.
 """
 
 import hashlib
+import itertools
 import json
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +73,7 @@ def split_by_content(images: str, annotations: str, fraction: float, output: str
     val_ids = {entry["id"] for entry in content["images"] if entry["file_name"] in val_names}
     written = {}
     for split in ("train", "val"):
-        part = _part(content, val_ids, of_val=split == "val")
-        text = json.dumps(part)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        written[split] = f"{output.rstrip('/')}/{split}-{digest[:16]}.json"
-        write_text(written[split], text)
+        written[split] = _written(_part(content, val_ids, of_val=split == "val"), output, split)
     return Split(
         train=written["train"],
         val=written["val"],
@@ -84,10 +82,37 @@ def split_by_content(images: str, annotations: str, fraction: float, output: str
     )
 
 
+def first_images(images: str, annotations: str, count: int, output: str) -> str:
+    """Writes an annotation file with all categories and the first images of another that are in the folder.
+
+    Args:
+      images: image folder on this machine.
+      annotations: COCO file.
+      count: maximum number of images.
+      output: folder for the file.
+
+    Raises:
+      InputError: no such file, or not COCO.
+    """
+    read_annotations(annotations)
+    content: dict[str, Any] = read_json(annotations, "export the annotations again")
+    present = (entry for entry in content["images"] if os.path.isfile(os.path.join(images, entry["file_name"])))
+    chosen = {entry["id"] for entry in itertools.islice(present, count)} or {e["id"] for e in content["images"][:count]}
+    return _written(_part(content, chosen, of_val=True), output, "first")
+
+
 def _share(file: SourceFile) -> float:
     """A number from 0 to 1 that depends on the file's content."""
     digest = hashlib.sha256(f"{file.size} {file.crc32c}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _written(part: dict[str, Any], output: str, name: str) -> str:
+    text = json.dumps(part)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path = f"{output.rstrip('/')}/{name}-{digest[:16]}.json"
+    write_text(path, text)
+    return path
 
 
 def _part(content: dict[str, Any], val_ids: set[Any], *, of_val: bool) -> dict[str, Any]:

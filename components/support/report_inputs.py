@@ -15,6 +15,7 @@ from trainer.promotion.evaluation import Evaluation, read_evaluation
 from trainer.promotion.judge import read_champion
 from trainer.promotion.summary import Summary, build_summary, read_history
 from trainer.shared.commit import commit
+from trainer.weights.origin import sentence
 
 FIX = "rerun the stage that writes it"
 LEFT_OUT = ("shards", "examples", "over_limit")
@@ -80,6 +81,7 @@ def collect(
         run=run_name(decision.uri),
         created=datetime.now(UTC).isoformat(timespec="minutes"),
         commit=commit(),
+        weights=sentence(read_json(f"{checkpoint.uri}/train.json", FIX)),
     )
 
 

@@ -1,10 +1,13 @@
 """Flags that the verbs of pipeline services share."""
 
 import argparse
+import json
 import re
 
 from pipeline.service.cron import UTC_NAME
 
+SCRATCH = "scratch"
+"""Value of --init: no start, whatever the configuration has."""
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted"
 
 
@@ -59,6 +62,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change one key of the configuration, such as gate.min_ap=0.4; repeatable",
     )
+    add_start(run)
     run.add_argument(
         "--param", action="append", default=[], metavar="K=V", help="set any parameter of the pipeline; repeatable"
     )
@@ -146,6 +150,34 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         help="label of the run, and of its jobs in the billing report; repeatable",
     )
     run.add_argument("--prices", default="", metavar="FILE", help="price list; default: the one that ships")
+
+
+def add_start(group: argparse._ArgumentGroup) -> None:
+    """Adds the flags that say what the training starts from, and how long it is."""
+    group.add_argument(
+        "--init",
+        metavar="NAME",
+        help="weights to start from: a name that `centernet init-weights --list` prints, the folder of a run or a "
+        "registry's version, a checkpoint, or scratch; short for --set task.init_checkpoint=NAME",
+    )
+    group.add_argument(
+        "--train-steps",
+        type=int,
+        metavar="N",
+        help="short for --set trainer.train_steps=N; 0 exports and judges the initial weights as they are",
+    )
+
+
+def start_changes(flags: argparse.Namespace) -> list[str]:
+    """What the flags of `add_start` change in the configuration."""
+    changes = []
+    if flags.init is not None:
+        changes.append(f"task.init_checkpoint={json.dumps('' if flags.init == SCRATCH else flags.init)}")
+    if flags.train_steps is not None:
+        changes.append(f"trainer.train_steps={flags.train_steps}")
+    if flags.train_steps == 0:
+        changes.append("task.init_checkpoint_modules=all")  # nothing else could be exported
+    return changes
 
 
 def add_cron(parser: argparse.ArgumentParser, *, required: bool) -> None:

@@ -4,9 +4,11 @@ import argparse
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
+from pipeline.commands.flags import SCRATCH, start_changes
 from pipeline.graph.request import DATA, RunRequest
 from pipeline.service.options import SubmitOptions
 from trainer.shared.google_cloud import Place
+from trainer.weights.catalogue import is_path
 
 
 def request_of(flags: argparse.Namespace) -> RunRequest:
@@ -14,7 +16,11 @@ def request_of(flags: argparse.Namespace) -> RunRequest:
     own = ("coco_dir", "val_fraction", "config", "seed", "registry", "only_if_changed", "strict", "notify")
     names = (*DATA, *own)
     given = {name: getattr(flags, name) for name in names}
-    return RunRequest(**given, changes=tuple(flags.changes), cached=not flags.no_cache)
+    start = flags.init or ""
+    if start != SCRATCH and is_path(start) and "://" not in start:
+        raise InputError(f"--init {start}: on this machine; copy it to a bucket and give its gs:// address")
+    changes = (*start_changes(flags), *flags.changes)
+    return RunRequest(**given, changes=changes, init=start, cached=not flags.no_cache)
 
 
 def options_of(flags: argparse.Namespace) -> SubmitOptions:

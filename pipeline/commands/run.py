@@ -1,10 +1,12 @@
 """`centernet run`: the whole pipeline on this machine."""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from beam_preprocess.base import command
 from beam_preprocess.base.errors import InputError
+from pipeline.commands.flags import SCRATCH, add_start, start_changes
 
 DESCRIPTION = """Run the whole pipeline on this machine: check the data, preprocess, train, export, evaluate, compare
 with the champion, then promote the model or hold it, and report why. Without data flags, it
@@ -15,6 +17,7 @@ EXAMPLES = (
     "centernet run --coco-dir /data/coco --set trainer.train_steps=2000 --set gate.min_ap=0.4",
     "centernet run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1",
     "centernet run --train-images D --train-annotations F --val-fraction 0.2",
+    "centernet run --coco-dir /data/coco --init od-api:hg104 --train-steps 0",
     "centernet run --only-if-changed",
     "centernet run --resume runs/latest",
     "centernet run --resume runs/latest --set gate.min_ap=0.35",
@@ -33,6 +36,8 @@ FIXED_BY_RESUME = (
     "val_fraction",
     "demo_data_dir",
     "config",
+    "init",
+    "train_steps",
     "max_reject_fraction",
     "seed",
     "registry",
@@ -78,6 +83,7 @@ def parser() -> command.Parser:
         metavar="KEY=VALUE",
         help="override one key of the configuration, such as trainer.train_steps=2000; repeatable",
     )
+    add_start(options)
     options.add_argument(
         "--max-reject-fraction",
         type=float,
@@ -130,7 +136,8 @@ def _call(flags: argparse.Namespace) -> int:
 
     if flags.resume:
         _refuse_fixed(flags)
-    changes = list(flags.set)
+    flags.init = _located(flags.init)
+    changes = [*start_changes(flags), *flags.set]
     if flags.max_reject_fraction is not None:
         changes.append(f"preprocess.max_reject_fraction={flags.max_reject_fraction}")
     given = {name: getattr(flags, name) for name in (*DATA, "coco_dir", "val_fraction", "config", "seed", "registry")}
@@ -140,12 +147,28 @@ def _call(flags: argparse.Namespace) -> int:
     request = RunRequest(
         **given,
         changes=tuple(changes),
+        init=flags.init or "",
         only_if_changed=bool(flags.only_if_changed),
         cached=not flags.no_cache,
         notify=flags.notify,
         strict=flags.strict,
     )
     return run(request, LocalOptions(**local, resume=flags.resume, verbose=flags.verbose))
+
+
+def _located(start: str | None) -> str | None:
+    """A start on this machine by its real path: `runs/latest` will be the new run's link."""
+    if not start or start == SCRATCH or "://" in start:
+        return start
+    from trainer.weights.catalogue import find
+
+    if os.path.exists(start):
+        return os.path.realpath(start)
+    if find(start) is None and not os.path.exists(f"{start}.index"):
+        raise InputError(
+            f"--init {start}: no such file or folder; give a path, or a name of centernet init-weights --list"
+        )
+    return start if find(start) else os.path.abspath(start)
 
 
 def _refuse_fixed(flags: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from pipeline.graph.layouts import coco_layout, find_layout
+from trainer.weights.catalogue import CATALOGUE
 
 DATA = ("train_images", "train_annotations", "val_images", "val_annotations")
 """The pipeline's parameters that name data."""
@@ -28,6 +29,8 @@ class RunRequest:
     """A YAML file, or the name of a shipped configuration."""
     changes: tuple[str, ...] = ()
     """`--set`: dotted keys with values, such as gate.min_ap=0.4."""
+    init: str = ""
+    """`--init`; the changes hold it too. Without `config`, a start of the catalogue may bring its own."""
     seed: int = 0
     registry: str = ""
     only_if_changed: bool = False
@@ -38,6 +41,11 @@ class RunRequest:
     """Warnings about the data are errors."""
     notify: str = ""
     """Address that gets the outcome."""
+
+    def config_or(self, default: str) -> str:
+        """The configuration: the one given, or the one that ships for the start, or the default."""
+        entry = next((entry for entry in CATALOGUE if entry.name == self.init), None)
+        return self.config or (entry.config if entry else "") or default
 
     def data(self) -> dict[str, str]:
         """The data parameters that are given, by name: all four or none; with `val_fraction` the two of training.

@@ -9,8 +9,9 @@ from typing import Any
 from beam_preprocess.base.config_text import ConfigText, resolve
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.dataset.foreign import recognise_folder
-from beam_preprocess.dataset.split import check_fraction, split_by_content
+from beam_preprocess.dataset.split import check_fraction, first_images, split_by_content
 from beam_preprocess.dataset.warnings import block
+from beam_preprocess.format.annotations import class_map
 from pipeline.graph.layouts import coco_layout, known_files
 from pipeline.graph.request import RunRequest
 from pipeline.local import demo_data, run_folder
@@ -19,6 +20,7 @@ from pipeline.preflight.configuration import ConfigCheck
 from pipeline.preflight.data import LocalData, check_data
 from pipeline.preflight.estimates import check_space, estimate
 from pipeline.preflight.folders import check_writable
+from pipeline.preflight.weights import check_start, check_weights
 from trainer.config.sections import parse_config
 
 DEMO_CONFIG = "demo"
@@ -26,6 +28,8 @@ OWN_DATA_CONFIG = "custom-small"
 REGISTRY = "registry"
 SPLITS = ".splits"
 """Folder below the runs' folder for the annotation files that `--val-fraction` writes."""
+UNTRAINED_IMAGES = 16
+"""Training images of a run with 0 steps."""
 JUDGING = ("gate", "export")
 """Sections that a resumed run may change: they judge a trained model, and training does not read them."""
 
@@ -50,8 +54,9 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     if request.val_fraction:
         check_fraction(request.val_fraction)
     data = _located(request)
-    config = resolve(request.config or (OWN_DATA_CONFIG if data else DEMO_CONFIG), request.changes)
+    config = resolve(request.config_or(OWN_DATA_CONFIG if data else DEMO_CONFIG), request.changes)
     parsed = parse_config(config.text, config.where)
+    print(f"weights              {check_start(parsed, config.where)}", flush=True)
     runs, registry = Path(options.runs_dir).absolute(), Path(request.registry or REGISTRY).absolute()
     check_writable(runs, "--runs-dir")
     check_writable(registry, "--registry")
@@ -61,9 +66,12 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
             data = _demo_data(Path(options.demo_data_dir).absolute())
         if request.val_fraction:
             data = _split(data, request.val_fraction, runs)
+        if parsed.experiment["trainer"].get("train_steps") == 0:
+            data = _without_training(data, runs)
         checked = check_data(data, parsed.preprocess, strict=request.strict)
         _show(checked)
         config_check.wait()  # the estimate reads values of Model Garden's sections
+        check_weights(parsed, config, class_map(checked.parsed["train"].categories, parsed.preprocess.class_index)[1])
         expected = estimate(checked, parsed, runs)
         print(f"estimate             {expected.line()}", flush=True)
         check_space(expected, runs)
@@ -119,6 +127,13 @@ def _split(data: Mapping[str, str], fraction: float, runs: Path) -> dict[str, st
         "val_images": images,
         "val_annotations": made.val,
     }
+
+
+def _without_training(data: Mapping[str, str], runs: Path) -> dict[str, str]:
+    """The data of a run that trains no step: of the training images only a few, which the records' form needs."""
+    few = first_images(data["train_images"], data["train_annotations"], UNTRAINED_IMAGES, str(runs / SPLITS))
+    print(f"training             none: {UNTRAINED_IMAGES} of the training images at most are preprocessed", flush=True)
+    return {**data, "train_annotations": few}
 
 
 def _show(data: LocalData) -> None:

@@ -58,7 +58,9 @@ class Estimate:
 
     def line(self) -> str:
         """The estimate for people."""
-        if self.train_seconds is None:
+        if self.train_seconds == 0:
+            training = "no training"
+        elif self.train_seconds is None:
             training = "training unknown (no earlier run of this network on this machine)"
         else:
             training = f"training {duration(self.train_seconds)} (at the speed of {self.speed_from})"
@@ -180,6 +182,8 @@ def _labels(
 def _training_seconds(config: RunConfig, runs: Path) -> tuple[float | None, str]:
     """(seconds at the speed of the newest run with the same network and input, its folder)."""
     trainer, task = config.experiment["trainer"], config.experiment["task"]
+    if trainer.get("train_steps") == 0:
+        return 0.0, ""
     images = trainer.get("train_steps", 0) * ((task.get("train_data") or {}).get("global_batch_size", 0))
     if not isinstance(images, int) or not images:
         return None, ""

@@ -14,6 +14,7 @@ from pipeline.graph.parameters import check_values, signature, split_pairs, with
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import Target
 from pipeline.preflight.configuration import ConfigCheck
+from pipeline.preflight.weights import check_name
 from pipeline.service import request_checks
 from pipeline.service.cost import Prices, Step, steps
 from pipeline.service.options import SubmitOptions, target_of
@@ -120,8 +121,9 @@ def prepare(
         )
     if "config" in texts:
         raise InputError("--param config: use --config, which takes a file or a name and checks it")
-    config = resolve(request.config or _default_config(target), request.changes)
+    config = resolve(request.config_or("") or _default_config(target), request.changes)
     parsed = parse_config(config.text, config.where)
+    check_name(parsed, config.where)
     if "runtime" not in texts:  # an override may change the number of devices
         request_checks.batches(parsed, config.where, target)
     config_check = ConfigCheck(config) if options.config_check else None

@@ -7,6 +7,7 @@ import functools
 import math
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from official.core import config_definitions as cfg
@@ -14,10 +15,8 @@ from official.modeling import hyperparams
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.json import nearest, shown
-from trainer.config.live_keys import CHOICES, INITIAL_MODULES, LIVE_KEYS, UNRELEASED_OPTIMIZERS
-
-ACTIVATIONS = ("relu", "relu6", "swish", "gelu", "elu")
-"""Activations that the Hourglass supports; the published models have relu."""
+from trainer.config.live_keys import CHOICES, INITIAL_MODULES, LIVE_KEYS, OPTIONS, UNRELEASED_OPTIMIZERS
+from trainer.config.networks import check_network, check_size
 
 HIGHEST = math.inf
 RANGES: dict[str, tuple[float, float]] = {
@@ -37,10 +36,15 @@ RANGES: dict[str, tuple[float, float]] = {
     "task.model.norm_activation.norm_epsilon": (0, HIGHEST),
     "task.model.backbone.hourglass.input_channel_dims": (1, HIGHEST),
     "task.model.backbone.hourglass.num_hourglasses": (1, 16),
+    "task.model.backbone.resnet.depth_multiplier": (1 / 16, 16),
+    "task.model.backbone.resnet.se_ratio": (0, 1),
+    "task.model.backbone.mobilenet.filter_size_scale": (1 / 16, 16),
+    "task.model.backbone.efficientnet.se_ratio": (0, 1),
+    "task.model.decoder.fpn.num_filters": (1, HIGHEST),
     "task.model.detection_generator.max_detections": (1, HIGHEST),
     "task.model.detection_generator.peak_error": (0, 1),
     "task.model.detection_generator.peak_extract_kernel_size": (1, HIGHEST),
-    "trainer.train_steps": (1, HIGHEST),
+    "trainer.train_steps": (0, HIGHEST),
     "trainer.steps_per_loop": (1, HIGHEST),
     "trainer.checkpoint_interval": (1, HIGHEST),
     "trainer.validation_interval": (1, HIGHEST),
@@ -54,9 +58,6 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Lowest and highest value, both allowed."""
 
-STAGES = {10: 2, 20: 3, 32: 4, 52: 6, 100: 6}
-"""Hourglass model_id to the number of times that it halves its input, after the first two."""
-
 
 def check_all(experiment: cfg.ExperimentConfig) -> None:
     """Checks types, ranges, keys without effect, and values that contradict each other.
@@ -66,8 +67,9 @@ def check_all(experiment: cfg.ExperimentConfig) -> None:
     """
     for rule in (check_types, check_ranges, check_live, check_together):
         rule(experiment)
+    check_network(experiment.task.model)
     if experiment.task.model.input_size:
-        check_size(experiment)
+        check_size(experiment.task.model)
 
 
 def refuse_unknown(config: hyperparams.Config, values: dict[str, Any], where: str, name: str = "") -> None:
@@ -92,9 +94,9 @@ def check_types(config: hyperparams.Config, name: str = "") -> None:
       InputError: names the first one.
     """
     chosen = config.type if isinstance(config, hyperparams.OneOfConfig) else None
-    if chosen is not None and not (isinstance(chosen, str) and chosen in _keys(config)):
-        known = ", ".join(sorted(_keys(config) - {"type"}))
-        raise InputError(f"{name}.type: {_shown(chosen)}; use one of {known}")
+    options = OPTIONS.get(name, sorted(_keys(config) - {"type"}))
+    if chosen is not None and not (isinstance(chosen, str) and chosen in options):
+        raise InputError(f"{name}.type: {_shown(chosen)}; use one of {', '.join(options)}{_meant(chosen, options)}")
     for key, hint in _hints(config).items():
         if isinstance(config, hyperparams.OneOfConfig) and key not in ("type", chosen):
             continue
@@ -146,22 +148,9 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
     """
     task, runtime, optimizer = experiment.task, experiment.runtime, experiment.trainer.optimizer_config
     choice, held_out = experiment.trainer.choose_checkpoint, experiment.trainer.holdout_fraction
-    hourglasses = task.model.backbone.hourglass.num_hourglasses
-    levels = [f"2_{i}" for i in range(hourglasses - 1)] + ["2"]
     kernel = task.model.detection_generator.peak_extract_kernel_size
     scale, size = runtime.loss_scale, list(task.model.input_size)
     rules: list[tuple[bool, str]] = [
-        (
-            task.model.backbone.type == "hourglass",
-            f"task.model.backbone.type: {task.model.backbone.type!r}; use hourglass",
-        ),
-        (
-            bool(task.model.head.input_levels)
-            and set(task.model.head.input_levels) <= set(levels)
-            and task.model.head.input_levels[-1] == "2",
-            f"task.model.head.input_levels: {task.model.head.input_levels} with {hourglasses} hourglass(es); "
-            f"use {levels}",
-        ),
         (size == [] or (len(size) == 3 and size[2] == 3), f"task.model.input_size: {size}; remove it"),
         (kernel % 2 == 1, f"task.model.detection_generator.peak_extract_kernel_size: {kernel}; use an odd number"),
         (
@@ -173,9 +162,13 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
             f"runtime.loss_scale: {_shown(scale)}; use dynamic or a positive number",
         ),
         (
-            task.model.norm_activation.activation in ACTIVATIONS,
-            f"task.model.norm_activation.activation: {task.model.norm_activation.activation!r}; "
-            f"use one of {', '.join(ACTIVATIONS)}",
+            experiment.trainer.train_steps > 0 or bool(task.init_checkpoint and task.init_checkpoint_modules == "all"),
+            "trainer.train_steps: 0 keeps the initial weights, so all of them must be given; set task.init_checkpoint, "
+            "and task.init_checkpoint_modules: all",
+        ),
+        (
+            experiment.trainer.train_steps > 0 or choice == "last",
+            "trainer.choose_checkpoint: best, but with train_steps 0 there is nothing to choose; set last",
         ),
         (choice in CHOICES, f"trainer.choose_checkpoint: {choice!r}; use {' or '.join(CHOICES)}"),
         (
@@ -196,29 +189,11 @@ def check_together(experiment: cfg.ExperimentConfig) -> None:
             raise InputError(message)
 
 
-def check_size(experiment: cfg.ExperimentConfig) -> None:
-    """Refuses an input that the Hourglass cannot halve often enough.
-
-    Raises:
-      InputError: an unknown Hourglass, or a size that is not a multiple of what it needs.
-    """
-    model_id = experiment.task.model.backbone.hourglass.model_id
-    if model_id not in STAGES:
-        raise InputError(f"task.model.backbone.hourglass.model_id: {model_id}; use one of {sorted(STAGES)}")
-    multiple = 4 << (STAGES[model_id] - 1)
-    height, width = experiment.task.model.input_size[:2]
-    if height % multiple or width % multiple:
-        raise InputError(
-            f"preprocess.image_size: {[height, width]} is not a multiple of {multiple}, which Hourglass "
-            f"{model_id} needs; change it"
-        )
-
-
 def warnings(experiment: cfg.ExperimentConfig) -> list[str]:
     """One line for each combination of values that is allowed but rarely intended."""
     steps, rate = experiment.trainer.train_steps, experiment.trainer.optimizer_config.learning_rate
     decay = getattr(rate.get(), "decay_steps", None) if rate.type in ("cosine", "polynomial") else None
-    if decay is None or decay == steps:
+    if decay is None or decay == steps or not steps:
         return []
     key = f"trainer.optimizer_config.learning_rate.{rate.type}.decay_steps"
     effect = (
@@ -295,6 +270,12 @@ _WORDS: dict[Any, str] = {
 
 def _kind(value: Any) -> str:
     return _WORDS.get(type(value), "a mapping" if isinstance(value, dict | hyperparams.Config) else "a list")
+
+
+def _meant(value: Any, known: Sequence[str]) -> str:
+    """The known name that a text comes close to, as the end of a message; "" where there is none."""
+    found = nearest(value, known) if isinstance(value, str) else ""
+    return found if "did you mean" in found else ""
 
 
 def _shown(value: Any) -> str:

@@ -13,15 +13,16 @@ from official.core import config_definitions as cfg
 from official.modeling import hyperparams, optimization
 from official.projects.centernet.configs import backbones
 from official.projects.centernet.configs.centernet import CenterNetHead, DetectionLoss
-from official.vision.configs import common
+from official.vision.configs import common, decoders
 
 from beam_preprocess.base.errors import InputError
-from trainer.config.checks import check_all, check_size, refuse_unknown
+from trainer.config.checks import check_all, check_types, refuse_unknown
+from trainer.config.networks import check_size, fill_levels
 from trainer.config.overrides import parse_override
 from trainer.config.sections import EXPERIMENT_SECTIONS, RunConfig
 
 STRIDE = 4
-"""Input pixels per heatmap cell of the Hourglass."""
+"""Input pixels per heatmap cell of every network."""
 
 
 @dataclasses.dataclass
@@ -51,6 +52,7 @@ class Model(hyperparams.Config):
     backbone: backbones.Backbone = dataclasses.field(
         default_factory=lambda: backbones.Backbone(type="hourglass", hourglass=backbones.Hourglass(model_id=52))
     )
+    decoder: decoders.Decoder = dataclasses.field(default_factory=decoders.Decoder)
     head: CenterNetHead = dataclasses.field(default_factory=CenterNetHead)
     detection_generator: Decoding = dataclasses.field(default_factory=Decoding)
     # Keras's meaning: new = momentum * old + (1 - momentum) * batch, on every layer.
@@ -135,7 +137,9 @@ class CenterNetTask(cfg.TaskConfig):
     """Clip the all-reduced gradient to this norm, once, whatever the number of replicas."""
 
     init_checkpoint: str = ""
-    """Checkpoint that the weights start from; empty starts from scratch."""
+    """What the weights start from: a name that `centernet init-weights --list` prints, the folder of a run or a
+    training, a registry's version, a checkpoint, or an archive of the Object Detection API; empty starts from
+    scratch."""
 
     init_checkpoint_modules: str = "backbone"
     """What to take from it: backbone, matching (backbone and the head layers whose shapes match), or all."""
@@ -207,6 +211,8 @@ def _write(experiment: cfg.ExperimentConfig, values: dict[str, Any], where: str)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: {' '.join(str(error).strip(chr(34)).split())}") from error
     try:
+        check_types(experiment)
+        fill_levels(experiment.task.model, CenterNetHead().input_levels)
         check_all(experiment)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
@@ -221,9 +227,9 @@ def _fit_to_views(experiment: cfg.ExperimentConfig, config: RunConfig) -> None:
             f"task.model.input_size: {size} contradicts preprocess.image_size {[height, width]}; remove it"
         )
     if config.preprocess.stride != STRIDE:
-        raise InputError(f"preprocess.stride: {config.preprocess.stride}; the Hourglass has stride 4, set 4")
+        raise InputError(f"preprocess.stride: {config.preprocess.stride}; every network has stride 4, set 4")
     experiment.task.model.input_size = size
-    check_size(experiment)
+    check_size(experiment.task.model)
 
 
 def as_dict(experiment: cfg.ExperimentConfig) -> dict[str, Any]:

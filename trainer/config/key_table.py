@@ -27,7 +27,7 @@ from trainer.config.experiment import default_experiment
 from trainer.config.export_config import ExportConfig
 from trainer.config.gate_config import GateConfig
 from trainer.config.key_page import page
-from trainer.config.live_keys import LIVE_KEYS, MEANINGS, UNITS, UNRELEASED_OPTIMIZERS, by_longest_end
+from trainer.config.live_keys import LIVE_KEYS, MEANINGS, OPTIONS, UNITS, UNRELEASED_OPTIMIZERS, by_longest_end
 from trainer.config.sections import EXPERIMENT_SECTIONS, SECTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -112,8 +112,8 @@ def _experiment_keys(config: hyperparams.Config, path: str) -> Iterator[Key | st
 
 def _supported(path: str, option: str) -> bool:
     """Whether an option of a section with a `type` works here."""
-    if path == "task.model.backbone":
-        return option == "hourglass"
+    if path in OPTIONS:
+        return option in OPTIONS[path]
     return not (path.endswith("optimizer") and option in UNRELEASED_OPTIMIZERS)
 
 

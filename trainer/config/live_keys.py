@@ -35,8 +35,29 @@ LIVE_KEYS = {
     "task.train_data": {"input_path", "global_batch_size", "shuffle_buffer_size"},
     "task.validation_data": {"input_path", "global_batch_size"},
     "task.model.backbone.hourglass": {"model_id", "input_channel_dims", "num_hourglasses"},
+    "task.model.backbone.resnet": {
+        "model_id",
+        "depth_multiplier",
+        "stem_type",
+        "se_ratio",
+        "scale_stem",
+        "resnetd_shortcut",
+        "replace_stem_max_pool",
+        "bn_trainable",
+    },
+    "task.model.backbone.mobilenet": {"model_id", "filter_size_scale"},
+    "task.model.backbone.efficientnet": {"model_id", "se_ratio"},
+    "task.model.decoder.fpn": {"num_filters", "use_separable_conv"},
 }
-"""The keys of Model Garden's classes that do something here; setting another one is an error."""
+"""The keys of Model Garden's classes that do something here; setting another one is an error.
+
+The backbones' stochastic depth is not among them: it draws random numbers that a resumed run can't repeat."""
+
+OPTIONS = {
+    "task.model.backbone": ("hourglass", "resnet", "mobilenet", "efficientnet"),
+    "task.model.decoder": ("fpn",),
+}
+"""Sections with a `type` to the options that work here, where not all of Model Garden's do."""
 
 UNRELEASED_OPTIMIZERS = ("slide", "adafactor")
 """Model Garden has their configuration, but not their code."""
@@ -49,7 +70,7 @@ INITIAL_MODULES = ("backbone", "matching", "all")
 
 MEANINGS = {
     # trainer
-    "trainer.train_steps": "Length of the training.",
+    "trainer.train_steps": "Length of the training; 0 exports and judges the initial weights as they are.",
     "trainer.steps_per_loop": "Steps from one progress line, row of history.jsonl and check for NaN to the next.",
     "trainer.checkpoint_interval": "Steps from one checkpoint to the next.",
     "trainer.max_to_keep": "Number of checkpoints that are kept; older ones are deleted.",
@@ -73,13 +94,32 @@ MEANINGS = {
     "runtime.loss_scale": "Loss scale for float16: dynamic, or a fixed number.",
     "runtime.enable_xla": "Compile the training step with XLA.",
     # task
-    "backbone.type": "The backbone network; hourglass is the only one supported.",
+    "backbone.type": "The backbone network; hourglass stands alone, the others need task.model.decoder.",
     "hourglass.model_id": "Size of each Hourglass: 10, 20, 32, 52 or 100 (52 twice is Hourglass-104).",
     "hourglass.input_channel_dims": "Channels at the start of the network; those of the other layers grow with it.",
     "hourglass.num_hourglasses": "Number of Hourglasses in a row.",
     "head.heatmap_bias": "Initial bias of the heatmap: the logarithm of the odds of a centre.",
-    "head.input_levels": "The Hourglass outputs that have heads: 2 for one Hourglass, 2_0 and 2 for two.",
-    "norm_activation.activation": "Activation of the Hourglass; the published models have relu.",
+    "resnet.model_id": "Number of layers: 10, 18, 26, 34, 50, 101, 152, 200, 270, 350 or 420.",
+    "resnet.depth_multiplier": "Factor of the number of channels.",
+    "resnet.stem_type": "First layers: v0 (one 7x7 convolution) or v1 (three 3x3, as in ResNet-D).",
+    "resnet.se_ratio": "Squeeze-and-excitation: channels inside, as a fraction; 0 has none.",
+    "resnet.scale_stem": "Whether depth_multiplier also scales the first layers.",
+    "resnet.resnetd_shortcut": "Shortcuts as in ResNet-D: average pooling before the 1x1 convolution.",
+    "resnet.replace_stem_max_pool": "A convolution with stride 2 instead of the first max pooling.",
+    "resnet.bn_trainable": "Whether batch norm is trained; false keeps the averages and factors of init_checkpoint.",
+    "mobilenet.model_id": "MobileNetV1, -V2, -V3Large, -V3Small, -V3EdgeTPU, -V4ConvSmall, -V4ConvMedium or "
+    "-V4ConvLarge.",
+    "mobilenet.filter_size_scale": "Factor of the number of channels.",
+    "efficientnet.model_id": "Size: b0 to b7.",
+    "efficientnet.se_ratio": "Squeeze-and-excitation: channels inside, as a fraction. The original has 0.25; 0 has "
+    "none, as EfficientNet-lite.",
+    "decoder.type": "The decoder that joins levels 2 to 5 of a backbone at level 2; none for the hourglass.",
+    "fpn.num_filters": "Channels of the decoder, and of the heads.",
+    "fpn.use_separable_conv": "Depthwise separable convolutions in the decoder: fewer weights and less computation.",
+    "head.input_levels": "The outputs that have heads: with an Hourglass 2 for one, 2_0 and 2 for two; always 2 with a "
+    "decoder.",
+    "norm_activation.activation": "Activation of the backbone. The published Hourglasses and ResNets have relu, "
+    "EfficientNet swish and EfficientNet-lite relu6; a MobileNet has its own.",
     "norm_activation.use_sync_bn": "Batch norm uses the batch of all replicas instead of each replica's own.",
     "norm_activation.norm_momentum": "Batch norm, as in Keras: new = momentum * old + (1 - momentum) * batch.",
     "norm_activation.norm_epsilon": "Batch norm: added to the variance before the division.",
@@ -167,6 +207,7 @@ UNITS = {
     "detection_generator.max_detections": "boxes",
     "detection_generator.peak_extract_kernel_size": "cells",
     "hourglass.input_channel_dims": "channels",
+    "fpn.num_filters": "channels",
     "model.num_classes": "classes",
     "model.input_size": "pixels",
     "trainer.train_steps": "steps",

@@ -23,30 +23,12 @@ from trainer.config.experiment import RecordsConfig
 from trainer.data.heatmap import Labels
 from trainer.data.holdout import first_records
 
-CHANNEL_MEANS = (119.9165958, 114.03422265, 104.01362025)
-"""R, G, B; Model Garden's values (its parser holds them in BGR order)."""
-CHANNEL_STDS = (70.9150767, 69.89082075, 73.6027665)
-"""R, G, B."""
-
 HASHED_BYTES = 256 << 20
 """Records up to this size are compared with their sha256 before training: less than 2 s of CPU time. COCO's 20 GB would
 take minutes on every start."""
 _LISTED = 3
 _PARALLEL = 32
 """Parallel requests: a bucket answers each in about 50 ms, and COCO × 8 views has hundreds of shards."""
-
-
-def normalize(image: tf.Tensor) -> tf.Tensor:
-    """RGB 0..255 to the network's input: BGR, as in the published checkpoints, with zero mean and unit deviation.
-
-    Args:
-      image: [B, H, W, 3], any numeric type.
-
-    Returns:
-      float32 [B, H, W, 3].
-    """
-    scaled = (tf.cast(image, tf.float32) - tf.constant(CHANNEL_MEANS)) / tf.constant(CHANNEL_STDS)
-    return tf.reverse(scaled, axis=[-1])
 
 
 def load_manifest(folder: str) -> Manifest:

@@ -13,6 +13,7 @@ import tf_keras
 from official.projects.centernet.modeling.backbones import hourglass
 from official.projects.centernet.modeling.layers import cn_nn_blocks
 from official.vision.configs import common
+from official.vision.modeling.decoders import fpn
 
 _PATCH = threading.Lock()
 
@@ -50,3 +51,21 @@ def repaired_hourglass(norm: common.NormActivation, upsampling: Callable[[], tf_
             yield
         finally:
             hourglass.cn_nn_blocks = original
+
+
+@contextlib.contextmanager
+def repaired_fpn(upsampling: Callable[[], tf_keras.layers.Layer]) -> Iterator[None]:
+    """While active, Model Garden's FPN doubles its maps with a layer of ours.
+
+    Args:
+      upsampling: makes that layer.
+    """
+    with _PATCH:
+        original = fpn.spatial_transform_ops
+        fpn.spatial_transform_ops = types.SimpleNamespace(
+            nearest_upsampling=lambda features, scale, use_keras_layer: upsampling()(features)
+        )
+        try:
+            yield
+        finally:
+            fpn.spatial_transform_ops = original

@@ -1,15 +1,18 @@
-"""Builds the network: Model Garden's Hourglass, heads and decoder, with four repairs.
+"""Builds the network: Model Garden's backbone, perhaps its FPN, its heads and decoder of boxes, with four repairs.
 
 1. Decoding runs in float32 under every training policy (in bfloat16 it costs a fifth of the AP).
 2. Every batch normalisation has the configured momentum, epsilon and sync setting; Model Garden's HourglassBlock
    ignores them in 50 of 60 layers.
-3. Nearest upsampling is concatenation and reshape, because ResizeNearestNeighborGrad has no XLA kernel.
+3. Nearest upsampling is concatenation and reshape, because ResizeNearestNeighborGrad has no XLA kernel, and the FPN's
+   tiles have a slow gradient.
 4. Class indices are 0-based: the label map belongs to the data, not to the decoder.
 
-Variables and their checkpoint names stay Model Garden's.
+Variables and their checkpoint names stay Model Garden's. Layers that no output depends on are left out: a classifier's
+last convolution, and what the FPN puts on levels 3 to 5.
 """
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import tensorflow as tf
 import tf_keras
@@ -17,8 +20,10 @@ from official.projects.centernet.modeling import centernet_model
 from official.projects.centernet.modeling.heads import centernet_head
 from official.projects.centernet.modeling.layers import detection_generator
 from official.vision.modeling.backbones import factory
+from official.vision.modeling.decoders import factory as decoder_factory
 
-from trainer.config.experiment import STRIDE, CenterNetTask
+from trainer.config.experiment import STRIDE, CenterNetTask, Model
+from trainer.config.networks import HOURGLASS, LEVELS, Pixels, pixels_of
 from trainer.model import garden
 
 REFERENCE_MOMENTUM = 0.1
@@ -37,15 +42,65 @@ class NearestUpsampling(tf_keras.layers.Layer):
         return tf.reshape(tf.concat([x, x], axis=2), [-1, 2 * height, 2 * width, channels])
 
 
+def normalize(image: tf.Tensor, pixels: Pixels) -> tf.Tensor:
+    """RGB 0..255 to a network's input.
+
+    Args:
+      image: [B, H, W, 3], any numeric type.
+      pixels: what the network expects.
+
+    Returns:
+      float32 [B, H, W, 3].
+    """
+    scaled = (tf.cast(image, tf.float32) - tf.constant(pixels.mean)) / tf.constant(pixels.deviation)
+    return tf.reverse(scaled, axis=[-1]) if pixels.bgr else scaled
+
+
 class CenterNetModel(centernet_model.CenterNetModel):
-    """Model Garden's model; it casts raw outputs to float32 before it decodes them."""
+    """Model Garden's model, perhaps with a decoder of features; it casts raw outputs to float32 before it decodes them.
+
+    Args:
+      backbone: from pixels to features by level.
+      head: from features to the raw outputs.
+      detection_generator: from raw outputs to boxes.
+      pixels: what the backbone expects.
+      decoder: joins the backbone's levels; None if the backbone does.
+    """
+
+    def __init__(
+        self,
+        backbone: tf_keras.Model,
+        head: tf_keras.Model,
+        detection_generator: tf_keras.layers.Layer,
+        *,
+        pixels: Pixels,
+        decoder: tf_keras.Model | None = None,
+    ) -> None:
+        super().__init__(backbone=backbone, head=head, detection_generator=detection_generator)
+        self.decoder, self._pixels = decoder, pixels
+
+    @property
+    def checkpoint_items(self) -> dict[str, tf_keras.Model]:
+        """The parts of the network, by their names in checkpoints."""
+        parts = {"backbone": self.backbone, "decoder": self.decoder, "head": self.head}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def normalize(self, image: tf.Tensor) -> tf.Tensor:
+        """RGB 0..255 to the network's input; see the function of this name."""
+        return normalize(image, self._pixels)
+
+    def maps(self, inputs: tf.Tensor, training: bool | None = None) -> Mapping[str, list[tf.Tensor]]:
+        """The heads' raw outputs, in the precision of the network."""
+        features = self.backbone(inputs, training=training)
+        if self.decoder is not None:
+            features = self.decoder(features, training=training)
+        return self.head(features, training=training)
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, **kwargs: object
     ) -> Mapping[str, tf.Tensor | Mapping[str, tf.Tensor]]:
         """Raw outputs; in inference also the detections."""
-        raw = self.head(self.backbone(inputs, training=training), training=training)
-        raw = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), raw)
+        raw = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self.maps(inputs, training))
         outputs: dict[str, tf.Tensor | Mapping[str, tf.Tensor]] = {"raw_output": raw}
         if not training:
             outputs.update(self.detection_generator(raw))
@@ -55,19 +110,16 @@ class CenterNetModel(centernet_model.CenterNetModel):
 def build_model(config: CenterNetTask) -> CenterNetModel:
     """The model of a task whose input size and number of classes are known.
 
-    Input: float32 [B, height, width, 3], normalised by `input_pipeline.normalize`.
+    Input: float32 [B, height, width, 3], from the model's `normalize`.
     """
     model = config.model
-    with garden.repaired_hourglass(model.norm_activation, NearestUpsampling):
-        backbone = factory.build_backbone(
-            input_specs=tf_keras.layers.InputSpec(shape=[None, *model.input_size]),
-            backbone_config=model.backbone,
-            norm_activation_config=model.norm_activation,
-        )
-    for layer in _batch_norms(backbone):
+    backbone = _backbone(model)
+    decoder = _decoder(model, backbone) if model.decoder.type else None
+    features = backbone if decoder is None else decoder
+    for layer in _batch_norms(backbone) + ([] if decoder is None else _batch_norms(decoder)):
         layer.momentum = REFERENCE_MOMENTUM if model.reference_bn else model.norm_activation.norm_momentum
     head = centernet_head.CenterNetHead(
-        input_specs=backbone.output_specs,
+        input_specs={level: output.shape for level, output in features.output.items()},
         task_outputs={"ct_heatmaps": model.num_classes, "ct_offset": 2, "ct_size": 2},
         input_levels=list(model.head.input_levels),
         heatmap_bias=model.head.heatmap_bias,
@@ -85,7 +137,34 @@ def build_model(config: CenterNetTask) -> CenterNetModel:
         input_image_dims=(height, width),
         dtype=tf.float32,
     )
-    return CenterNetModel(backbone=backbone, head=head, detection_generator=generator)
+    return CenterNetModel(backbone, head, generator, pixels=pixels_of(model), decoder=decoder)
+
+
+def _backbone(model: Model) -> tf_keras.Model:
+    with garden.repaired_hourglass(model.norm_activation, NearestUpsampling):
+        whole = factory.build_backbone(
+            input_specs=tf_keras.layers.InputSpec(shape=[None, *model.input_size]),
+            backbone_config=model.backbone,
+            norm_activation_config=model.norm_activation,
+        )
+    if model.backbone.type == HOURGLASS:
+        return whole
+    # The layers that are left keep their places in checkpoints, because those that go are the last.
+    return tf_keras.Model(whole.input, {level: whole.output[level] for level in LEVELS}, name=model.backbone.type)
+
+
+def _decoder(model: Model, backbone: tf_keras.Model) -> tf_keras.Model:
+    config = SimpleNamespace(
+        decoder=model.decoder,
+        norm_activation=model.norm_activation,
+        min_level=int(LEVELS[0]),
+        max_level=int(LEVELS[-1]),
+    )
+    with garden.repaired_fpn(NearestUpsampling):
+        whole = decoder_factory.build_decoder(
+            input_specs={level: output.shape for level, output in backbone.output.items()}, model_config=config
+        )
+    return tf_keras.Model(whole.input, {"2": whole.output["2"]}, name=model.decoder.type)
 
 
 def _batch_norms(model: tf_keras.Model) -> list[tf_keras.layers.Layer]:

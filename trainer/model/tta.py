@@ -17,28 +17,25 @@ import math
 from collections.abc import Sequence
 
 import tensorflow as tf
-from official.projects.centernet.modeling.backbones import hourglass
 
 from beam_preprocess.base.errors import InputError
-from trainer.config.experiment import STRIDE
 from trainer.model.network import CenterNetModel
 
 PLAIN = (1.0,)
 """The scales without multi-scale testing."""
 
 
-def scaled_sizes(input_size: tuple[int, int], scales: Sequence[float], model_id: int) -> tuple[tuple[int, int], ...]:
+def scaled_sizes(input_size: tuple[int, int], scales: Sequence[float], multiple: int) -> tuple[tuple[int, int], ...]:
     """The network's input (height, width) at each scale.
 
     Args:
       input_size: (height, width) at scale 1.
       scales: factors.
-      model_id: of the Hourglass; each of its levels halves its map, and must be able to double it again.
+      multiple: both sides must be multiples of it (`networks.multiple_of`).
 
     Raises:
-      InputError: a side can't be halved that often; the message names the nearest scale that fits.
+      InputError: a side isn't one; the message names the nearest scale that fits.
     """
-    multiple = STRIDE << (len(hourglass.HOURGLASS_SPECS[model_id]["blocks_per_stage"]) - 1)
     step = multiple / math.gcd(*input_size)
     sizes = []
     for scale in scales:
@@ -70,7 +67,7 @@ def averaged_maps(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: b
     Returns:
       ct_heatmaps [B, h, w, classes] logits, ct_size and ct_offset [B, h, w, 2] in cells of the plain grid.
     """
-    for part in (model.backbone, model.head):
+    for part in model.checkpoint_items.values():
         # Keras restricts a functional model to its input size at build; this one is fully convolutional.
         part.input_spec = None
     heatmaps, sizes, offset = [], [], None
@@ -97,7 +94,7 @@ def _maps(model: CenterNetModel, pictures: tf.Tensor, *, flip: bool) -> tuple[tf
     if flip:
         # One pass over both: the network is traced once.
         pictures = tf.concat([pictures, tf.reverse(pictures, [2])], axis=0)
-    raw = model.head(model.backbone(pictures, training=False), training=False)
+    raw = model.maps(pictures, training=False)
     heatmap, size, offset = tf.sigmoid(raw["ct_heatmaps"][-1]), raw["ct_size"][-1], raw["ct_offset"][-1]
     if flip:
         heatmap, size = _mean_of_pair(heatmap), _mean_of_pair(size)

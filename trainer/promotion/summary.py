@@ -16,7 +16,7 @@ from trainer.promotion.decision import Decision, RuleResult
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
 from trainer.shared.fixes import RUN_AGAIN, TRAIN_AGAIN
 
-SUMMARY_SCHEMA = 3
+SUMMARY_SCHEMA = 4
 
 PACKAGES = (
     "tensorflow",
@@ -104,6 +104,8 @@ class Summary:
     """When this summary was made: UTC, ISO 8601."""
     commit: str = ""
     """Commit of the code."""
+    weights: str = ""
+    """What the training started from, and under which licence; "" if unknown."""
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -126,6 +128,7 @@ def build_summary(
     run: str = "",
     created: str = "",
     commit: str = "",
+    weights: str = "",
 ) -> Summary:
     """The summary of one run.
 
@@ -171,6 +174,7 @@ def build_summary(
         run=run,
         created=created,
         commit=commit,
+        weights=weights,
     )
 
 

@@ -18,6 +18,7 @@ import tf_keras
 from beam_preprocess.base.errors import Failure, InputError
 from beam_preprocess.base.json import parse
 from trainer.config.experiment import CenterNetTask, build_experiment
+from trainer.config.networks import multiple_of
 from trainer.config.sections import ExportConfig, RunConfig, parse_config
 from trainer.model import network, tta
 from trainer.saved_model import parity
@@ -184,7 +185,7 @@ def _load(checkpoint: str, config: RunConfig, summary: dict[str, Any], options: 
     task = trained_task(config, summary)
     # Replicas matter in training only; the plain layer has the same variables.
     task.model.norm_activation.use_sync_bn = False
-    input_sizes = tta.scaled_sizes(tuple(summary["input_size"]), options.scales, task.model.backbone.get().model_id)
+    input_sizes = tta.scaled_sizes(tuple(summary["input_size"]), options.scales, multiple_of(task.model))
     model = network.build_model(task)
     model(tf.zeros([1, *task.model.input_size]), training=False)
     finished.restore_weights(checkpoint, model)

@@ -7,6 +7,7 @@ from typing import Any
 from trainer.config.sections import ExportConfig
 from trainer.promotion.summary import installed_versions
 from trainer.shared.commit import commit
+from trainer.weights.origin import sentence
 
 
 def model_card(
@@ -29,6 +30,7 @@ def model_card(
     facts = {
         "network": f"CenterNet, input {height}x{width}, {len(summary['categories'])} classes",
         "training": f"{_known(summary, 'steps')} steps on {_known(summary, 'images')} images{_held_out(summary)}",
+        "initial weights": _cell(sentence(summary)),
         "test-time augmentation": augmentation,
         "score threshold of `num_detections`": f"{options.score_threshold:g}",
         "data digest": _known(summary, "data_digest"),

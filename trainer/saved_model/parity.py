@@ -33,7 +33,6 @@ from beam_preprocess.format.images import ImageProblem, decode, render_view
 from beam_preprocess.format.scored_file import load_scored
 from trainer.coco import metrics as coco_metrics
 from trainer.config.sections import ExportConfig
-from trainer.data import input_pipeline
 from trainer.model import tta
 from trainer.model.network import CenterNetModel
 from trainer.saved_model.inference import load_signature, read_image
@@ -196,7 +195,7 @@ def checkpoint_detector(
             np.stack([render_view(image, geometry.letterbox(image.shape[:2], size), size) for image in pixels])
             for size in input_sizes
         ]
-        outputs = tta.detect(model, [input_pipeline.normalize(batch) for batch in inputs], flip=flip)
+        outputs = tta.detect(model, [model.normalize(batch) for batch in inputs], flip=flip)
         boxes, scores, classes = (outputs[name].numpy() for name in ("boxes", "confidence", "classes"))
         found = []
         for i, size in enumerate(declared):

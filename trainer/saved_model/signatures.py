@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.data import input_pipeline
 from trainer.model import tta
 from trainer.model.network import CenterNetModel
 from trainer.saved_model.layout import AUGMENTED, SERVED, TENSOR
@@ -136,7 +135,7 @@ class ServingModule(tf.Module):
     def _detect(
         self, inputs: tuple[tf.Tensor, ...], sizes: tf.Tensor, valid: tf.Tensor, *, augmented: bool
     ) -> dict[str, tf.Tensor]:
-        normalised = [input_pipeline.normalize(pixels) for pixels in inputs]
+        normalised = [self.model.normalize(pixels) for pixels in inputs]
         outputs = tta.detect(self.model, normalised, flip=self._flip and augmented)
         # The image fills [0, valid) of the input, so dividing by it normalizes to the original image.
         extent = tf.cast(tf.concat([valid, valid], axis=1), tf.float32)[:, None, :]

@@ -1,6 +1,7 @@
 """The model folder: resumable checkpoints while training, the final weights and `train.json` after it.
 
 ckpt-<step>.*     everything a resumed run needs
+weights.json      where the initial weights came from; absent for a training from scratch
 weights/model.*   what export reads: backbone and head (averaged weights if EMA is on)
 config.yaml       the run's configuration, as given
 train.json        written last: the folder is complete
@@ -22,8 +23,10 @@ from trainer.config.experiment import CenterNetTask
 from trainer.training.distribution import CrossWorkerSum
 from trainer.weights.finished import CONFIG, SUMMARY
 from trainer.weights.loading import WEIGHTS
+from trainer.weights.origin import Origin, as_dict, from_dict
 
 DIGEST = "train_digest"
+STARTED_FROM = "weights.json"
 LIST = "checkpoint"
 """TensorFlow's list of a folder's checkpoints."""
 _PART = re.compile(r"(ckpt-\d+)(_temp|\.index.*|\.data-.*)")
@@ -91,6 +94,22 @@ def start(folder: str, digest: str) -> None:
     with as_save_error(folder):
         tf.io.gfile.makedirs(folder)
     write_text(os.path.join(folder, DIGEST), digest)
+
+
+def remember(folder: str, origin: Origin | None) -> Origin | None:
+    """Writes down where the initial weights came from, for a resumed run and for people; returns it."""
+    if origin:
+        write_text(os.path.join(folder, STARTED_FROM), json.dumps(as_dict(origin), indent=1) + "\n")
+    return origin
+
+
+def origin_of(folder: str) -> Origin | None:
+    """What `remember` wrote; None for a training from scratch."""
+    path = os.path.join(folder, STARTED_FROM)
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as file:
+        return from_dict(json.loads(file.read()))
 
 
 def newest_whole(folder: str, *, repair: bool) -> str | None:

@@ -37,7 +37,9 @@ from trainer.training.preemption import Preemption
 from trainer.training.task import Task
 from trainer.training.throughput import Throughput
 from trainer.training.training_digest import training_digest
-from trainer.weights import finished, loading
+from trainer.weights import finished
+from trainer.weights.catalogue import SCRATCH
+from trainer.weights.origin import ORIGIN, as_dict
 
 
 def train(
@@ -157,8 +159,8 @@ def _train(
         output, checkpoints.newest_whole(output, repair=True) if chief else None, cross_worker_sum
     )
     first_step = checkpoints.step_of(newest)
-    if newest is None and experiment.task.init_checkpoint:
-        loading.find_checkpoint(experiment.task.init_checkpoint)
+    if newest is None and not experiment.task.init_checkpoint:
+        print(f"weights: {SCRATCH}", flush=True)
     # Not 0: tf.data compares a global seed of 0 with our tensor seeds as Python values, which fails in a graph.
     tf_keras.utils.set_random_seed(seed + 1)
     throughput = Throughput(experiment.task.train_data.global_batch_size)
@@ -172,6 +174,7 @@ def _train(
 
     # Everything that can be wrong with the input was checked; from here on, the folder is written.
     checkpoints.start(folder, digest)
+    origin = checkpoints.origin_of(output) if newest else checkpoints.remember(folder, task.origin)
     train_utils.serialize_config(experiment, folder)
     history = History(folder, first_step, read_history(folder))
     loops = LoopMonitor(experiment, images, model=model, step=task.step, throughput=throughput, history=history)
@@ -215,7 +218,7 @@ def _train(
     with strategy.scope():
         if best:
             chosen = best.restore()  # kept as they were validated: averaged
-        elif averaged:
+        elif averaged and settings.train_steps:  # without a step, there are no averages
             optimizer.swap_weights()
     last = history.last()
     summary: dict[str, Any] = {
@@ -231,12 +234,16 @@ def _train(
         "num_classes": manifest.num_classes,
         "categories": [{"index": c.index, "id": c.id, "name": c.name} for c in manifest.categories],
         "ema": averaged,
+        ORIGIN: as_dict(origin) if origin else None,
         "last": last,
         "chosen": asdict(chosen) if chosen else None,
     }
     checkpoints.finish(folder, model, experiment.task, config, summary)
     if best:
         best.clear()
+    if not settings.train_steps:
+        print("result: 0 steps: the initial weights, as they are")
+        return summary
     which = f"; weights of step {chosen.step}, the best on the hold-out (AP {chosen.ap:.4f})" if chosen else ""
     print(
         f"result: step {summary['steps']}, loss {last['total_loss']:.3f}, {last['images_per_second']:.1f} img/s{which}"

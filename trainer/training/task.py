@@ -18,7 +18,8 @@ from trainer.data.holdout import Holdout
 from trainer.model import losses, network
 from trainer.training import interim_ap
 from trainer.training import optimizer as optimizers
-from trainer.weights import loading
+from trainer.weights import starts
+from trainer.weights.origin import Origin
 
 LOSSES = ("total_loss", "ct_loss", "scale_loss", "ct_offset_loss")
 
@@ -48,6 +49,7 @@ class Task(base_task.Task):
         height, width = params.model.input_size[:2]
         self._map_size = height // STRIDE, width // STRIDE
         self.step = step
+        self.origin: Origin | None = None
 
     def build_model(self) -> network.CenterNetModel:
         """See `network.build_model`."""
@@ -93,9 +95,20 @@ class Task(base_task.Task):
         )
 
     def initialize(self, model: tf_keras.Model) -> None:
-        """Loads `init_checkpoint` into a fresh model; called if the model folder has no checkpoint yet."""
-        if self.task_config.init_checkpoint:
-            loading.load(self.task_config.init_checkpoint, self.task_config.init_checkpoint_modules, model)
+        """Loads `init_checkpoint` into a fresh model; called if the model folder has no checkpoint yet.
+
+        `origin` then says where the weights came from.
+        """
+        config = self.task_config
+        if config.init_checkpoint:
+            _, self.origin = starts.load(
+                config.init_checkpoint,
+                config.init_checkpoint_modules,
+                model,
+                task=config,
+                build_model=network.build_model,
+                class_names=starts.class_names(self._manifest),
+            )
 
     def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
         """One mean per part of the loss."""
@@ -169,7 +182,7 @@ class Task(base_task.Task):
             image, labels, config.augmentation, config.train_data.seed, step, self._map_size[1]
         )
         with tf.GradientTape() as tape:
-            outputs = model(input_pipeline.normalize(image), training=True)
+            outputs = model(model.normalize(image), training=True)
             parts = self.build_losses(outputs["raw_output"], labels)
             scaled = parts["total_loss"]
             if scaling:
@@ -190,7 +203,7 @@ class Task(base_task.Task):
     ) -> dict[str, tf.Tensor]:
         """Parts of the loss on one batch, and what AP needs."""
         image, labels = inputs
-        outputs = model(input_pipeline.normalize(image), training=False)
+        outputs = model(model.normalize(image), training=False)
         logs = self._logs(self.build_losses(outputs["raw_output"], labels), metrics)
         return {**logs, **interim_ap.step_outputs(outputs, labels)}
 

@@ -1,4 +1,5 @@
-"""Where a training starts: the weights of an earlier training, or a checkpoint from elsewhere.
+"""Where a training starts: published weights by name, those of an earlier training, or a checkpoint from elsewhere.
 
-Doors: `loading` (weights into a model), `conversion.convert` (any checkpoint into a starting point).
+Doors: `catalogue` (the names), `starts.load` (any start into a model), `conversion.convert` (a start into a folder),
+`origin` (where weights came from), `finished` (a trained model's folder).
 """

@@ -1,6 +1,7 @@
 """Loads the weights that a training starts from: an earlier training's, or those of a Model Garden checkpoint."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -11,6 +12,10 @@ from trainer.weights.object_graph import NotObjectBased, keys_of_variables
 
 WEIGHTS = os.path.join("weights", "model")
 """Path of the final weights within our model folder."""
+_IN_RUN = ("checkpoint", os.path.join("stages", "train"))
+"""Where a run's folder has its model folder: once it is finished, and before."""
+_EXPORTED = os.path.join("variables", "variables")
+"""Path of the weights within a SavedModel."""
 LISTED = 5
 
 
@@ -25,18 +30,30 @@ class Transfer:
     """Variables whose shape differs; each entry names both shapes."""
 
 
+def model_folder(path: str) -> str:
+    """The model folder that a path means: the folder itself, or that of the training in a run's folder."""
+    for below in ("", *_IN_RUN):
+        if tf.io.gfile.exists(os.path.join(path, below, f"{WEIGHTS}.index")):
+            return os.path.join(path, below)
+    return path
+
+
 def find_checkpoint(path: str) -> str:
     """The prefix of a checkpoint.
 
     Args:
-      path: our finished model folder, a folder of Orbit or Model Garden checkpoints, or a prefix.
+      path: a run's folder, our finished model folder, an exported model such as a registry's version, a folder of Orbit
+        or Model Garden checkpoints, or a prefix.
 
     Raises:
       InputError: there is no checkpoint.
     """
     prefix: str | None = path.removesuffix(".index")
-    if tf.io.gfile.exists(os.path.join(path, f"{WEIGHTS}.index")):
-        prefix = os.path.join(path, WEIGHTS)
+    folder = model_folder(path)
+    if tf.io.gfile.exists(os.path.join(folder, f"{WEIGHTS}.index")):
+        prefix = os.path.join(folder, WEIGHTS)
+    elif tf.io.gfile.exists(os.path.join(path, f"{_EXPORTED}.index")):
+        prefix = os.path.join(path, _EXPORTED)
     elif tf.io.gfile.isdir(path):
         prefix = tf.train.latest_checkpoint(path)
     if prefix is None or not tf.io.gfile.exists(f"{prefix}.index"):
@@ -47,8 +64,8 @@ def find_checkpoint(path: str) -> str:
 def load(path: str, modules: str, model: tf_keras.Model) -> Transfer:
     """Loads the weights that a training starts from.
 
-    Variables are found by their place in the object graph below `backbone` and `head`, which is the same in Model
-    Garden's, Orbit's and our checkpoints. Optimizer and step in the checkpoint are not loaded.
+    Variables are found by their place in the object graph below `backbone`, `decoder` and `head`, which is the same in
+    Model Garden's, Orbit's and our checkpoints. Optimizer and step in the checkpoint are not loaded.
 
     Args:
       path: see `find_checkpoint`.
@@ -60,24 +77,30 @@ def load(path: str, modules: str, model: tf_keras.Model) -> Transfer:
     """
     prefix = find_checkpoint(path)
     # Part by part: a missing head must not look like a missing backbone.
-    backbone = _match(prefix, {"backbone": model.backbone})
-    head = _match(prefix, {"head": model.head}) if modules != "backbone" else _Matches()
-    required = [backbone] if modules == "matching" else [backbone, head]
+    found = {
+        name: _match(prefix, {name: part})
+        for name, part in model.checkpoint_items.items()
+        if name == "backbone" or modules != "backbone"
+    }
+    required = list(found.values()) if modules == "all" else [found["backbone"]]
     misfits = [m for part in required for m in part.misfits]
     absent = [name for part in required for name in part.absent]
     if misfits or absent:
-        raise InputError(f"{prefix}: doesn't fit {modules}: {_listed('of another shape', misfits, absent)}")
+        raise InputError(f"{prefix}: doesn't fit {modules}: {listed('of another shape', misfits, absent)}")
     reader = tf.train.load_checkpoint(prefix)
-    for variable, key in backbone.pairs + head.pairs:
-        variable.assign(reader.get_tensor(key))
+    pairs = [pair for part in found.values() for pair in part.pairs]
+    try:
+        values = [reader.get_tensor(key) for _, key in pairs]
+    except (tf.errors.OpError, RuntimeError, IndexError, ValueError) as error:
+        raise InputError(
+            f"{prefix}: can't be read ({' '.join(str(error).split())[:200]}); is the checkpoint whole?"
+        ) from error
+    for (variable, _), value in zip(pairs, values, strict=True):
+        variable.assign(value)
     transfer = Transfer(
-        loaded=tuple(variable.name for variable, _ in backbone.pairs + head.pairs),
-        absent=tuple(backbone.absent + head.absent),
-        misfits=tuple(backbone.misfits + head.misfits),
-    )
-    left = _listed("fresh, because of another shape", transfer.misfits, transfer.absent)
-    print(
-        f"initial weights: {len(transfer.loaded)} variables from {prefix}" + (f"; {left}" if left else ""), flush=True
+        loaded=tuple(variable.name for variable, _ in pairs),
+        absent=tuple(name for part in found.values() for name in part.absent),
+        misfits=tuple(misfit for part in found.values() for misfit in part.misfits),
     )
     return transfer
 
@@ -92,13 +115,19 @@ class _Matches:
 
 
 def _match(prefix: str, parts: dict[str, tf_keras.Model]) -> _Matches:
-    reader = tf.train.load_checkpoint(prefix)
-    shapes = reader.get_variable_to_shape_map()
     try:
-        keys = keys_of_variables(prefix, tf.train.Checkpoint(**parts))
+        shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        objects = tf.train.Checkpoint(**parts)
+        if prefix.endswith(_EXPORTED):
+            objects = tf.train.Checkpoint(model=objects)  # the attribute of the serving module
+        keys = keys_of_variables(prefix, objects)
     except NotObjectBased as error:
         raise InputError(
             f"{prefix}: not an object-based TensorFlow 2 checkpoint; convert it with centernet init-weights"
+        ) from error
+    except (tf.errors.OpError, RuntimeError, IndexError) as error:
+        raise InputError(
+            f"{prefix}: can't be read ({' '.join(str(error).split())[:200]}); is the checkpoint whole?"
         ) from error
     matches = _Matches()
     for part in parts.values():
@@ -113,7 +142,8 @@ def _match(prefix: str, parts: dict[str, tf_keras.Model]) -> _Matches:
     return matches
 
 
-def _listed(what: str, misfits: list[str] | tuple[str, ...], absent: list[str] | tuple[str, ...]) -> str:
+def listed(what: str, misfits: Sequence[str], absent: Sequence[str]) -> str:
+    """Names for people: those of another shape, and those that the checkpoint lacks; the first few of each."""
     parts = []
     for title, names in ((what, misfits), ("not in the checkpoint", absent)):
         if names:

@@ -14,6 +14,13 @@ from trainer.config.live_keys import LIVE_KEYS
 from trainer.config.sections import CONFIGS, parse_config
 
 
+def _fpn(backbone: str = "resnet: {}", model: str = "head: {input_levels: ['2']}") -> str:
+    """YAML of a ResNet, or what `backbone` chooses, with an FPN."""
+    return f"task: {{model: {{backbone: {{type: resnet, {backbone}}}, decoder: {{type: fpn}}, {model}}}}}".replace(
+        "type: resnet, type: mobilenet", "type: mobilenet"
+    )
+
+
 @pytest.fixture
 def experiment() -> cfg.ExperimentConfig:
     return build_experiment(parse_config(TINY_CONFIG))
@@ -62,7 +69,16 @@ def experiment() -> cfg.ExperimentConfig:
         ("nowhere.yaml", "neither key=value,… nor YAML nor a file"),
         ("trainer: [", "--params_override: not YAML: line 1: "),
         # out of range
-        ("trainer.train_steps=0", "trainer.train_steps: 0 is out of range; use 1 or more"),
+        ("trainer.train_steps=-1", "trainer.train_steps: -1 is out of range; use 0 or more"),
+        (
+            "trainer.train_steps=0",
+            "trainer.train_steps: 0 keeps the initial weights, so all of them must be given; set",
+        ),
+        (
+            "trainer.train_steps=0,task.init_checkpoint=x,task.init_checkpoint_modules=all,"
+            "trainer.holdout_fraction=0.1,trainer.choose_checkpoint=best",
+            "trainer.choose_checkpoint: best, but with train_steps 0 there is nothing to choose; set last",
+        ),
         ("task.augmentation.brightness=1.5", "task.augmentation.brightness: 1.5 is out of range; use 0 to 1"),
         ("task.augmentation.hue=-0.1", "task.augmentation.hue: -0.1 is out of range; use 0 to 0.5"),
         ("task: {gradient_clip_norm: .nan}", "task.gradient_clip_norm: nan is a number; a number is needed"),
@@ -77,11 +93,34 @@ def experiment() -> cfg.ExperimentConfig:
         ("task.model.backbone.hourglass.initial_downsample=false", "initial_downsample: False has no effect here"),
         ("task.name=mine", "task.name: 'mine' has no effect here; remove it"),
         # contradictions, and unknown names
-        ("task.model.backbone.type=resnet", "task.model.backbone.type: 'resnet'; use hourglass"),
-        ("task.model.backbone.hourglass.model_id=21", "hourglass.model_id: 21; use one of [10, 20, 32, 52, 100]"),
-        ("task.model.backbone.hourglass.model_id=52", "[32, 64] is not a multiple of 128, which Hourglass 52 needs"),
+        (
+            "task.model.backbone.type=vit",
+            "backbone.type: 'vit'; use one of hourglass, resnet, mobilenet, efficientnet",
+        ),
+        ("task.model.backbone.type=efficentnet", "mobilenet, efficientnet; did you mean 'efficientnet'?"),
+        ("task.model.backbone.type=null", "backbone.type: none; use one of hourglass, "),
+        ("task.model.backbone.type=resnet", "decoder.type: none, but level 2 of resnet alone sees too little"),
+        ("task.model.decoder.type=fpn", "decoder.type: 'fpn' with the hourglass, which ends at level 2 by itself"),
+        ("task.model.decoder.type=nasfpn", "decoder.type: 'nasfpn'; use one of fpn"),
+        (_fpn("resnet: {model_id: 51}"), "resnet.model_id: 51; use one of 10, 18, 26, 34, 50,"),
+        (_fpn("resnet: {stem_type: v2}"), "backbone.resnet.stem_type: 'v2'; use v0 or v1"),
+        (_fpn(model="head: {input_levels: ['3']}"), "['3'] with the fpn on resnet 50; use ['2']"),
+        (_fpn(model="input_size: [32, 72, 3]"), "[32, 72] is not a multiple of 32, which the fpn on resnet 50 needs"),
+        (
+            _fpn("type: mobilenet", "norm_activation: {activation: relu6}"),
+            "activation: 'relu6' has no effect on a MobileNet",
+        ),
+        (
+            "task.model.backbone.mobilenet.stochastic_depth_drop_rate=0.2",
+            "stochastic_depth_drop_rate: 0.2 has no effect here; remove it",
+        ),
+        ("task.model.backbone.hourglass.model_id=21", "hourglass.model_id: 21; use one of 10, 20, 32, 52, 100"),
+        (
+            "task.model.backbone.hourglass.model_id=52",
+            "[32, 64] is not a multiple of 128, which Hourglass 52 x 1 needs; use [128, 128]",
+        ),
         ("task.model.backbone.hourglass.num_hourglasses=0", "num_hourglasses: 0 is out of range"),
-        ("task: {model: {head: {input_levels: []}}}", "input_levels: [] with 1 hourglass(es); use ['2']"),
+        ("task: {model: {head: {input_levels: []}}}", "input_levels: [] with Hourglass 10 x 1; use ['2']"),
         ("task: {model: {input_size: [32]}}", "task.model.input_size: [32]; remove it"),
         ("task.model.norm_activation.activation=sine", "activation: 'sine'; use one of relu, "),
         ("task.model.detection_generator.peak_extract_kernel_size=4", "kernel_size: 4; use an odd number"),

@@ -7,12 +7,13 @@ import pytest
 import tf_keras
 import yaml
 
+from beam_preprocess.base.config_text import resolve
 from trainer.config.sections import CONFIGS
 from trainer.training.run import train
 from trainer.weights import finished
 
 SMALL = (
-    "task.model.num_classes=0,task.train_data.global_batch_size=4,task.validation_data.global_batch_size=4,"
+    "task.init_checkpoint='',task.init_checkpoint_modules=backbone,task.model.num_classes=0,task.train_data.global_batch_size=4,task.validation_data.global_batch_size=4,"
     "trainer.train_steps=3,trainer.steps_per_loop=3,runtime.distribution_strategy=one_device,runtime.num_gpus=0"
 )
 
@@ -29,7 +30,7 @@ def _policy() -> Iterator[None]:
 def test_a_shipped_configuration_trains(
     config: Path, records_folder: Path, val_records_folder: Path, tmp_path: Path
 ) -> None:
-    values = yaml.safe_load(config.read_text())
+    values = yaml.safe_load(resolve(str(config)).text)
     values["preprocess"] |= {"image_size": [32, 64], "train_views": 2}
     values["task"]["model"]["backbone"]["hourglass"] |= {"model_id": 10, "input_channel_dims": 4}
     train(

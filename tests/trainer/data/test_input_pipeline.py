@@ -160,13 +160,3 @@ def test_records_without_an_image_are_refused(folder: Path) -> None:
     manifest = input_pipeline.load_manifest(str(folder))
     with pytest.raises(InputError, match="holds no image"):
         input_pipeline.check_shards(str(folder), dataclasses.replace(manifest, images=0, shards=()))
-
-
-def test_normalize_is_model_gardens() -> None:
-    from official.projects.centernet.configs.centernet import Parser
-
-    shipped = Parser()
-    image = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 3)).astype(np.uint8)
-    # Model Garden: BGR order first, then the means and deviations of that order.
-    expected = (image[..., ::-1].astype(np.float32) - shipped.channel_means) / shipped.channel_stds
-    np.testing.assert_allclose(input_pipeline.normalize(image).numpy(), expected, atol=1e-5)

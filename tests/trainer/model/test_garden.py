@@ -1,9 +1,9 @@
 """The private parts of Model Garden's network that `trainer/model/garden.py` relies on.
 
 When a test here fails after an update of tf-models-official, Model Garden moved one of them. Read its
-`projects/centernet/modeling/backbones/hourglass.py` and `layers/cn_nn_blocks.py`, adapt
-`garden.repaired_hourglass`, and change the assertion here. If the block now takes the norm settings from the Hourglass,
-and its upsampling has an XLA gradient, delete garden.py.
+`projects/centernet/modeling/backbones/hourglass.py`, `layers/cn_nn_blocks.py` and
+`vision/modeling/decoders/fpn.py`, adapt `garden.py`, and change the assertion here. If the block now takes the norm
+settings from the Hourglass, and its upsampling has an XLA gradient, delete `garden.repaired_hourglass`.
 """
 
 import inspect
@@ -13,6 +13,7 @@ import tf_keras
 from official.projects.centernet.modeling.backbones import hourglass
 from official.projects.centernet.modeling.layers import cn_nn_blocks
 from official.vision.configs import common
+from official.vision.modeling.decoders import fpn
 
 from trainer.model import garden
 
@@ -39,3 +40,11 @@ def test_the_substitution_ends_with_the_block_even_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert hourglass.cn_nn_blocks is cn_nn_blocks
+
+
+def test_the_fpn_still_doubles_its_maps_through_the_module() -> None:
+    assert "spatial_transform_ops.nearest_upsampling(" in inspect.getsource(fpn.FPN)
+    original = fpn.spatial_transform_ops
+    with garden.repaired_fpn(tf_keras.layers.UpSampling2D):
+        assert fpn.spatial_transform_ops is not original
+    assert fpn.spatial_transform_ops is original

@@ -10,6 +10,7 @@ from official.vision.modeling.backbones import factory
 from beam_preprocess.format.targets import assign_targets, dense_heatmap
 from tests.trainer.made_records import CLASSES, MAP, SIZE, TINY_CONFIG, make_objects
 from trainer.config.experiment import CenterNetTask, build_experiment
+from trainer.config.networks import HOURGLASS_PIXELS, pixels_of
 from trainer.config.sections import parse_config
 from trainer.model import network
 
@@ -51,6 +52,16 @@ def test_every_batch_norm_has_the_configured_settings_which_model_garden_ignores
         norm_activation_config=task.model.norm_activation,
     )
     assert (0.1, 1e-5, True) in _settings(shipped)
+
+
+def test_the_hourglass_takes_pixels_as_the_published_centernets() -> None:
+    from official.projects.centernet.configs.centernet import Parser
+
+    shipped = Parser()
+    image = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 3)).astype(np.uint8)
+    # Model Garden: BGR order first, then the means and deviations of that order.
+    expected = (image[..., ::-1].astype(np.float32) - shipped.channel_means) / shipped.channel_stds
+    np.testing.assert_allclose(network.normalize(image, pixels_of(_task().model)).numpy(), expected, atol=1e-5)
 
 
 def test_momentum_is_the_share_of_the_old_average() -> None:
@@ -123,7 +134,10 @@ def test_decoding_is_float32_under_every_policy(policy: str) -> None:
             return {name: [tf.cast(h, compute) for h in maps] for name, maps in heads.items()}
 
     perfect = network.CenterNetModel(
-        backbone=model.backbone, head=PerfectHead(), detection_generator=model.detection_generator
+        backbone=model.backbone,
+        head=PerfectHead(),
+        detection_generator=model.detection_generator,
+        pixels=HOURGLASS_PIXELS,
     )
     outputs = perfect(tf.zeros([1, *SIZE, 3]), training=False)
     assert outputs["boxes"].dtype == outputs["confidence"].dtype == tf.float32

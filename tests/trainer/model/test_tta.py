@@ -100,22 +100,22 @@ def test_a_peak_of_another_scale_lands_in_its_cell(scale: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "scales", "model_id", "expected"),
+    ("size", "scales", "multiple", "expected"),
     [
-        ((512, 512), (1.0,), 52, ((512, 512),)),
-        ((512, 512), (1.0, 0.5, 0.75, 1.25), 52, ((512, 512), (256, 256), (384, 384), (640, 640))),
-        ((32, 64), (1.0, 1.5), 10, ((32, 64), (48, 96))),
-        ((100, 100), (1.0,), 10, ((100, 100),)),  # the plain one was trained with: no objection
-        ((512, 512), (1.0, 1.3), 52, "1.3 makes the input 665.6x665.6; this network needs multiples of 128: use 1.25"),
-        ((512, 384), (1.0, 1.25), 52, "use 1$"),
-        ((128, 128), (1.0, 0.1), 20, "use 0.125"),
+        ((512, 512), (1.0,), 128, ((512, 512),)),
+        ((512, 512), (1.0, 0.5, 0.75, 1.25), 128, ((512, 512), (256, 256), (384, 384), (640, 640))),
+        ((32, 64), (1.0, 1.5), 8, ((32, 64), (48, 96))),
+        ((100, 100), (1.0,), 8, ((100, 100),)),  # the plain one was trained with: no objection
+        ((512, 512), (1.0, 1.3), 128, "1.3 makes the input 665.6x665.6; this network needs multiples of 128: use 1.25"),
+        ((512, 384), (1.0, 1.25), 128, "use 1$"),
+        ((128, 128), (1.0, 0.1), 16, "use 0.125"),
     ],
 )
 def test_scaled_sizes(
-    size: tuple[int, int], scales: tuple[float, ...], model_id: int, expected: tuple[tuple[int, int], ...] | str
+    size: tuple[int, int], scales: tuple[float, ...], multiple: int, expected: tuple[tuple[int, int], ...] | str
 ) -> None:
     if isinstance(expected, str):
         with pytest.raises(InputError, match=expected):
-            tta.scaled_sizes(size, scales, model_id)
+            tta.scaled_sizes(size, scales, multiple)
     else:
-        assert tta.scaled_sizes(size, scales, model_id) == expected
+        assert tta.scaled_sizes(size, scales, multiple) == expected

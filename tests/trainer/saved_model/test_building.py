@@ -15,7 +15,6 @@ from tests.trainer.made_records import SIZE
 from tests.trainer.validation_images import random_jpeg, write_images
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
-from trainer.data import input_pipeline
 from trainer.model import network
 from trainer.saved_model.accuracy import evaluate
 from trainer.saved_model.building import ExportRefused, export, trained_task
@@ -41,7 +40,7 @@ def test_the_export_is_the_checkpoint(exported: Path, trained: Path) -> None:
     finished.restore_weights(str(trained), model)
     encoded = random_jpeg(*SIZE, 4)
     image = tf.io.decode_jpeg(encoded, dct_method="INTEGER_ACCURATE")[None]
-    expected = model(input_pipeline.normalize(image), training=False)
+    expected = model(model.normalize(image), training=False)
     loaded = tf.saved_model.load(str(exported))
     for outputs in (
         loaded.signatures["serving_default"](image_bytes=tf.constant([encoded])),

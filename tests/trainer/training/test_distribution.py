@@ -19,6 +19,7 @@ from official.core import config_definitions as cfg
 
 from beam_preprocess.base.config_text import resolve
 from beam_preprocess.base.errors import InputError
+from tests.trainer.families import family_config
 from tests.trainer.made_records import TINY_CONFIG, write_records
 from trainer.training import checkpoints, distribution, preemption
 from trainer.training.history import read_history
@@ -126,6 +127,21 @@ def test_two_replicas_take_the_steps_of_one_device(tmp_path: Path, trained: Path
     (row,), (expected, *_) = read_history(str(folder)), read_history(str(trained))
     assert row["step"] == expected["step"] == 2
     assert [row[name] for name in LOSSES] == pytest.approx([expected[name] for name in LOSSES], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_replicas_take_the_steps_of_one_device_with_an_fpn(tmp_path: Path, records_folder: Path) -> None:
+    """Synchronised batch norm in backbone and decoder."""
+    config = tmp_path / "resnet.yaml"
+    config.write_text(family_config("resnet").replace("use_sync_bn: false", "use_sync_bn: true"))
+    losses = []
+    for strategy, devices in (("one_device", "1"), ("mirrored", "2")):
+        override = f"trainer.train_steps=2,runtime.distribution_strategy={strategy}"
+        given = {"model_dir": tmp_path / strategy, "records": records_folder, "config_file": config}
+        given["params_override"] = override
+        run([[*MIRRORED, devices, *(f"--{name}={value}" for name, value in given.items())]], [{}])
+        losses += [[row[name] for name in LOSSES] for row in read_history(str(tmp_path / strategy))]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 @pytest.mark.slow

@@ -330,4 +330,4 @@ def test_jitter_leaves_the_padding_black(case: dict[str, Any]) -> None:
 
 def test_input_pipeline_and_task_agree_on_the_input(case: dict[str, Any]) -> None:
     assert case["image"].dtype == tf.uint8
-    assert input_pipeline.normalize(case["image"]).shape == (BATCH, *SIZE, 3)
+    assert case["image"].shape == (BATCH, *SIZE, 3)
