@@ -3,13 +3,16 @@
 import argparse
 import re
 
+from beam_preprocess.base.command import Parser
+from pipeline.commands.profiles import add_profile
 from pipeline.service.cron import UTC_NAME
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted"
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
+def add_place(parser: Parser) -> None:
     """Adds the flags that say which service is meant. There is no default: nothing reaches a wrong project."""
+    add_profile(parser, _in_profiles)
     project = parser.add_argument_group("project (Vertex AI), or endpoint (Kubeflow Pipelines)")
     project.add_argument("--project", default="", metavar="ID", help="Google Cloud project")
     project.add_argument("--region", default="", metavar="NAME", help="such as us-central1")
@@ -19,6 +22,15 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     project.add_argument(
         "--namespace", default="", metavar="NAME", help="of an endpoint with several users; default: none"
     )
+
+
+def _in_profiles() -> Parser:
+    """A parser with the flags that a profile may hold."""
+    made = Parser()
+    add_place(made)
+    add_request(made)
+    add_poll(made)
+    return made
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +102,9 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--spot", action="store_true", help="train on spot capacity: cheaper, but can be preempted")
     run.add_argument("--labels", action="append", default=[], metavar="K=V", help="label of the run; repeatable")
-    run.add_argument("--prices", default="", metavar="FILE", help="price list; default: the one that ships")
+    run.add_argument(
+        "--prices", default="", metavar="FILE", help="your price list, for a cost ceiling (docs/vertex.md)"
+    )
 
 
 def add_cron(parser: argparse.ArgumentParser, *, required: bool) -> None:

@@ -70,7 +70,7 @@ def parser() -> Parser:
     return made
 
 
-def _add_flags(verb: argparse.ArgumentParser, name: str) -> None:
+def _add_flags(verb: Parser, name: str) -> None:
     if name == "create":
         verb.add_argument("--name", required=True, type=shared.schedule_name, help="display name of the schedule")
         shared.add_cron(verb, required=True)
@@ -141,7 +141,7 @@ def _create(flags: argparse.Namespace) -> None:
     submission = prepare(
         located(request_of(flags), flags), options_of(flags), place=place, runs_as=runs_as, schedule=True
     )
-    print_plan(submission, flags)
+    print_plan(submission, flags, runs_as)
     print(f"schedule       {flags.name}: {when.for_vertex() if place else when.for_kubeflow()}")
     if place is None:
         print(

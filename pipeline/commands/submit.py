@@ -30,7 +30,7 @@ def parser() -> Parser:
     """The flags of `centernet submit`."""
     made = command_parser(
         "submit",
-        "Check everything, print the machines and the cost ceiling, and start the run.",
+        "Check everything, print the machines with their hours at most, and start the run.",
         examples=EXAMPLES,
         notes=NOTES,
     )
@@ -59,7 +59,7 @@ def _call(flags: argparse.Namespace) -> int:
     runs_as = runs_as_of(flags, place)
     submission = prepare(located(request_of(flags), flags), options_of(flags), place=place, runs_as=runs_as)
     now = datetime.now(UTC)
-    print_plan(submission, flags)
+    print_plan(submission, flags, runs_as)
     if flags.dry_run:
         print(DRY_RUN)
         return 0

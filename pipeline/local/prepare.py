@@ -19,6 +19,7 @@ from pipeline.preflight.configuration import ConfigCheck
 from pipeline.preflight.data import LocalData, check_data
 from pipeline.preflight.estimates import check_space, estimate
 from pipeline.preflight.folders import check_writable
+from pipeline.preflight.initial_weights import check_on_this_machine
 from trainer.config.sections import parse_config
 
 DEMO_CONFIG = "demo"
@@ -52,6 +53,7 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     data = _located(request)
     config = resolve(request.config or (OWN_DATA_CONFIG if data else DEMO_CONFIG), request.changes)
     parsed = parse_config(config.text, config.where)
+    check_on_this_machine(parsed)
     runs, registry = Path(options.runs_dir).absolute(), Path(request.registry or REGISTRY).absolute()
     check_writable(runs, "--runs-dir")
     check_writable(registry, "--registry")

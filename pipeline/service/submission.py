@@ -13,9 +13,10 @@ from components.support.dataflow import DATAFLOW, Dataflow
 from pipeline.graph.parameters import check_values, signature, split_pairs, with_dataflow
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import Target
+from pipeline.preflight import initial_weights
 from pipeline.preflight.configuration import ConfigCheck
 from pipeline.service import request_checks
-from pipeline.service.cost import Prices, Step, steps
+from pipeline.service.cost import Step, steps
 from pipeline.service.options import SubmitOptions, target_of
 from trainer.config.sections import parse_config
 from trainer.shared.google_cloud import Place
@@ -48,6 +49,11 @@ class Submission:
     config_where: str
     """Origin of the configuration, for messages."""
     labels: dict[str, str]
+    weights: str = ""
+    """Where the training's weights start, for people."""
+    weights_uri: str = ""
+    """The checkpoint that they start from; "" is from scratch."""
+    warnings: tuple[str, ...] = ()
 
     def digest(self, **context: Any) -> str:
         """SHA-256 over everything that shapes the run, hexadecimal; `context` adds the place."""
@@ -68,11 +74,11 @@ class Submission:
             return self
         return replace(self, parameters={**self.parameters, "run_id": run_id})
 
-    def steps(self, prices: Prices) -> list[Step]:
+    def steps(self) -> list[Step]:
         """Its steps and their machines."""
         values = {name: parameter.default for name, parameter in signature(self.spec).items()} | self.parameters
         dataflow = Dataflow.parse(values["dataflow"]) if values["preprocess_on"] == DATAFLOW else None
-        return steps(self.spec, prices.default_machine, dataflow)
+        return steps(self.spec, dataflow)
 
 
 def content_of(submission: Submission, runs_as: ActsAs) -> str:
@@ -114,6 +120,7 @@ def prepare(
     parsed = parse_config(config.text, config.where)
     if "runtime" not in texts:  # an override may change the number of devices
         request_checks.batches(parsed, config.where, target)
+    initial_weights.check_in_bucket(parsed)
     config_check = ConfigCheck(config) if options.config_check else None
     try:
         spec = compiled(target, cached=request.cached)
@@ -146,6 +153,9 @@ def prepare(
         parameters=parameters,
         config_where=config.where,
         labels={"pipeline": spec["pipelineInfo"]["name"], "target": target.name, **labels},
+        weights=initial_weights.weights_line(parsed),
+        weights_uri=initial_weights.initial_weights(parsed),
+        warnings=tuple(filter(None, [initial_weights.gate_warning(parsed)])),
     )
 
 

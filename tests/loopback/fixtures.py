@@ -68,6 +68,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[GcsEmulator]"
             for split in ("train", "val"):
                 bucket.pipe_file(f"my-data/{split}.json", b"{}")
                 bucket.pipe_file(f"my-data/{split}/1.jpg", b"")
+            bucket.pipe_file("my-data/weights/extremenet/ckpt-1.index", b"")
         yield emulator
 
 
