@@ -18,7 +18,8 @@ def parser() -> command.Parser:
         "unpacked. Writes a folder for task.init_checkpoint; its init_weights.json is written last and names every "
         "variable.",
         examples=[
-            "centernet init-weights --from extremenet.tar.gz --to init --config_file coco-centernet-hourglass-gpu",
+            "centernet init-weights --from extremenet.tar.gz --to extremenet "
+            "--config_file coco-centernet-hourglass-gpu",
             "centernet init-weights --from runs/coco/train --to init --modules matching --num-classes 6 "
             "--config_file coco-centernet-hourglass-gpu",
         ],

@@ -99,7 +99,7 @@ def _words(name: str, action: argparse.Action, value: Any, where: str, given: se
         if not isinstance(value, bool):
             raise InputError(f"{where}: is {shown(value)}; write true or false")
         return [f"--{name}"] if value else []
-    if isinstance(action, argparse._AppendAction):
+    if isinstance(action.default, list):
         if isinstance(value, Mapping):
             pairs = [f"{key}={_text(one, where, inside=True)}" for key, one in value.items()]
         elif isinstance(value, list):

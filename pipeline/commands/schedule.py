@@ -20,6 +20,7 @@ _VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "create": (
         "create or change the schedule of a name, so that it runs exactly this",
         (
+            'centernet schedule create --name weekly --cron "0 3 * * 1" --profile prod --dry-run',
             'centernet schedule create --name weekly --cron "0 3 * * 1" --time-zone Europe/Berlin --only-if-changed '
             f"--target vertex-gpu {PLACE} {ROOT} {DATA} --dry-run",
         ),

@@ -9,9 +9,13 @@ from beam_preprocess.base.command import parser as command_parser
 from pipeline.commands import flags as shared
 
 PLACE = "--project my-project --region us-central1"
-DATA = "--coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu"
+DATA = (
+    "--coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu "
+    "--set task.init_checkpoint=gs://my-bucket/weights/extremenet"
+)
 ROOT = "--pipeline-root gs://my-bucket/runs"
 EXAMPLES = (
+    "centernet submit --profile prod --dry-run",
     f"centernet submit --target vertex-gpu {PLACE} {ROOT} {DATA} --dry-run",
     f"centernet submit --target vertex-gpu {PLACE} {ROOT} {DATA} --set gate.min_ap=0.4 --wait",
     f"centernet submit --target vertex-multinode-gpu --spot {PLACE} {ROOT} {DATA} --notify me@example.org "

@@ -52,7 +52,7 @@ def gate_warning(config: RunConfig) -> str:
 
 
 def check_on_this_machine(config: RunConfig) -> None:
-    """Refuses initial weights that aren't here, before the data is preprocessed.
+    """Refuses initial weights that this machine lacks, before the data is preprocessed.
 
     Raises:
       InputError: there is no such folder or checkpoint.

@@ -88,6 +88,15 @@ def loopback_cloud(no_long_waits: None, one_compilation_per_target: None, gcs: "
 
 
 @pytest.fixture
+def example_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder whose profiles.yaml is the documented example."""
+    example = Path(__file__).parents[2] / "docs" / "profiles.example.yaml"
+    (tmp_path / "profiles.yaml").write_text(example.read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def vertex(monkeypatch: pytest.MonkeyPatch) -> "Iterator[VertexServer]":
     """Vertex AI of project my-project in us-central1. A request that the service would refuse fails the test."""
     from tests.loopback.vertex_server import VertexServer

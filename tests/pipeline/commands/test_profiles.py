@@ -33,7 +33,7 @@ MINE = {
 def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a profiles.yaml, which is the current one."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "profiles.yaml").write_text(yaml.safe_dump({"mine": MINE, "empty": {}, "list": [1]}))
+    (tmp_path / "profiles.yaml").write_text(yaml.safe_dump({"mine": MINE, "empty": {}, "list": [1]}, sort_keys=False))
     return tmp_path
 
 

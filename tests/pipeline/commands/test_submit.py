@@ -157,7 +157,7 @@ def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, verte
 def test_a_cpu_has_a_default_config(vertex: VertexServer, run: Run) -> None:
     code, out, _ = run(*SUBMIT, "--target", "vertex-cpu", "--config", "")
     assert code == 0
-    assert "custom-small.yaml (" in out
+    assert "custom-small.yaml with" in out
 
 
 def test_dry_run_contacts_nothing(vertex: VertexServer, run: Run) -> None:
