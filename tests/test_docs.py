@@ -22,6 +22,7 @@ VARIABLES = {
         name.upper(): f"centernet-{name}@my-project.iam.gserviceaccount.com"
         for name in ("runner", "scheduler", "builder")
     },
+    "TENSORBOARD": "projects/my-project/locations/us-central1/tensorboards/1234567890",
     "ME": "user:me@example.org",
     "IMAGES": "us-central1-docker.pkg.dev/my-project/centernet",
     "RUN": "centernet-training-1a2b3c4d-20261124-030000",

@@ -74,6 +74,14 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--only-if-changed", action="store_true", help="skip training if nothing changed")
     run.add_argument("--notify", default="", metavar="ADDRESS", help="email the outcome (Vertex AI only)")
+    run.add_argument(
+        "--tensorboard",
+        default="",
+        metavar="NAME",
+        help="send the training's curves to this Vertex AI TensorBoard, "
+        "projects/PROJECT/locations/REGION/tensorboards/ID",
+    )
+    run.add_argument("--experiment", default="", metavar="NAME", help="add the run to this Vertex AI experiment")
     run.add_argument("--no-cache", action="store_true", help="don't reuse results of earlier runs")
     run.add_argument(
         "--no-config-check",

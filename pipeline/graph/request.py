@@ -38,6 +38,10 @@ class RunRequest:
     """Warnings about the data are errors. Only for runs on this machine."""
     notify: str = ""
     """Address that gets the outcome."""
+    tensorboard: str = ""
+    """Full name of a Vertex AI TensorBoard, which gets the training's curves."""
+    experiment: str = ""
+    """Name of an experiment of Vertex AI Experiments, which gets the run."""
 
     def data(self) -> dict[str, str]:
         """The data parameters that are given, by name: all four or none; with `val_fraction` the two of training.

@@ -66,6 +66,8 @@ class Target:
     """Default of the pipeline's parameter: Beam in the step's own machine, or a Dataflow job."""
     notify: tuple[str, ...] = ()
     """Addresses that are emailed when the run ends; Vertex AI only."""
+    tracking: str = ""
+    """Text of a `trainer.report.tracking.Tracking`: where the training's curves are sent; Vertex AI only."""
 
     def __post_init__(self) -> None:
         rules = [
@@ -129,7 +131,8 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
         "report": _SMALL,
         "promote": _SMALL,
         **dict.fromkeys(
-            ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged"), _TINY
+            ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged", "track"),
+            _TINY,
         ),
     }
     return MappingProxyType({**usual, **special})

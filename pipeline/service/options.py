@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from beam_preprocess.base.errors import InputError
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import REPOSITORY, TARGETS, Target, find_target
+from trainer.report.tracking import Tracking
 from trainer.shared.google_cloud import Place
 
 DEFAULT_REPOSITORY = "centernet"
@@ -68,7 +69,10 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", request.notify):
             raise InputError(f"--notify {request.notify}: not a mail address; give one such as owner@example.org")
         target = replace(target, notify=(request.notify,))
-    return target
+    tracking = Tracking(tensorboard=request.tensorboard, experiment=request.experiment)
+    if place is not None and tracking.region not in ("", place.region):
+        raise InputError(f"--tensorboard {request.tensorboard}: not in --region {place.region}; give one that is")
+    return replace(target, tracking=tracking.text())
 
 
 def _check_place(target: Target, request: RunRequest, options: SubmitOptions, place: Place | None) -> None:
@@ -83,6 +87,9 @@ def _check_place(target: Target, request: RunRequest, options: SubmitOptions, pl
         )
     if request.notify:
         raise InputError(f"--notify {request.notify}: only Vertex AI sends mail; leave it out with --endpoint")
+    for name in ("tensorboard", "experiment"):
+        if value := getattr(request, name):
+            raise InputError(f"--{name} {value}: only Vertex AI has it; leave it out with --endpoint")
     if not options.image:
         raise InputError("--image: not given; an endpoint has no default, give the URI that make images pushed")
 

@@ -1,6 +1,7 @@
 """`centernet submit` against a Vertex AI on loopback, through Google's own client: what arrives, and what happens if
 nothing does."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ def test_what_arrives(vertex: VertexServer, run: Run) -> None:
     )
     assert link in out
     assert "machine-hours of" in out
+
+
+def test_tracking_is_one_more_task(vertex: VertexServer, run: Run) -> None:
+    """Off unless it is asked for."""
+    board = f"{PARENT}/tensorboards/77"
+    assert run(*SUBMIT)[0] == 0
+    assert run(*SUBMIT, "--tensorboard", board, "--experiment", "detector")[0] == 0
+    plain, tracked = (tasks_of(request.body["pipelineSpec"]) for request in vertex.sent("POST"))
+    assert set(tracked) - set(plain) == {"track"}
+    inputs = tracked["track"]["inputs"]
+    values = {name: value["runtimeValue"]["constant"] for name, value in inputs["parameters"].items()}
+    assert json.loads(values["tracking"]) == {"tensorboard": board, "experiment": "detector"}
+    assert values["job"] == "{{$.pipeline_job_resource_name}}"
+    assert inputs["artifacts"]["summary"]["taskOutputArtifact"]["producerTask"] == "report"
 
 
 def test_caching(vertex: VertexServer, run: Run) -> None:
@@ -124,6 +139,9 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--param", "beam_args=--runner=DataflowRunner"], ["beam_args", "preprocess_on=dataflow"]),
         (["--param", "work_dir=/tmp/x"], ["--work-dir /tmp/x", "gs://"]),
         (["--notify", "me"], ["--notify me", "owner@example.org"]),
+        (["--tensorboard", "77"], ["--tensorboard 77", "projects/PROJECT/locations/REGION/tensorboards/ID"]),
+        (["--tensorboard", "projects/p/locations/europe-west4/tensorboards/7"], ["not in --region us-central1"]),
+        (["--experiment", "My Experiment"], ["--experiment My Experiment", "a-z"]),
         (["--config", ""], ["--config", "custom-gpu"]),
         (["--param", "config=gate: {}"], ["--param config", "--config"]),
         (["--config", "custom-small"], ["global_batch_size: 4", "8 devices of vertex-gpu"]),

@@ -111,6 +111,7 @@ def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
         (["--pipeline-root", "minio://mlpipeline/v2"], "--pipeline-root minio://mlpipeline/v2"),
         (["--labels", "team=vision"], "--labels"),
         (["--notify", "owner@example.org"], "--notify"),
+        (["--experiment", "detector"], "--experiment detector: only Vertex AI"),
         (["--target", "vertex-tpu-v5e"], "custom job"),
         (["--endpoint", "localhost"], "http://localhost"),
         (["--endpoint", "http://[bad"], "http://localhost"),
