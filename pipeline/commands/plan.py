@@ -50,7 +50,7 @@ def print_plan(submission: Submission, flags: argparse.Namespace, runs_as: ActsA
     print(f"image          {submission.target.image}")
     for name in ("pipeline_root", "service_account", "network"):
         if getattr(flags, name):
-            print(f"{name.replace('_', ' '):<15}{getattr(flags, name)}")
+            print(f"{name.replace('_', ' '):<14} {getattr(flags, name)}")
     if not flags.endpoint:  # runs of an endpoint have none
         labels = {**submission.labels, "content": content_of(submission, runs_as)}
         print(f"labels         {', '.join(f'{key}={value}' for key, value in labels.items())}")

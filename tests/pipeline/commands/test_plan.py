@@ -16,7 +16,7 @@ def test_the_plan(vertex: VertexServer, run: Run) -> None:
     lines = out.splitlines()
     assert lines[0] == "pipeline       centernet-training for vertex-gpu on my-project, us-central1"
     assert "pipeline root  gs://my-bucket/runs" in lines
-    assert f"service account{ACCOUNT}" in lines or f"service account {ACCOUNT}" in lines
+    assert f"service account {ACCOUNT}" in lines
     assert "  seed                 3" in lines
     assert any(line.startswith("  config ") and "coco-centernet-hourglass-gpu.yaml with" in line for line in lines)
     assert not any(line.startswith("  run_id") for line in lines)
