@@ -87,6 +87,7 @@ LAZILY = {
     "pipeline.service.vertex": {"google.cloud.aiplatform"},
     "trainer.config": {"tensorflow"},
     "trainer.registry.vertex": {"google.cloud.aiplatform"},
+    "trainer.report.tracking": {"google.cloud.aiplatform"},
     "trainer.shared.google_cloud": {"google.cloud.aiplatform"},
 }
 """Heavy libraries that a room or module may import inside functions only."""

@@ -4,6 +4,8 @@ import argparse
 import json
 import re
 
+from beam_preprocess.base.command import Parser
+from pipeline.commands.profiles import add_profile
 from pipeline.service.cron import UTC_NAME
 
 SCRATCH = "scratch"
@@ -11,8 +13,9 @@ SCRATCH = "scratch"
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted"
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
+def add_place(parser: Parser) -> None:
     """Adds the flags that say which service is meant. There is no default: nothing reaches a wrong project."""
+    add_profile(parser, _in_profiles)
     project = parser.add_argument_group("project (Vertex AI), or endpoint (Kubeflow Pipelines)")
     project.add_argument("--project", default="", metavar="ID", help="Google Cloud project")
     project.add_argument("--region", default="", metavar="NAME", help="such as us-central1")
@@ -22,6 +25,15 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     project.add_argument(
         "--namespace", default="", metavar="NAME", help="of an endpoint with several users; default: none"
     )
+
+
+def _in_profiles() -> Parser:
+    """A parser with the flags that a profile may hold."""
+    made = Parser()
+    add_place(made)
+    add_request(made)
+    add_poll(made)
+    return made
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +87,14 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--only-if-changed", action="store_true", help="skip training if nothing changed")
     run.add_argument("--notify", default="", metavar="ADDRESS", help="email the outcome (Vertex AI only)")
+    run.add_argument(
+        "--tensorboard",
+        default="",
+        metavar="NAME",
+        help="send the training's curves to this Vertex AI TensorBoard, "
+        "projects/PROJECT/locations/REGION/tensorboards/ID",
+    )
+    run.add_argument("--experiment", default="", metavar="NAME", help="add the run to this Vertex AI experiment")
     run.add_argument("--no-cache", action="store_true", help="don't reuse results of earlier runs")
     run.add_argument(
         "--no-config-check",
@@ -101,7 +121,6 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         help="machines that sum the gradients of several GPU machines; the image must contain Google's NCCL plugin for "
         "them (docs/targets.md); default: none",
     )
-    run.add_argument("--spot", action="store_true", help="train on spot capacity: cheaper, but can be preempted")
     run.add_argument(
         "--pods",
         default="",
@@ -109,7 +128,6 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         help="Kubeflow endpoints: node selectors, tolerations, volumes, secrets, cpu and memory of the pods (YAML; "
         "docs/targets.md)",
     )
-    run.add_argument("--labels", action="append", default=[], metavar="K=V", help="label of the run; repeatable")
     run.add_argument(
         "--capacity",
         default="",
@@ -149,7 +167,9 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         metavar="K=V",
         help="label of the run, and of its jobs in the billing report; repeatable",
     )
-    run.add_argument("--prices", default="", metavar="FILE", help="price list; default: the one that ships")
+    run.add_argument(
+        "--prices", default="", metavar="FILE", help="your price list, for a cost ceiling (docs/vertex.md)"
+    )
 
 
 def add_start(group: argparse._ArgumentGroup) -> None:

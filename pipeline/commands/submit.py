@@ -9,9 +9,13 @@ from beam_preprocess.base.command import parser as command_parser
 from pipeline.commands import flags as shared
 
 PLACE = "--project my-project --region us-central1"
-DATA = "--coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu"
+DATA = (
+    "--coco-dir gs://my-bucket/coco --config coco-centernet-hourglass-gpu "
+    "--set task.init_checkpoint=gs://my-bucket/weights/extremenet"
+)
 ROOT = "--pipeline-root gs://my-bucket/runs"
 EXAMPLES = (
+    "centernet submit --profile prod --dry-run",
     f"centernet submit --target vertex-gpu {PLACE} {ROOT} {DATA} --dry-run",
     f"centernet submit --target vertex-gpu {PLACE} {ROOT} {DATA} --set gate.min_ap=0.4 --wait",
     f"centernet submit --target vertex-multinode-gpu --capacity spot {PLACE} {ROOT} {DATA} --notify me@example.org "
@@ -32,7 +36,7 @@ def parser() -> Parser:
     """The flags of `centernet submit`."""
     made = command_parser(
         "submit",
-        "Check everything, print the machines and the cost ceiling, and start the run.",
+        "Check everything, print the machines with their hours at most, and start the run.",
         examples=EXAMPLES,
         notes=NOTES,
     )
@@ -62,7 +66,7 @@ def _call(flags: argparse.Namespace) -> int:
     request = split(located(request_of(flags), flags), flags)
     submission = prepare(request, options_of(flags), place=place, runs_as=runs_as)
     now = datetime.now(UTC)
-    print_plan(submission, flags)
+    print_plan(submission, flags, runs_as)
     if flags.dry_run:
         print(DRY_RUN)
         return 0

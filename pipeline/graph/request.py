@@ -41,6 +41,10 @@ class RunRequest:
     """Warnings about the data are errors."""
     notify: str = ""
     """Address that gets the outcome."""
+    tensorboard: str = ""
+    """Full name of a Vertex AI TensorBoard, which gets the training's curves."""
+    experiment: str = ""
+    """Name of an experiment of Vertex AI Experiments, which gets the run."""
 
     def config_or(self, default: str) -> str:
         """The configuration: the one given, or the one that ships for the start, or the default."""

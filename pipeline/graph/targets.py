@@ -79,6 +79,8 @@ class Target:
     """Addresses that are emailed when the run ends; Vertex AI only."""
     pods: Pods | None = None
     """The run is on a Kubeflow endpoint, and Kubernetes places its pods so; None: it isn't."""
+    tracking: str = ""
+    """Text of a `trainer.report.tracking.Tracking`: where the training's curves are sent; Vertex AI only."""
 
     def __post_init__(self) -> None:
         rules = [
@@ -164,7 +166,8 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
         "report": _SMALL,
         "promote": _SMALL,
         **dict.fromkeys(
-            ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged"), _TINY
+            ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged", "track"),
+            _TINY,
         ),
     }
     return MappingProxyType({**usual, **special})

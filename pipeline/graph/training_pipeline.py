@@ -32,6 +32,7 @@ from components.remember import remember
 from components.report import report
 from components.resolve_champion import resolve_champion
 from components.should_run import should_run
+from components.track import track
 from components.train import train
 from components.unchanged import unchanged
 from pipeline.graph import kfp_spec
@@ -226,6 +227,15 @@ def make_pipeline(target: Target) -> Any:
                 annotations=val_annotations,
                 config=config,
             )
+            if target.tracking:
+                task(
+                    track,
+                    "send the curves",
+                    cached=False,
+                    summary=reported.outputs["summary"],
+                    tracking=target.tracking,
+                    job=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER,
+                )
             # Last, so that a run that failed does not count as completed.
             remembered = task(remember, "remember the run", cached=False, outcome=outcome, **run).after(reported)
         with dsl.Else(name="unchanged"):

@@ -9,6 +9,7 @@ from pipeline.graph.pods import read_pods
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import REPOSITORY, TARGETS, Target, find_target
 from pipeline.service.vertex.rules import CAPACITIES, machine_accelerator
+from trainer.report.tracking import Tracking
 from trainer.shared.google_cloud import Place
 
 _ONE_NODE = "a step of an endpoint is one pod on one node: the graph starts no training operator, which several need"
@@ -83,7 +84,10 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", request.notify):
             raise InputError(f"--notify {request.notify}: not a mail address; give one such as owner@example.org")
         target = replace(target, notify=(request.notify,))
-    return target
+    tracking = Tracking(tensorboard=request.tensorboard, experiment=request.experiment)
+    if place is not None and tracking.region not in ("", place.region):
+        raise InputError(f"--tensorboard {request.tensorboard}: not in --region {place.region}; give one that is")
+    return replace(target, tracking=tracking.text())
 
 
 def _custom_job(target: Target, options: SubmitOptions) -> Target:
@@ -143,6 +147,9 @@ def _check_place(target: Target, request: RunRequest, options: SubmitOptions, pl
             raise InputError(f"--{name.replace('_', '-')} {value}: only Vertex AI has it; leave it out with --endpoint")
     if request.notify:
         raise InputError(f"--notify {request.notify}: only Vertex AI sends mail; leave it out with --endpoint")
+    for name in ("tensorboard", "experiment"):
+        if value := getattr(request, name):
+            raise InputError(f"--{name} {value}: only Vertex AI has it; leave it out with --endpoint")
     if not options.image:
         raise InputError("--image: not given; an endpoint has no default, give the URI that make images pushed")
 

@@ -53,6 +53,20 @@ def values(parameters: Mapping[str, Any]) -> None:
     _override(parameters.get("runtime", ""))
 
 
+def root(uri: str) -> None:
+    """Checks the folder that a run writes to.
+
+    Raises:
+      InputError: it isn't given, or not in Cloud Storage.
+    """
+    if not uri:
+        raise InputError(
+            "--pipeline-root: not given; it is the folder below which a run writes everything; give one in a bucket of "
+            "yours, such as --pipeline-root gs://my-bucket/runs (or pipeline_root in a profile)"
+        )
+    bucket("--pipeline-root", uri)
+
+
 def bucket(flag: str, uri: str) -> None:
     """Checks that a URI is in Cloud Storage.
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from beam_preprocess.base.errors import InputError
 
+PIPELINE = "centernet-training"
+"""Name of the pipeline, by which services find its runs. The graph, which has it too, needs kfp."""
 PROMOTED, FAILED, HELD = 0, 1, 3
 _UNCHANGED = "nothing new: the run ended after the data check without training a model"
 _OUTCOMES = (

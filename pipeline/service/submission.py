@@ -13,10 +13,11 @@ from components.support.dataflow import DATAFLOW, Dataflow
 from pipeline.graph.parameters import check_values, signature, split_pairs, with_dataflow
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import Target
+from pipeline.preflight import weights
 from pipeline.preflight.configuration import ConfigCheck
-from pipeline.preflight.weights import check_name
+from pipeline.preflight.reported_ap import gate_warning
 from pipeline.service import request_checks
-from pipeline.service.cost import Prices, Step, steps
+from pipeline.service.cost import Step, steps
 from pipeline.service.options import SubmitOptions, target_of
 from pipeline.service.vertex import rules
 from trainer.config.sections import parse_config
@@ -52,6 +53,11 @@ class Submission:
     labels: dict[str, str]
     platform: dict[str, Any] = field(default_factory=dict, repr=False)
     """Where Kubernetes places the pods, and what it mounts; {} on Vertex AI."""
+    weights: str = ""
+    """Where the training's weights start, for people."""
+    weights_uri: str = ""
+    """The checkpoint that they start from; "" is from scratch."""
+    warnings: tuple[str, ...] = ()
 
     def digest(self, **context: Any) -> str:
         """SHA-256 over everything that shapes the run, hexadecimal; `context` adds the place."""
@@ -74,11 +80,11 @@ class Submission:
             return self
         return replace(self, parameters={**self.parameters, "run_id": run_id})
 
-    def steps(self, prices: Prices) -> list[Step]:
+    def steps(self) -> list[Step]:
         """Its steps and their machines."""
         values = {name: parameter.default for name, parameter in signature(self.spec).items()} | self.parameters
         dataflow = Dataflow.parse(values["dataflow"]) if values["preprocess_on"] == DATAFLOW else None
-        return steps(self.spec, prices.default_machine, dataflow)
+        return steps(self.spec, dataflow)
 
 
 def content_of(submission: Submission, runs_as: ActsAs) -> str:
@@ -123,9 +129,10 @@ def prepare(
         raise InputError("--param config: use --config, which takes a file or a name and checks it")
     config = resolve(request.config_or("") or _default_config(target), request.changes)
     parsed = parse_config(config.text, config.where)
-    check_name(parsed, config.where)
+    start = weights.check_name(parsed, config.where)
     if "runtime" not in texts:  # an override may change the number of devices
         request_checks.batches(parsed, config.where, target)
+    weights.check_in_bucket(parsed, config.where)
     config_check = ConfigCheck(config) if options.config_check else None
     try:
         spec = compiled(target, cached=request.cached)
@@ -165,6 +172,9 @@ def prepare(
         config_where=config.where,
         platform=platform_of(target),
         labels=labels,
+        weights=start,
+        weights_uri=weights.start_of(parsed),
+        warnings=tuple(filter(None, [gate_warning(parsed)])),
     )
 
 

@@ -43,10 +43,13 @@ class KubeflowServer(LoopbackServer):
     def _healthz_get(self, _name: str, _request: Request) -> Json:
         return {"multi_user": False}
 
-    def _experiments_get(self, name: str, _request: Request) -> Json:
+    def _experiments_get(self, name: str, request: Request) -> Json:
         if name:
             return self.experiments[name]
-        return {"experiments": list(self.experiments.values())}
+        (wanted,) = json.loads(request.query["filter"])["predicates"]
+        same = (wanted["stringValue"], request.query.get("namespace", ""))
+        found = self.experiments.values()
+        return {"experiments": [one for one in found if (one["display_name"], one.get("namespace", "")) == same]}
 
     def _experiments_post(self, _name: str, request: Request) -> Json:
         _fields(request.body, kfp_server_api.V2beta1Experiment)
@@ -70,7 +73,8 @@ class KubeflowServer(LoopbackServer):
 
     def _runs_get(self, name: str, request: Request) -> Json:
         if not name:
-            runs = list(reversed(self.runs.values()))
+            only = request.query.get("experiment_id")
+            runs = [run for run in reversed(self.runs.values()) if not only or run.get("experiment_id") == only]
             start, size = int(request.query.get("page_token") or 0), min(int(request.query.get("page_size") or 10), 200)
             more = {"next_page_token": str(start + size)} if start + size < len(runs) else {}
             return {"runs": runs[start : start + size], **more}

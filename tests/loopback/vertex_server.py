@@ -86,8 +86,18 @@ class VertexServer(LoopbackServer):
 
     def _pipelineJobs_get(self, name: str, request: Request) -> Json:  # noqa: N802
         if not name:
-            query(request, v1.ListPipelineJobsRequest, {"filter", "pageSize", "pageToken", "orderBy", "readMask"})
-            return _page("pipelineJobs", list(reversed(self.jobs.values())), request)
+            asked = query(
+                request, v1.ListPipelineJobsRequest, {"filter", "pageSize", "pageToken", "orderBy", "readMask"}
+            )
+            if asked.get("orderBy", "create_time desc") != "create_time desc":
+                raise Rejected(400, f"orderBy {asked['orderBy']}: this server knows create_time desc")
+            # A filter may name the pipeline, which a job has in its spec only.
+            named = [{**job, "pipelineName": job["pipelineSpec"]["pipelineInfo"]["name"]} for job in self.jobs.values()]
+            page = _page("pipelineJobs", named[::-1], request)
+            wanted = set(asked["readMask"].split(",")) if asked.get("readMask") else set(v1.PipelineJob.meta.fields)
+            keys = {re.sub(r"_(\w)", lambda m: m[1].upper(), name) for name in wanted}
+            page["pipelineJobs"] = [{k: v for k, v in job.items() if k in keys} for job in page["pipelineJobs"]]
+            return page
         job = self._existing(self.jobs, "pipelineJobs", name)
         if self.timeline and job["state"] not in ("PIPELINE_STATE_CANCELLED", "PIPELINE_STATE_FAILED"):
             job.update(self.timeline.pop(0) if len(self.timeline) > 1 else self.timeline[0])

@@ -230,7 +230,8 @@ def check_fits(entry: Entry, model: Mapping[str, Any]) -> None:
     if kind != wanted:
         need = f"task.model.backbone.type: {wanted}"
         raise InputError(
-            f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone.type is {kind}; {fix.format(need)}"
+            f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone.type is {kind}; "
+            f"{fix.format(need)}"
         )
     section = given.get(wanted) or {}
     for key, value in entry.needs[wanted].items():
@@ -238,8 +239,8 @@ def check_fits(entry: Entry, model: Mapping[str, Any]) -> None:
         if (found := section.get(key, default)) != value:
             need = f"task.model.backbone.{wanted}.{key}: {value}"
             raise InputError(
-                f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone.{wanted}.{key} is "
-                f"{found}; {fix.format(need)}"
+                f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone.{wanted}.{key} "
+                f"is {found}; {fix.format(need)}"
             )
 
 

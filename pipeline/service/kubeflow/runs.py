@@ -14,7 +14,7 @@ from beam_preprocess.base.errors import InputError
 from pipeline.service.kubeflow.client import quiet
 from pipeline.service.kubeflow.endpoint import Endpoint
 from pipeline.service.request_checks import bucket
-from pipeline.service.run_view import RunView, TaskView
+from pipeline.service.run_view import PIPELINE, RunView, TaskView
 from pipeline.service.submission import Submission
 
 PAGE = 200
@@ -91,7 +91,10 @@ class KubeflowRuns:
         )
 
     def list(self, *, limit: int) -> "list[RunView]":
-        """The newest runs first."""
+        """The newest runs of this pipeline's experiment first, as many as asked for."""
+        experiment = self._endpoint.found_experiment(PIPELINE)
+        if experiment is None:
+            return []
         views: list[RunView] = []
         token = ""
         while True:
@@ -100,7 +103,7 @@ class KubeflowRuns:
                 page_token=token,
                 page_size=min(limit - len(views), PAGE),
                 sort_by="created_at desc",
-                namespace=self._endpoint.namespace,
+                experiment_id=experiment,
             )
             page: Any = self._endpoint.call("list runs", asked, permission="list runs")
             views += [self._view(run) for run in page.runs or ()]

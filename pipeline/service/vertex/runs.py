@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
-from pipeline.service.request_checks import bucket
-from pipeline.service.run_view import RunView, TaskView
+from pipeline.service.request_checks import root
+from pipeline.service.run_view import PIPELINE, RunView, TaskView
 from pipeline.service.submission import Submission, content_of
 from trainer.shared import google_cloud
 from trainer.shared.google_cloud import CloudError, Place, call
@@ -29,7 +29,7 @@ class RunsAs:
     encryption_key: str = ""
 
     def __post_init__(self) -> None:
-        bucket("--pipeline-root", self.pipeline_root)
+        root(self.pipeline_root)
         if self.service_account and not re.fullmatch(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com", self.service_account):
             raise InputError(
                 f"--service-account {self.service_account}: not a service account; give NAME@PROJECT.iam."
@@ -138,13 +138,16 @@ class VertexRuns:
         return self._view(self._get(run_id))
 
     def list(self, *, limit: int) -> list[RunView]:
-        """The newest runs first."""
+        """The newest runs of this pipeline first. The service filters and sorts, and returns only what is shown."""
 
         def request() -> Any:
             asked = {
                 "parent": self.place.parent,
+                "filter": f'pipeline_name="{PIPELINE}"',
                 "page_size": min(limit, 100),
                 "order_by": "create_time desc",
+                # A job's spec and task details are hundreds of kilobytes.
+                "read_mask": "name,state,createTime,labels",
             }
             pages = self._client.list_pipeline_jobs(request=asked, retry=None, timeout=google_cloud.CALL_SECONDS)
             found = []

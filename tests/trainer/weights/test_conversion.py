@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.trainer.families import family_config
 
 from tests.trainer.weights.models import TWO_STACKS, build, same
 from tests.trainer.weights.od_api_archive import write_archive

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.graph import training_pipeline
 from tests.loopback.invocations import Run, endpoint_flags, spec_of
 from tests.loopback.kubeflow_server import KubeflowServer
 
@@ -38,7 +39,7 @@ def test_a_namespace_of_an_installation_with_several_users(kubeflow: KubeflowSer
     assert run("submit", *endpoint_flags(kubeflow.url), "--namespace", "team")[0] == 0
     assert [experiment["namespace"] for experiment in kubeflow.experiments.values()] == ["team"]
     assert run("list", "--endpoint", kubeflow.url, "--namespace", "team")[0] == 0
-    assert kubeflow.sent("GET", "/runs")[-1].query["namespace"] == "team"
+    assert kubeflow.sent("GET", "/experiments")[-1].query["namespace"] == "team"
 
 
 def detail(name: str, state: str) -> dict[str, Any]:
@@ -82,8 +83,11 @@ def test_operating(kubeflow: KubeflowServer, run: Run) -> None:
 
 def test_more_runs_than_a_page(kubeflow: KubeflowServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.service.kubeflow.runs.PAGE", 2)
+    assert run("list", "--endpoint", kubeflow.url)[1] == "no runs\n", "nothing ran here yet"
+    kubeflow.experiments["1"] = {"experiment_id": "1", "display_name": training_pipeline.NAME}
     for number in range(5):
-        kubeflow.runs[f"run-{number}"] = {"run_id": f"run-{number}", "state": "SUCCEEDED"}
+        kubeflow.runs[f"run-{number}"] = {"run_id": f"run-{number}", "state": "SUCCEEDED", "experiment_id": "1"}
+    kubeflow.runs["other"] = {"run_id": "other", "state": "SUCCEEDED", "experiment_id": "2"}
     for limit in (1, 4, 20):
         lines = run("list", "--endpoint", kubeflow.url, "--limit", str(limit))[1].splitlines()
         assert [line.split()[0] for line in lines] == [f"run-{n}" for n in range(5)][::-1][:limit]
@@ -106,6 +110,7 @@ def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
         (["--pipeline-root", "minio://mlpipeline/v2"], "--pipeline-root minio://mlpipeline/v2"),
         (["--labels", "team=vision"], "--labels"),
         (["--notify", "owner@example.org"], "--notify"),
+        (["--experiment", "detector"], "--experiment detector: only Vertex AI"),
         (["--target", "vertex-tpu-v5e"], "custom job"),
         (["--target", "vertex-gpu"], "which no node of a cluster can give whole; with --endpoint choose kubeflow or"),
         (["--target", "vertex-multinode-gpu"], "one pod on one node"),
