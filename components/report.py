@@ -17,8 +17,8 @@ def report(
     config: str,
     html: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Artifact],
-) -> None:
-    """Collects what the stages wrote; each stage's folder is its artifact's URI."""
+) -> str:
+    """Collects what the stages wrote; each stage's folder is its artifact's URI. Returns the page's URI."""
     from components.support.stage import stage
 
     with stage("report", html) as output:
@@ -33,3 +33,4 @@ def report(
         scored = {name: f"{candidate.uri}/{name}.json" for name in ("predictions", "analysis")}
         write_report(run=run, annotations=annotations, images=images, output=html.uri, **scored)
         print(f"result: {html.uri}", flush=True)
+    return html.uri

@@ -62,6 +62,13 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--only-if-changed", action="store_true", help="skip training if nothing changed")
     run.add_argument("--notify", default="", metavar="ADDRESS", help="email the outcome (Vertex AI only)")
+    run.add_argument(
+        "--webhook-secret",
+        default="",
+        metavar="NAME",
+        help="post the outcome to the webhook whose address this secret holds: a secret of Secret Manager in the "
+        "project, or SECRET/KEY of an endpoint's cluster",
+    )
     run.add_argument("--no-cache", action="store_true", help="don't reuse results of earlier runs")
     run.add_argument(
         "--no-config-check",

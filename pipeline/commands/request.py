@@ -11,7 +11,7 @@ from trainer.shared.google_cloud import Place
 
 def request_of(flags: argparse.Namespace) -> RunRequest:
     """What the flags of `submit` and `schedule create` ask to run."""
-    names = (*DATA, "coco_dir", "config", "seed", "registry", "only_if_changed", "notify")
+    names = (*DATA, "coco_dir", "config", "seed", "registry", "only_if_changed", "notify", "webhook_secret")
     given = {name: getattr(flags, name) for name in names}
     return RunRequest(**given, changes=tuple(flags.changes), cached=not flags.no_cache)
 

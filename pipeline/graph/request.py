@@ -37,7 +37,9 @@ class RunRequest:
     strict: bool = False
     """Warnings about the data are errors. Only for runs on this machine."""
     notify: str = ""
-    """Address that gets the outcome."""
+    """Mail address that gets the outcome."""
+    webhook_secret: str = ""
+    """Name of the secret that holds the address of a webhook, which gets the outcome."""
 
     def data(self) -> dict[str, str]:
         """The data parameters that are given, by name: all four or none; with `val_fraction` the two of training.

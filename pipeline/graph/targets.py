@@ -66,6 +66,9 @@ class Target:
     """Default of the pipeline's parameter: Beam in the step's own machine, or a Dataflow job."""
     notify: tuple[str, ...] = ()
     """Addresses that are emailed when the run ends; Vertex AI only."""
+    webhook: str = ""
+    """Name of the secret (see `trainer.shared.webhook`) with the address of a webhook, which gets the outcome when the
+    run ends. The address itself is in no spec."""
 
     def __post_init__(self) -> None:
         rules = [
@@ -129,7 +132,8 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
         "report": _SMALL,
         "promote": _SMALL,
         **dict.fromkeys(
-            ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged"), _TINY
+            ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged", "alert"),
+            _TINY,
         ),
     }
     return MappingProxyType({**usual, **special})

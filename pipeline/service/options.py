@@ -7,6 +7,7 @@ from beam_preprocess.base.errors import InputError
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import REPOSITORY, TARGETS, Target, find_target
 from trainer.shared.google_cloud import Place
+from trainer.shared.webhook import CLUSTER_SECRET, SECRET_VERSION
 
 DEFAULT_REPOSITORY = "centernet"
 """Artifact Registry repository of the images, unless --image names another: docs/vertex.md pushes them there."""
@@ -68,7 +69,26 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", request.notify):
             raise InputError(f"--notify {request.notify}: not a mail address; give one such as owner@example.org")
         target = replace(target, notify=(request.notify,))
+    if request.webhook_secret:
+        target = replace(target, webhook=_webhook(request.webhook_secret, place))
     return target
+
+
+def _webhook(name: str, place: Place | None) -> str:
+    """The secret by its name: in the run's project, or in the endpoint's cluster."""
+    if "://" in name:
+        raise InputError("--webhook-secret: is an address; store it in a secret, and give the secret's name")
+    if place is None:
+        if not CLUSTER_SECRET.fullmatch(name):
+            raise InputError(f"--webhook-secret {name}: give a Kubernetes secret with its key, such as alerts/slack")
+        return name
+    full = name if "/" in name else f"projects/{place.project}/secrets/{name}/versions/latest"
+    if not SECRET_VERSION.fullmatch(full):
+        raise InputError(
+            f"--webhook-secret {name}: not a secret of Secret Manager; give its name, or "
+            "projects/PROJECT/secrets/NAME/versions/VERSION"
+        )
+    return full
 
 
 def _check_place(target: Target, request: RunRequest, options: SubmitOptions, place: Place | None) -> None:

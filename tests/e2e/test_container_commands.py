@@ -57,7 +57,7 @@ def test_should_run_then_remember_then_nothing_new(specs: dict[str, Any], tmp_pa
     answers = []
     for component, extra in (
         ("should-run", {"only_if_changed": True}),
-        ("remember", {"outcome": "held: min_ap"}),
+        ("remember", {"outcome": "held: min_ap", "report": "gs://none/report.html"}),
         ("should-run", {"only_if_changed": True}),
         ("should-run", {"only_if_changed": True, "image": "other"}),
         ("should-run", {"only_if_changed": True, "train_config": "runtime: {mixed_precision_dtype: float32}"}),

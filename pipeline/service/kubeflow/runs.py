@@ -17,6 +17,7 @@ from pipeline.service.kubeflow.endpoint import Endpoint
 from pipeline.service.request_checks import bucket
 from pipeline.service.run_view import RunView, TaskView
 from pipeline.service.submission import Submission
+from trainer.shared.webhook import CLUSTER_SECRET, CLUSTER_VARIABLE
 
 PAGE = 200
 """The maximum number of runs per page that the service allows."""
@@ -169,5 +170,26 @@ def package(spec: dict[str, Any], pipeline_root: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         text = json.dumps(spec)  # JSON is YAML, and faster
-        path.write_text(text.replace("{{$.pipeline_root}}", json.dumps(pipeline_root)[1:-1]))
+        text = text.replace("{{$.pipeline_root}}", json.dumps(pipeline_root)[1:-1])
+        if platform := _secrets(spec):
+            text += f"\n---\n{json.dumps(platform)}\n"
+        path.write_text(text)
         yield str(path)
+
+
+def _secrets(spec: dict[str, Any]) -> dict[str, Any]:
+    """The platform spec: the alert's secret as an environment variable of its step. {} without an alert.
+
+    It is what kfp-kubernetes' `use_secret_as_env` writes, made from the spec alone, because a schedule that is replaced
+    has nothing else.
+    """
+    alert = spec["root"]["dag"]["tasks"].get("alert")
+    if alert is None:
+        return {}
+    name = alert["inputs"]["parameters"]["secret"]["runtimeValue"]["constant"]
+    found = CLUSTER_SECRET.fullmatch(name)
+    if found is None:
+        raise InputError(f"--webhook-secret {name}: not a secret of the cluster; give its name and key, SECRET/KEY")
+    executor = spec["components"][alert["componentRef"]["name"]]["executorLabel"]
+    variable = {"secretName": found[1], "keyToEnv": [{"secretKey": found[2], "envVar": CLUSTER_VARIABLE}]}
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {executor: {"secretAsEnv": [variable]}}}}}}

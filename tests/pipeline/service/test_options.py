@@ -30,3 +30,30 @@ def test_an_endpoint_needs_an_image_and_a_plain_task() -> None:
         target_of(RunRequest(), SubmitOptions(target="vertex-gpu"), None)
     with pytest.raises(InputError, match="vertex-cpu, vertex-gpu, vertex-gpu-h100"):
         target_of(RunRequest(), SubmitOptions(target="vertex-tpu-v3", image="r/i:1"), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "wanted"),
+    [
+        ("slack", PLACE, "projects/my-project/secrets/slack/versions/latest"),
+        ("projects/other/secrets/slack/versions/3", PLACE, "projects/other/secrets/slack/versions/3"),
+        ("alerts/slack", None, "alerts/slack"),
+    ],
+)
+def test_the_webhooks_secret_by_its_name(name: str, place: Place | None, wanted: str) -> None:
+    options = SubmitOptions(target="vertex-gpu", image="r/i:1")
+    assert target_of(RunRequest(webhook_secret=name), options, place).webhook == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "says"),
+    [
+        ("https://hooks.example.org/T0KEN", PLACE, "is an address; store it in a secret"),
+        ("a/b", PLACE, "--webhook-secret a/b: not a secret of Secret Manager"),
+        ("slack", None, "give a Kubernetes secret with its key, such as alerts/slack"),
+    ],
+)
+def test_not_the_name_of_a_secret(name: str, place: Place | None, says: str) -> None:
+    with pytest.raises(InputError, match=says) as error:
+        target_of(RunRequest(webhook_secret=name), SubmitOptions(target="vertex-gpu", image="r/i:1"), place)
+    assert "T0KEN" not in str(error.value)
