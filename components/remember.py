@@ -14,9 +14,9 @@ def remember(
     image: str,
     registry: str,
     pipeline_root: str,
-    job: str = "",
+    job: str,
 ) -> str:
-    """Writes what `should_run` compares with, and what the alert reads if the run has one (`job`: its id).
+    """Writes what `should_run` compares with, and what the alert reads if there is one (`job`: the run's id, else "").
 
     Returns the outcome, for the pipeline's output.
     """

@@ -1,8 +1,8 @@
 """Component: the run ends here, because nothing changed."""
 
 
-def unchanged(pipeline_root: str, job: str = "") -> str:
-    """Reports it, to the alert too if the run has one (`job`: its id)."""
+def unchanged(pipeline_root: str, job: str) -> str:
+    """Reports it, to the alert too if there is one (`job`: the run's id, else "")."""
     from components.support.stage import step
 
     outcome = "unchanged: data, configuration and image are the last completed run's"

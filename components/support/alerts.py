@@ -8,7 +8,7 @@ from trainer.shared.webhook import Alert, send
 _JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 
 
-def send_outcome(secret: str, pipeline_root: str, job: str, run: str) -> None:
+def send_outcome(secret: str, pipeline_root: str, job: str, run: str, failure: str) -> None:
     """Posts how the run ended: promoted, held, pending approval or failed. A run without news posts nothing.
 
     Args:
@@ -16,6 +16,7 @@ def send_outcome(secret: str, pipeline_root: str, job: str, run: str) -> None:
       pipeline_root: where the run left its outcome.
       job: the service's id of the run.
       run: the run's name, on Vertex AI its resource name.
+      failure: what the service says about a run that left no outcome: "failed: …", "cancelled: …".
     """
     link = ""
     if found := _JOB.fullmatch(run):
@@ -28,9 +29,10 @@ def send_outcome(secret: str, pipeline_root: str, job: str, run: str) -> None:
     except Exception as error:  # whatever a file system raises, somebody must hear of the run
         ended = Ended(outcome=f"failed, or its outcome can't be read ({error})", report="")
     if ended is None:
-        ended = Ended(outcome="failed, or was cancelled; centernet status shows the task", report="")
-    outcome = re.match(r"promoted|held|pending approval|failed|unchanged", ended.outcome)
-    if outcome is None or outcome[0] == "unchanged":
+        ended = Ended(outcome=" ".join(failure.split()), report="")
+    outcome = re.match(r"promoted|held|pending approval|unchanged", ended.outcome)
+    if outcome and outcome[0] == "unchanged":
         print(f"result: no alert: {ended.outcome}", flush=True)
         return
-    send(secret, Alert(outcome=outcome[0], sentence=ended.outcome, run=run, link=link, report=ended.report))
+    kind = outcome[0] if outcome else "failed"
+    send(secret, Alert(outcome=kind, sentence=ended.outcome, run=run, link=link, report=ended.report))

@@ -19,6 +19,7 @@ from pipeline.local.prepare import LocalOptions
 from pipeline.local.run_folder import RunFolder, shown
 from pipeline.local.stage_log import StageFailure, StageLog
 from pipeline.preflight.processes import child_environment
+from trainer.registry.approval import PENDING
 
 UNCHANGED = "nothing new"
 """The stage that ends a run because nothing changed."""
@@ -102,6 +103,9 @@ def _execute(folder: RunFolder, started: float, *, cached: bool, verbose: bool) 
     summary = folder.finish({**log.seconds, "total": round(time.monotonic() - started, 2)})
     print(result_table.table(summary))
     print(f"\nreport    {shown(folder.report)}\nsummary   {shown(folder.summary)}", flush=True)
+    if summary["decision"]["outcome"] == PENDING:
+        registry = shlex.quote(shown(Path(folder.arguments()["registry"])))
+        print(f"approve   {PROGRAM} approve {summary['decision']['new_version']} --registry {registry}", flush=True)
     return 0, summary["decision"]["sentence"]
 
 

@@ -169,12 +169,25 @@ def package(spec: dict[str, Any], pipeline_root: str) -> Iterator[str]:
                 accelerator[key] = KUBERNETES_GPU
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
+        platform = _secrets(spec)
+        _without_final_status(spec)
         text = json.dumps(spec)  # JSON is YAML, and faster
         text = text.replace("{{$.pipeline_root}}", json.dumps(pipeline_root)[1:-1])
-        if platform := _secrets(spec):
+        if platform:
             text += f"\n---\n{json.dumps(platform)}\n"
         path.write_text(text)
         yield str(path)
+
+
+def _without_final_status(spec: dict[str, Any]) -> None:
+    """Gives an empty mapping to tasks that take the status of the run: released backends refuse such a parameter
+    (kubeflow/pipelines#11641)."""
+    for task in spec["root"]["dag"]["tasks"].values():
+        declared = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
+        for name, source in task.get("inputs", {}).get("parameters", {}).items():
+            if "taskFinalStatus" in source:
+                task["inputs"]["parameters"][name] = {"runtimeValue": {"constant": {}}}
+                declared[name] = {"parameterType": "STRUCT"}
 
 
 def _secrets(spec: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ def test_every_flag_reaches_the_request() -> None:
     line = (
         "--target vertex-gpu --coco-dir gs://b/coco --config mine.yaml --set gate.min_ap=0.4 --set seed=1 --seed 3 "
         "--registry vertex://p/r/m --only-if-changed --no-cache --notify me@example.org --image r/i:1 --spot "
-        "--webhook-secret slack --replicas 4 --reduction-servers 2 --labels a=b --param x=1 --param y=2 --no-config-check"
+        "--webhook-secret slack --replicas 4 --reduction-servers 2 --labels a=b --param x=1 --param y=2 "
+        "--no-config-check"
     )
     flags = submit.parser().parse_args(line.split())
     assert request_of(flags) == RunRequest(

@@ -25,7 +25,11 @@ CASES: Mapping[str, Target] = {
     "vertex-multinode-gpu-spot-reduction": replace(
         TARGETS["vertex-multinode-gpu"], spot=True, replicas=4, reduction_servers=4, image="example.com/python-own:1"
     ),
-    "vertex-tpu-v5e-mail": replace(TARGETS["vertex-tpu-v5e"], notify=("owner@example.org",)),
+    "vertex-tpu-v5e-mail": replace(
+        TARGETS["vertex-tpu-v5e"],
+        notify=("owner@example.org",),
+        webhook="projects/my-project/secrets/slack/versions/latest",
+    ),
 }
 
 
