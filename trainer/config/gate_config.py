@@ -41,8 +41,8 @@ class GateConfig:
     """Number of bootstrap resamples."""
 
     approval: Literal["none", "required"] = "none"
-    """Whether a person decides: with `required` a candidate that passes is registered as challenger, and becomes champion
-    when somebody approves it with `centernet approve`; with `none` it becomes champion at once."""
+    """Whether a person decides: with `required` a candidate that passes is registered as challenger, and becomes
+    champion when somebody approves it with `centernet approve`; with `none` it becomes champion at once."""
 
     @property
     def asks(self) -> bool:
