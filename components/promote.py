@@ -1,4 +1,4 @@
-"""Component: the candidate becomes the champion."""
+"""Component: the candidate becomes the champion, or the challenger that waits for approval."""
 
 from kfp import dsl
 
@@ -12,7 +12,8 @@ def promote(
     run_id: str,
     job: str = "",
 ) -> str:
-    """Publishes the model and swaps the alias, if the decision allows it and the champion has not changed since.
+    """Publishes the model and swaps the alias, if the decision allows it and the champion has not changed since. If the
+    decision asks for approval, the champion stays.
 
     The decision must be by the `gate:` section of `config`. A run without `run_id`, such as a schedule's, is
     identified by `job`: the service's own id of the run.

@@ -17,8 +17,8 @@ def report(
     config: str,
     html: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Artifact],
-) -> None:
-    """Collects what the stages wrote, from their folders."""
+) -> str:
+    """Collects what the stages wrote, from their folders. Returns the page's URI."""
     from components.support.stage import folder_of, stage
 
     with stage("report", html) as output:
@@ -33,3 +33,4 @@ def report(
         scored = {name: f"{folder_of(candidate)}/{name}.json" for name in ("predictions", "analysis")}
         write_report(run=run, annotations=annotations, images=images, output=html.uri, **scored)
         print(f"result: {html.uri}", flush=True)
+    return html.uri

@@ -95,6 +95,13 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "projects/PROJECT/locations/REGION/tensorboards/ID",
     )
     run.add_argument("--experiment", default="", metavar="NAME", help="add the run to this Vertex AI experiment")
+    run.add_argument(
+        "--webhook-secret",
+        default="",
+        metavar="NAME",
+        help="post the outcome to the webhook whose address this secret holds: a secret of Secret Manager in the "
+        "project, or SECRET/KEY of an endpoint's cluster",
+    )
     run.add_argument("--no-cache", action="store_true", help="don't reuse results of earlier runs")
     run.add_argument(
         "--no-config-check",

@@ -25,7 +25,8 @@ EXAMPLES = (
 NOTES = """The first example is the demo: 3 minutes on 2 cores. The last one judges a finished run again, without
 training.
 
-exit codes: 0 done (promoted or held), 1 a stage failed or the run was interrupted, 2 bad input or usage"""
+exit codes: 0 done (promoted, held or pending approval), 1 a stage failed or the run was interrupted, 2 bad input or
+usage"""
 
 FIXED_BY_RESUME = (
     "train_images",
@@ -119,6 +120,12 @@ def parser() -> command.Parser:
         metavar="ADDRESS",
         help="email the outcome (Vertex AI only; locally it is printed)",
     )
+    options.add_argument(
+        "--webhook-secret",
+        default="",
+        metavar="NAME",
+        help="post the outcome to the webhook whose address this environment variable holds",
+    )
     options.add_argument("--strict", action="store_true", help="make warnings about the data errors")
     options.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line per stage")
     return made
@@ -151,6 +158,7 @@ def _call(flags: argparse.Namespace) -> int:
         only_if_changed=bool(flags.only_if_changed),
         cached=not flags.no_cache,
         notify=flags.notify,
+        webhook_secret=flags.webhook_secret,
         strict=flags.strict,
     )
     return run(request, LocalOptions(**local, resume=flags.resume, verbose=flags.verbose))

@@ -28,7 +28,7 @@ EXAMPLES = (
 )
 NOTES = (
     "exit codes: 0 submitted (with --wait: promoted, or nothing changed), 1 failed, 2 bad input or usage,\n"
-    "3 held by the gate (--wait), 130 interrupted"
+    "3 held by the gate or pending approval (--wait), 130 interrupted"
 )
 
 
@@ -42,7 +42,9 @@ def parser() -> Parser:
     )
     shared.add_place(made)
     shared.add_request(made)
-    made.add_argument("--wait", action="store_true", help="follow the run; exit code 0 promoted, 3 held, 1 failed")
+    made.add_argument(
+        "--wait", action="store_true", help="follow the run; exit code 0 promoted, 3 held or pending approval, 1 failed"
+    )
     shared.add_poll(made)
     shared.add_dry_run(made)
     return made

@@ -40,7 +40,9 @@ class RunRequest:
     strict: bool = False
     """Warnings about the data are errors."""
     notify: str = ""
-    """Address that gets the outcome."""
+    """Mail address that gets the outcome."""
+    webhook_secret: str = ""
+    """Name of the secret that holds the address of a webhook, which gets the outcome."""
     tensorboard: str = ""
     """Full name of a Vertex AI TensorBoard, which gets the training's curves."""
     experiment: str = ""

@@ -81,6 +81,9 @@ class Target:
     """The run is on a Kubeflow endpoint, and Kubernetes places its pods so; None: it isn't."""
     tracking: str = ""
     """Text of a `trainer.report.tracking.Tracking`: where the training's curves are sent; Vertex AI only."""
+    webhook: str = ""
+    """Name of the secret (see `trainer.shared.webhook`) with the address of a webhook, which gets the outcome when the
+    run ends. The address itself is in no spec."""
 
     def __post_init__(self) -> None:
         rules = [
@@ -166,7 +169,17 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
         "report": _SMALL,
         "promote": _SMALL,
         **dict.fromkeys(
-            ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged", "track"),
+            (
+                "should_run",
+                "compare_splits",
+                "resolve_champion",
+                "gate",
+                "hold",
+                "remember",
+                "unchanged",
+                "alert",
+                "track",
+            ),
             _TINY,
         ),
     }

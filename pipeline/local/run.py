@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from beam_preprocess.base.command import PROGRAM
+from beam_preprocess.base.errors import InputError
 from components.support.events import EVENTS
 from components.support.stage import WORK_DIR
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import TARGETS
+from pipeline.local import alerts, kfp_runner, prepare, processes, result_table
 from pipeline.local import cache as local_cache
-from pipeline.local import kfp_runner, prepare, processes, result_table
 from pipeline.local.prepare import LocalOptions
 from pipeline.local.run_folder import RunFolder, shown
 from pipeline.local.stage_log import StageFailure, StageLog
 from pipeline.preflight.processes import child_environment
+from trainer.registry.approval import PENDING
 
 UNCHANGED = "nothing new"
 """The stage that ends a run because nothing changed."""
@@ -29,18 +31,26 @@ def run(request: RunRequest, options: LocalOptions) -> int:
     """Runs the pipeline, or an earlier run's remaining stages.
 
     Returns:
-      0: done, promoted or held. 1: a stage failed, or the run was interrupted. 2: a stage found bad input.
+      0: done, promoted, held or pending approval. 1: a stage failed, or the run was interrupted. 2: a stage found bad
+        input.
 
     Raises:
       InputError: bad input that was found before the pipeline started.
     """
     started = time.monotonic()
+    if request.webhook_secret:
+        alerts.check(request.webhook_secret)
     make_folder = prepare.resumed_run if options.resume else prepare.new_run
-    folder = make_folder(request, options)
+    try:
+        folder = make_folder(request, options)
+    except InputError as error:  # a run that cron started has nobody who reads the error
+        alerts.post(request.webhook_secret, f"failed: {error}")
+        raise
     print(f"run folder           {shown(folder.path)}", flush=True)
     code, outcome = _execute(folder, started, request, verbose=options.verbose)
     if request.notify:
         print(f"notify    {request.notify}: {outcome} (printed only: email needs Vertex AI)", flush=True)
+    alerts.post(request.webhook_secret, outcome, folder)
     return code
 
 
@@ -78,7 +88,7 @@ def _execute(folder: RunFolder, started: float, request: RunRequest, *, verbose:
         where = f"during {log.stage}" if log.stage else "between two stages"
         print(f"\ninterrupted {where}; what earlier stages wrote is kept", file=sys.stderr)
         print(f"resume with: {_resume_command(folder)}", file=sys.stderr)
-        return 1, f"interrupted {where}"
+        return 1, f"failed: interrupted {where}"
     except kfp_runner.PipelineFailed as error:
         failed = str(error)
     if not failed and not {UNCHANGED, LAST} & log.seconds.keys():
@@ -92,6 +102,9 @@ def _execute(folder: RunFolder, started: float, request: RunRequest, *, verbose:
     summary = folder.finish({**log.seconds, "total": round(time.monotonic() - started, 2)})
     print(result_table.table(summary))
     print(f"\nreport    {shown(folder.report)}\nsummary   {shown(folder.summary)}", flush=True)
+    if summary["decision"]["outcome"] == PENDING:
+        registry = shlex.quote(shown(Path(folder.arguments()["registry"])))
+        print(f"approve   {PROGRAM} approve {summary['decision']['new_version']} --registry {registry}", flush=True)
     return 0, summary["decision"]["sentence"]
 
 

@@ -11,6 +11,7 @@ from pipeline.graph.targets import REPOSITORY, TARGETS, Target, find_target
 from pipeline.service.vertex.rules import CAPACITIES, machine_accelerator
 from trainer.report.tracking import Tracking
 from trainer.shared.google_cloud import Place
+from trainer.shared.webhook import CLUSTER_SECRET, SECRET_VERSION
 
 _ONE_NODE = "a step of an endpoint is one pod on one node: the graph starts no training operator, which several need"
 DEFAULT_REPOSITORY = "centernet"
@@ -87,7 +88,10 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
     tracking = Tracking(tensorboard=request.tensorboard, experiment=request.experiment)
     if place is not None and tracking.region not in ("", place.region):
         raise InputError(f"--tensorboard {request.tensorboard}: not in --region {place.region}; give one that is")
-    return replace(target, tracking=tracking.text())
+    target = replace(target, tracking=tracking.text())
+    if request.webhook_secret:
+        target = replace(target, webhook=_webhook(request.webhook_secret, place))
+    return target
 
 
 def _custom_job(target: Target, options: SubmitOptions) -> Target:
@@ -123,6 +127,23 @@ def _custom_job(target: Target, options: SubmitOptions) -> Target:
     if target.custom_job:  # a plain task has the run's
         changes |= {"network_attachment": options.network_attachment, "encryption_key": options.encryption_key}
     return replace(target, **changes)
+
+
+def _webhook(name: str, place: Place | None) -> str:
+    """The secret by its name: in the run's project, or in the endpoint's cluster."""
+    if "://" in name:
+        raise InputError("--webhook-secret: is an address; store it in a secret, and give the secret's name")
+    if place is None:
+        if not CLUSTER_SECRET.fullmatch(name):
+            raise InputError(f"--webhook-secret {name}: give a Kubernetes secret with its key, such as alerts/slack")
+        return name
+    full = name if "/" in name else f"projects/{place.project}/secrets/{name}/versions/latest"
+    if not SECRET_VERSION.fullmatch(full):
+        raise InputError(
+            f"--webhook-secret {name}: not a secret of Secret Manager; give its name, or "
+            "projects/PROJECT/secrets/NAME/versions/VERSION"
+        )
+    return full
 
 
 def _check_place(target: Target, request: RunRequest, options: SubmitOptions, place: Place | None) -> None:

@@ -20,12 +20,13 @@ from google.cloud import aiplatform_v1 as v1
 from tests.loopback.server import Json, LoopbackServer, Rejected, Request
 from tests.loopback.vertex_checks import check_cron, check_job, matches, message, needs, query
 from tests.loopback.vertex_limits import check_labels
+from tests.loopback.vertex_models import ModelNotes
 
 PROJECT, REGION = "my-project", "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
 
 
-class VertexServer(LoopbackServer):
+class VertexServer(ModelNotes, LoopbackServer):
     """PipelineJobs, Schedules and Models of one project and region."""
 
     def __init__(self) -> None:
@@ -215,9 +216,6 @@ class VertexServer(LoopbackServer):
             return {"model": entry["name"], "modelVersionId": entry["versionId"]}
 
         return self._operation("google.cloud.aiplatform.v1.UploadModelResponse", upload)
-
-    def _models_get(self, name: str, _request: Request) -> Json:
-        return self._model(name)
 
     def _models_listVersions(self, name: str, request: Request) -> Json:  # noqa: N802
         query(request, v1.ListModelVersionsRequest, {"pageSize", "pageToken", "filter", "orderBy", "readMask"})

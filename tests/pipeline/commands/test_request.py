@@ -16,6 +16,7 @@ def test_every_flag_reaches_the_request() -> None:
     line = (
         "--target vertex-gpu --coco-dir gs://b/coco --config mine.yaml --set gate.min_ap=0.4 --set seed=1 --seed 3 "
         "--registry vertex://p/r/m --only-if-changed --no-cache --notify me@example.org --image r/i:1 --max-wait 2 "
+        "--webhook-secret slack "
         "--capacity flex-start --machine-type a3-highgpu-8g --boot-disk-gb 300 --network-attachment n "
         "--encryption-key k --replicas 4 --reduction-servers 2 --labels a=b --param x=1 --param y=2 --no-config-check"
     )
@@ -29,6 +30,7 @@ def test_every_flag_reaches_the_request() -> None:
         only_if_changed=True,
         cached=False,
         notify="me@example.org",
+        webhook_secret="slack",
     )
     assert options_of(flags) == SubmitOptions(
         target="vertex-gpu",

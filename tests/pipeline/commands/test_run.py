@@ -123,7 +123,7 @@ FIXED = {
 
 def test_every_flag_is_honoured_or_refused_by_a_resume() -> None:
     flags = {option for action in parser()._actions for option in action.option_strings if option.startswith("--")}
-    honoured = {"--help", "--resume", "--set", "--no-cache", "--notify", "--strict", "--verbose"}
+    honoured = {"--help", "--resume", "--set", "--no-cache", "--notify", "--webhook-secret", "--strict", "--verbose"}
     assert flags == honoured | FIXED.keys(), "a new flag needs a decision"
     assert {f"--{name.replace('_', '-')}" for name in FIXED_BY_RESUME} == FIXED.keys()
 

@@ -29,7 +29,11 @@ CASES: Mapping[str, Target] = {
         reduction_servers=4,
         image="example.com/python-own:1",
     ),
-    "vertex-tpu-v5e-mail": replace(TARGETS["vertex-tpu-v5e"], notify=("owner@example.org",)),
+    "vertex-tpu-v5e-mail": replace(
+        TARGETS["vertex-tpu-v5e"],
+        notify=("owner@example.org",),
+        webhook="projects/my-project/secrets/slack/versions/latest",
+    ),
 }
 
 

@@ -40,7 +40,7 @@ def limit(target: Target) -> str:
 
 
 SMALL = ("data_check", "export_model", "report")
-OTHERS = ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged", "track")
+OTHERS = ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged", "alert", "track")
 ROWS: dict[str, Callable[[Target], object]] = {
     "image": lambda target: target.image.rsplit("/", 1)[-1].split(":")[0],
     "device": lambda target: target.device,

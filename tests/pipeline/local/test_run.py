@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from beam_preprocess.base.errors import InputError
 from components.support.events import Event
 from pipeline.graph.request import RunRequest
 from pipeline.local import kfp_runner, prepare, run_folder
 from pipeline.local.prepare import LocalOptions
 from pipeline.local.run import LAST, UNCHANGED, run
+from tests.loopback.webhook_server import TOKEN, WebhookServer
 
 Pipeline = Callable[[Any, Path], None]
 
@@ -26,13 +28,13 @@ def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pipeline]
     folder = run_folder.create(tmp_path / "runs", {"config": "gate: {}", "seed": 0})
     monkeypatch.setattr(prepare, "new_run", lambda request, options: folder)
 
-    def start(pipeline: Pipeline) -> int:
+    def start(pipeline: Pipeline, request: RunRequest | None = None) -> int:
         def fake(graph: Any, arguments: Any, *, listener: Any, **_: Any) -> None:
             assert arguments["work_dir"] == "", "a folder among the arguments would make all cache keys new"
             pipeline(listener, folder.events)
 
         monkeypatch.setattr(kfp_runner, "run", fake)
-        return run(RunRequest(notify="me@example.org"), LocalOptions())
+        return run(request or RunRequest(notify="me@example.org"), LocalOptions())
 
     return start
 
@@ -108,3 +110,43 @@ def test_an_interrupt(ends: Callable[[Pipeline], int], capsys: pytest.CaptureFix
 
     assert ends(pipeline) == 1
     assert "interrupted during train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("events", "posts"),
+    [
+        ((), [("failed", "failed in the pipeline")]),
+        ((Event(kind="start", stage=UNCHANGED, time=1.0), Event(kind="end", stage=UNCHANGED, time=2.0)), []),
+    ],
+)
+def test_the_alert(
+    events: tuple[Event, ...],
+    posts: list[tuple[str, str]],
+    ends: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = WebhookServer()
+    monkeypatch.setenv("MY_WEBHOOK", server.address)
+    ends(lambda listener, file: write(file, *events), RunRequest(webhook_secret="MY_WEBHOOK"))
+    assert [(posted["outcome"], posted["sentence"][:22]) for posted in server.posted] == posts
+    assert all(TOKEN not in path.read_text() for path in tmp_path.rglob("*.*") if path.is_file())
+    server.stop()
+
+
+def test_bad_input_is_posted_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody reads the terminal of a run that cron starts."""
+    server = WebhookServer()
+    monkeypatch.setenv("MY_WEBHOOK", server.address)
+    with pytest.raises(InputError, match="--resume"):
+        run(RunRequest(webhook_secret="MY_WEBHOOK"), LocalOptions(resume=str(tmp_path)))
+    (posted,) = server.posted
+    assert posted["sentence"].startswith("failed: --resume ")
+    server.stop()
+
+
+@pytest.mark.parametrize("name", ["NOT_SET", "https://hooks.example.org/T0KEN"])
+def test_a_webhook_that_is_none_is_refused_before_the_run(name: str) -> None:
+    with pytest.raises(InputError, match="--webhook-secret") as error:
+        run(RunRequest(webhook_secret=name), LocalOptions())
+    assert "T0KEN" not in str(error.value)

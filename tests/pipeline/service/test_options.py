@@ -56,3 +56,31 @@ def test_an_endpoint_needs_an_image_and_a_target_of_its_own() -> None:
         target_of(RunRequest(), SubmitOptions(target="kubeflow"), PLACE)
     with pytest.raises(InputError, match="only a Kubeflow endpoint has pods"):
         target_of(RunRequest(), SubmitOptions(target="vertex-cpu", pods="pods.yaml"), PLACE)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "wanted"),
+    [
+        ("slack", PLACE, "projects/my-project/secrets/slack/versions/latest"),
+        ("projects/other/secrets/slack/versions/3", PLACE, "projects/other/secrets/slack/versions/3"),
+        ("alerts/slack", None, "alerts/slack"),
+    ],
+)
+def test_the_webhooks_secret_by_its_name(name: str, place: Place | None, wanted: str) -> None:
+    options = SubmitOptions(target="vertex-gpu" if place else "kubeflow-gpu", image="r/i:1")
+    assert target_of(RunRequest(webhook_secret=name), options, place).webhook == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "says"),
+    [
+        ("https://hooks.example.org/T0KEN", PLACE, "is an address; store it in a secret"),
+        ("a/b", PLACE, "--webhook-secret a/b: not a secret of Secret Manager"),
+        ("slack", None, "give a Kubernetes secret with its key, such as alerts/slack"),
+    ],
+)
+def test_not_the_name_of_a_secret(name: str, place: Place | None, says: str) -> None:
+    options = SubmitOptions(target="vertex-gpu" if place else "kubeflow-gpu", image="r/i:1")
+    with pytest.raises(InputError, match=says) as error:
+        target_of(RunRequest(webhook_secret=name), options, place)
+    assert "T0KEN" not in str(error.value)

@@ -105,6 +105,18 @@ def test_the_comparison_with_the_champion_is_on_top(run, ap, verdict, difference
     assert "its lower end must be at least -0.0050" in banner
 
 
+def test_pending_approval(run):
+    passed = run.summary(run.good, run.poor, "v0001")
+    decision = replace(
+        passed.decision, outcome="pending approval", sentence="pending approval: v0002 (champion is v0001)"
+    )
+    page = run.page(replace(passed, decision=decision))
+    assert "<title>Pending approval v0002 · AP 1.0000</title>" in page
+    banner = text_of(page[page.index("<section") : page.index("</section>")])
+    assert banner.startswith("Pending approval: v0002 passed, v0001 is still champion centernet approve v0002")
+    assert "AP 1.0000 against" in banner
+
+
 def test_nan_and_null_are_shown_not_hidden(run):
     broken = replace(run.good, metrics={**run.good.metrics, "ap": math.nan, "ap75": None})
     text = text_of(run.page(run.summary(broken, NONE)))

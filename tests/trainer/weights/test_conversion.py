@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.trainer.families import family_config
 
+from tests.trainer.families import family_config
 from tests.trainer.weights.models import TWO_STACKS, build, same
 from tests.trainer.weights.od_api_archive import write_archive
 from trainer.config.experiment import build_experiment

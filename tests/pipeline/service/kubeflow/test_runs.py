@@ -51,6 +51,7 @@ def detail(name: str, state: str) -> dict[str, Any]:
     [
         ("SUCCEEDED", [detail("promote", "SUCCEEDED"), detail("hold", "SKIPPED")], 0),
         ("SUCCEEDED", [detail("promote", "SKIPPED"), detail("hold", "SUCCEEDED")], 3),
+        ("SUCCEEDED", [detail("promote", "SKIPPED"), detail("request approval", "SUCCEEDED")], 3),
         ("SUCCEEDED", [detail("nothing new", "SUCCEEDED"), detail("promote", "SKIPPED")], 0),
         ("SUCCEEDED", [detail("unchanged", "SKIPPED"), detail("promote", "SKIPPED")], 1),
         ("FAILED", [detail("train", "FAILED")], 1),
@@ -99,6 +100,19 @@ def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
     assert '"enableCache": true' not in json.dumps(request.body["pipeline_spec"])
 
 
+def test_the_webhooks_secret_is_the_clusters(kubeflow: KubeflowServer, run: Run) -> None:
+    """What kfp-kubernetes 2.17's use_secret_as_env writes, without the name as a parameter, which old servers lack."""
+    assert run("submit", *endpoint_flags(kubeflow.url), "--webhook-secret", "alerts/slack")[0] == 0
+    (request,) = kubeflow.sent("POST", "/runs")
+    sent = request.body["pipeline_spec"]
+    secret = {"secretName": "alerts", "keyToEnv": [{"secretKey": "slack", "envVar": "CENTERNET_WEBHOOK"}]}
+    executors = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors == {"exec-alert": {"secretAsEnv": [secret]}}
+    alert = sent["pipeline_spec"]["root"]["dag"]["tasks"]["alert"]
+    assert alert["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    assert "taskFinalStatus" not in json.dumps(sent), "released backends refuse it: kubeflow/pipelines#11641"
+
+
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
@@ -111,6 +125,7 @@ def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
         (["--labels", "team=vision"], "--labels"),
         (["--notify", "owner@example.org"], "--notify"),
         (["--experiment", "detector"], "--experiment detector: only Vertex AI"),
+        (["--webhook-secret", "slack"], "--webhook-secret slack: give a Kubernetes secret with its key"),
         (["--target", "vertex-tpu-v5e"], "custom job"),
         (["--target", "vertex-gpu"], "which no node of a cluster can give whole; with --endpoint choose kubeflow or"),
         (["--target", "vertex-multinode-gpu"], "one pod on one node"),

@@ -187,10 +187,13 @@ def test_dataflow_takes_over_place_account_and_network(vertex: VertexServer, run
     }
 
 
-def test_the_mail_comes_whatever_happens(vertex: VertexServer, run: Run) -> None:
-    job = received(vertex, run, "submit", "--target", "vertex-gpu", "--notify", "owner@example.org")
-    (mail,) = [
-        task for task in job["pipelineSpec"]["root"]["dag"]["tasks"].values() if "mail" in task["taskInfo"]["name"]
-    ]
-    assert mail["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
-    assert mail["inputs"]["parameters"]["recipients"]["runtimeValue"]["constant"] == ["owner@example.org"]
+def test_mail_and_alert_come_whatever_happens(vertex: VertexServer, run: Run) -> None:
+    extra = ("--notify", "owner@example.org", "--webhook-secret", "slack")
+    job = received(vertex, run, "submit", "--target", "vertex-gpu", *extra)
+    tasks = {task["taskInfo"]["name"]: task for task in job["pipelineSpec"]["root"]["dag"]["tasks"].values()}
+    for name, parameter, value in (
+        ("mail the outcome", "recipients", ["owner@example.org"]),
+        ("alert", "secret", "projects/my-project/secrets/slack/versions/latest"),
+    ):
+        assert tasks[name]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+        assert tasks[name]["inputs"]["parameters"][parameter]["runtimeValue"]["constant"] == value
