@@ -25,15 +25,16 @@ READY = {
 """Output artifact of each cached task, and the file that shows that the artifact is complete."""
 
 
-def open_cache(runs: Path) -> Path:
+def open_cache(runs: Path, code: str = "") -> Path:
     """The folder of the entries that this code may use.
 
     Entries whose results are gone are removed: kfp only checks that a result's folder exists.
 
     Args:
       runs: parent of all runs.
+      code: digest of the code; that of this clone and its environment by default.
     """
-    folder = runs / ".cache" / code_digest()
+    folder = runs / ".cache" / (code or code_digest())
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.glob("*.json"):
         if not all((Path(uri) / READY.get(name, "")).exists() for name, uri in _results(entry)):
