@@ -86,11 +86,12 @@ images:  ## build and push all images: IMAGE_REPOSITORY=REGION-docker.pkg.dev/PR
 
 # The first engine that answers; buildah keeps no layers by itself.
 IMAGES ?= cpu
+ENGINES ?= docker podman buildah
 PYTHON_IMAGE ?=
 images-local:  ## build images for this machine: IMAGES="cpu gpu tpu" (default: cpu), PYTHON_IMAGE=another base image
-	@for engine in docker podman buildah ""; do [ -z "$$engine" ] || ! $$engine info >/dev/null 2>&1 || break; done; \
+	@for engine in $(ENGINES) ""; do [ -z "$$engine" ] || ! $$engine info >/dev/null 2>&1 || break; done; \
 	case "$$engine" in \
-		"") echo "error: neither docker, podman nor buildah answers: install one, or start Docker's daemon" >&2; exit 2 ;; \
+		"") echo "error: none of $(ENGINES) answers: install one, or start Docker's daemon" >&2; exit 2 ;; \
 		buildah) build="buildah build --layers" ;; \
 		*) build="$$engine build" ;; \
 	esac; \

@@ -6,7 +6,7 @@ set -eu
 cd "$1"
 
 # Packages that others ask for and no step imports. Model Garden: kaggle (downloads), sacrebleu with lxml (translation),
-# ai-edge-litert (TFLite; `centernet convert` needs a clone's environment). TensorFlow: libclang (building TensorFlow).
+# ai-edge-litert (TFLite on devices; TensorFlow has its own). TensorFlow: libclang (building TensorFlow).
 /opt/uv/bin/uv pip uninstall ai-edge-litert kaggle kagglesdk libclang lxml sacrebleu
 
 # C++ headers, for building TensorFlow ops.

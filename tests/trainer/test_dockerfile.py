@@ -246,7 +246,7 @@ def test_make_images_local_builds_what_is_asked_for_with_the_engine_that_answers
 
     refused = make()
     assert refused.returncode == 2
-    assert "error: neither docker, podman nor buildah answers: install one" in refused.stderr
+    assert "error: none of docker podman buildah answers: install one" in refused.stderr
     engine("docker", answers=False)
     engine("buildah", answers=True)
     done = make("IMAGE_VERSION=1.2.3")
