@@ -117,7 +117,7 @@ def connect(image: str) -> Engine:
         ) from error
     where = os.environ.get("DOCKER_HOST", "") or "unix:///var/run/docker.sock"
     try:
-        client = docker.from_env()
+        client = docker.from_env(timeout=600)  # seconds of one request; a busy machine takes its time
         client.ping()
     except docker.errors.DockerException as error:
         raise InputError(
