@@ -254,7 +254,7 @@ def test_the_trainers_roles(client: Any, image: str, tmp_path: Path) -> None:
             network = f"container:{started_ones[0].id}" if started_ones else "none"
             started_ones.append(in_containers(client, image, tmp_path, made[-1], network_mode=network))
             ended.callback(started_ones[-1].remove, force=True)
-        codes = [container.wait(timeout=600)["StatusCode"] for container in started_ones]
+        codes = [container.wait(timeout=1800)["StatusCode"] for container in started_ones]
         printed = [container.logs().decode() for container in started_ones]
     assert codes == [0, 0], printed[0][-2000:] + printed[1][-2000:]
     assert all("2 replica(s), float32" in text for text in printed)
