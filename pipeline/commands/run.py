@@ -19,6 +19,7 @@ EXAMPLES = (
     "centernet run --train-images D --train-annotations F --val-fraction 0.2",
     "centernet run --coco-dir /data/coco --init od-api:hg104 --train-steps 0",
     "centernet run --only-if-changed",
+    "centernet run --in-containers --coco-dir /data/coco",
     "centernet run --resume runs/latest",
     "centernet run --resume runs/latest --set gate.min_ap=0.35",
 )
@@ -44,6 +45,8 @@ FIXED_BY_RESUME = (
     "registry",
     "runs_dir",
     "only_if_changed",
+    "in_containers",
+    "image",
 )
 """Flags that `--resume` can't honour: the run was started with its own values."""
 
@@ -109,6 +112,20 @@ def parser() -> command.Parser:
         "completed run",
     )
     options.add_argument(
+        "--in-containers",
+        action="store_const",
+        const=True,
+        help="run each stage in a container of its own, as vertex-cpu does on Vertex AI; needs Docker or podman, an "
+        "image (make images-local), and the Python package docker. Containers have no network; they read the data and "
+        "write the run's folder and the registry",
+    )
+    options.add_argument(
+        "--image",
+        metavar="NAME",
+        help="image of the containers, which run its code, not this clone's; default: the one that make images-local "
+        "builds",
+    )
+    options.add_argument(
         "--no-cache",
         action="store_true",
         help="run every stage; by default preprocess, train, export and evaluate take the result of an earlier run "
@@ -138,12 +155,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _call(flags: argparse.Namespace) -> int:
     from pipeline.graph.request import DATA, RunRequest
+    from pipeline.local.containers import IMAGE
     from pipeline.local.prepare import LocalOptions
     from pipeline.local.run import run
 
     if flags.resume:
         _refuse_fixed(flags)
     flags.init = _located(flags.init)
+    if flags.image and not flags.in_containers:
+        raise InputError(f"--image {flags.image}: given without --in-containers; add it, or leave out --image")
     changes = [*start_changes(flags), *flags.set]
     if flags.max_reject_fraction is not None:
         changes.append(f"preprocess.max_reject_fraction={flags.max_reject_fraction}")
@@ -161,7 +181,8 @@ def _call(flags: argparse.Namespace) -> int:
         webhook_secret=flags.webhook_secret,
         strict=flags.strict,
     )
-    return run(request, LocalOptions(**local, resume=flags.resume, verbose=flags.verbose))
+    image = (flags.image or IMAGE) if flags.in_containers else ""
+    return run(request, LocalOptions(**local, resume=flags.resume, image=image, verbose=flags.verbose))
 
 
 def _located(start: str | None) -> str | None:

@@ -17,15 +17,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("beam_preprocess", "components", "trainer")
 
 
-def open_cache(runs: Path) -> Path:
+def open_cache(runs: Path, code: str = "") -> Path:
     """The folder of the entries that this code may use.
 
     Entries whose results are gone are removed. A cached task's artifact is the file that shows that it is complete.
 
     Args:
       runs: parent of all runs.
+      code: digest of the code; that of this clone and its environment by default.
     """
-    folder = runs / ".cache" / code_digest()
+    folder = runs / ".cache" / (code or code_digest())
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.glob("*.json"):
         if not all(Path(uri).exists() for uri in _results(entry)):

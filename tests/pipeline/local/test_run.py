@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.errors import Failure, InputError
 from components.support.events import Event
 from pipeline.graph.request import RunRequest
-from pipeline.local import kfp_runner, prepare, run_folder
+from pipeline.local import containers, kfp_runner, prepare, run_folder
 from pipeline.local.prepare import LocalOptions
 from pipeline.local.run import LAST, UNCHANGED, run
 from tests.loopback.webhook_server import TOKEN, WebhookServer
@@ -101,6 +101,65 @@ def test_a_process_that_fails_before_its_stage_starts(
     assert ends(pipeline) == 1
     errors = capsys.readouterr().err
     assert "failed: Inner task failed: 'train'.\n    ModuleNotFoundError: no kfp" in errors
+
+
+class FakeEngine:
+    """A container that ends with a code, after it reported its stage's end or without a word."""
+
+    image, digest, built = "localhost/python-cpu:1", "0123", "today"
+
+    def __init__(self, code: int, events: tuple[Event, ...]) -> None:
+        self.code, self.events = code, events
+
+    def end(self, run: Path) -> int:
+        return 0
+
+    def hand_over(self, places: Any) -> None: ...
+
+    def task(self, run: Path, places: Any, environment: dict[str, str]) -> Callable[..., int]:
+        def start(command: Any, variables: Any) -> int:
+            if self.code < 0:
+                raise Failure("--in-containers: the container engine failed: gone")
+            write(Path(environment["STAGE_EVENTS"]), *self.events)
+            return self.code
+
+        return start
+
+
+@pytest.mark.parametrize(
+    ("code", "reports", "result", "printed"),
+    [
+        (0, True, 0, ""),
+        (0, False, 1, "the container ended with exit code 0, but its stage did not report that it is done\n"),
+        (137, False, 137, ""),
+        (-1, False, 1, "--in-containers: the container engine failed: gone\n"),
+    ],
+)
+def test_a_container_is_done_when_its_stage_says_so(
+    code: int,
+    reports: bool,
+    result: int,
+    printed: str,
+    ends: Callable[[Pipeline], int],  # for its folder
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    events = (Event(kind="start", stage="train", time=1.0), Event(kind="end", stage="train", time=2.0))
+    engine = FakeEngine(code, events if reports else ())
+    monkeypatch.setattr(run_folder.RunFolder, "image", engine.image)
+    monkeypatch.setattr(containers, "connect", lambda image: engine)
+    monkeypatch.setattr(containers, "places", lambda folder: [])
+    found = []
+
+    def fake(graph: Any, arguments: Any, *, start: Any, **_: Any) -> None:
+        capsys.readouterr()
+        found.append(start(["python3"], {}))
+        found.append(capsys.readouterr().out)
+
+    monkeypatch.setattr(kfp_runner, "run", fake)
+    run(RunRequest(), LocalOptions())
+    assert found[0] == result
+    assert found[1].endswith(printed)
 
 
 def test_an_interrupt(ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixture[str]) -> None:
