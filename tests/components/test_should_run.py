@@ -25,6 +25,7 @@ RUN: dict[str, Any] = {
         (True, {}, False, "nothing changed since the last completed run"),
         (True, {"val_digest": "other"}, True, "changed, running"),
         (True, {"seed": 1}, True, "changed, running"),
+        (True, {"image": "other"}, True, "changed, running"),
         (True, {"train_config": "runtime: {num_gpus: 1}"}, True, "changed, running"),
         (True, {"gate_config": "gate: {min_ap: 0.4}"}, True, "changed, running"),
         (False, {}, True, "not asked for, running"),

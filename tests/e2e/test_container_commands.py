@@ -61,14 +61,12 @@ def test_should_run_then_remember_then_nothing_new(specs: dict[str, Any], tmp_pa
         ("should-run", {"only_if_changed": True}),
         ("remember", {"outcome": "held: min_ap", "report": "gs://none/report.html", "job": ""}),
         ("should-run", {"only_if_changed": True}),
-        ("should-run", {"only_if_changed": True, "image": "other"}),
-        ("should-run", {"only_if_changed": True, "train_config": "runtime: {mixed_precision_dtype: float32}"}),
     ):
         process, output = execute(spec, component, tmp_path, {**run, **extra})
         assert process.returncode == 0, process.stderr
         assert output
         answers.append(output["parameterValues"]["Output"])
-    assert answers == [True, "held: min_ap", False, True, True]
+    assert answers == [True, "held: min_ap", False], "tests/components/test_should_run.py has what counts as a change"
 
 
 @pytest.mark.parametrize(
