@@ -127,7 +127,7 @@ def _container_start(engine: Engine, folder: RunFolder, log: StageLog) -> kfp_ru
         print(f"ended {left} container(s) that the interrupted run left running", flush=True)
     seen = containers.places(folder)
     engine.hand_over(seen)
-    environment = {name: os.environ[name] for name in (WORK_DIR, EVENTS, STRICT)}
+    environment = {name: os.environ[name] for name in (WORK_DIR, EVENTS)}
     in_container = engine.task(folder.path, seen, environment)
 
     def start(command: Sequence[str], variables: Mapping[str, str]) -> int:
