@@ -10,7 +10,7 @@ LOCK = $(UV) pip compile --quiet --generate-hashes
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: configuration golden images help setup platform demo test test-all check format lock clean
+.PHONY: configuration golden images images-local help setup platform demo test test-all check format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,22 @@ images:  ## build and push all images: IMAGE_REPOSITORY=REGION-docker.pkg.dev/PR
 		docker build --file trainer/Dockerfile --target $$kind \
 			--tag "$(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION)" . && \
 		docker push "$(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION)" || exit 1; \
+	done
+
+# The first engine that answers; buildah keeps no layers by itself.
+IMAGES ?= cpu
+ENGINES ?= docker podman buildah
+PYTHON_IMAGE ?=
+images-local:  ## build images for this machine: IMAGES="cpu gpu tpu" (default: cpu), PYTHON_IMAGE=another base image
+	@for engine in $(ENGINES) ""; do [ -z "$$engine" ] || ! $$engine info >/dev/null 2>&1 || break; done; \
+	case "$$engine" in \
+		"") echo "error: none of $(ENGINES) answers: install one, or start Docker's daemon" >&2; exit 2 ;; \
+		buildah) build="buildah build --layers" ;; \
+		*) build="$$engine build" ;; \
+	esac; \
+	for kind in $(IMAGES); do \
+		$$build --file trainer/Dockerfile --target $$kind $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE="$(PYTHON_IMAGE)") \
+			--tag "localhost/python-$$kind:$(IMAGE_VERSION)" . || exit 1; \
 	done
 
 lock: | $(UV)  ## resolve the dependencies of pyproject.toml again, with the hashes of all files

@@ -1,7 +1,9 @@
 """Settings of all tests. The fixtures of a package's tests are next to them; those with servers are in a plugin."""
 
 import os
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.loopback.fixtures"]
@@ -12,3 +14,31 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Examples are the same on every machine, and no test depends on how fast one is.
 settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
+
+LONG_GROUPS = ("local_run", "exported", "failing_run", "compiled")
+"""Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a run with workers, puts the long groups first."""
+
+    def place(item: pytest.Item) -> int:
+        mark = item.get_closest_marker("xdist_group")
+        return LONG_GROUPS.index(mark.args[0]) if mark and mark.args[0] in LONG_GROUPS else len(LONG_GROUPS)
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each file without a group to one worker: otherwise both would make its fixtures and build its graphs."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class GroupsAndFiles(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope: str = super()._split_scope(nodeid)
+            return scope.split("::")[0]
+
+    return GroupsAndFiles(config, log)

@@ -17,6 +17,7 @@ def data_check(
     dataflow: str,
     beam_args: str,
     run_id: str,
+    strict: bool,
     report: dsl.Output[dsl.Artifact],
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Checked",
@@ -29,8 +30,8 @@ def data_check(
 
     place, data = report.uri, {"train_images": train_images, "train_annotations": train_annotations}
     data |= {"val_images": val_images, "val_annotations": val_annotations}
-    run = RunOptions(work_dir=work_dir, preprocess_on=preprocess_on, dataflow=dataflow, beam_args=beam_args)
-    write_options(run, place, run_id)
+    beam = {"preprocess_on": preprocess_on, "dataflow": dataflow, "beam_args": beam_args}
+    write_options(RunOptions(work_dir=work_dir, strict=strict, **beam), place, run_id)
     with stage("data_check", report, title="check the data") as output:
         from components.support.checked import check
 

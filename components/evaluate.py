@@ -4,31 +4,33 @@ from kfp import dsl
 
 
 def evaluate(
-    model: dsl.Input[dsl.Model],
+    model: str,
+    model_digest: str,
+    status: str,
+    reason: str,
     images: str,
     annotations: str,
     data_digest: str,
     name: str,
     evaluation: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Scores the model. A champion (its artifact has a status) that fails holds the candidate; it is not an error."""
+    """Scores the model in that folder. `model_digest` makes a cached result that of the same files; `status` is
+    "candidate", or resolve_champion's: a champion that fails holds the candidate, which is no error."""
     from components.support.stage import stage
 
-    with stage(name, evaluation) as output:
+    with stage(name, evaluation, ready="evaluation.json") as output:
         from beam_preprocess.base.files import write_text
         from trainer.promotion.evaluation import NoEvaluation
 
-        status, missing = model.metadata.get("status", "candidate"), None
-        if status in ("none", "failed", "champion"):
-            missing = NoEvaluation(status=status, reason=model.metadata["reason"])
+        missing = None
+        if status not in ("candidate", "ready"):
+            missing = NoEvaluation(status=status, reason=reason)  # type: ignore[arg-type]
         else:
-            from functools import partial
-
             from trainer.saved_model.accuracy import evaluate  # imports TensorFlow: only when it is needed
 
-            score = partial(evaluate, images=images, annotations=annotations, data_digest=data_digest)
+            data = {"images": images, "annotations": annotations, "data_digest": data_digest}
             try:
-                score(model=model.uri, output=output, all_classes=status == "candidate")
+                evaluate(model=model, output=output, all_classes=status == "candidate", **data)  # type: ignore[arg-type]
             except Exception as error:  # whatever an older model raises, the answer is the same: hold
                 if status == "candidate":
                     raise

@@ -1,4 +1,4 @@
-"""Component: the decision. It has one unnamed bool, the only output that kfp's local runner branches on reliably."""
+"""Component: the decision. It has one unnamed output, the only kind that kfp's local runner branches on reliably."""
 
 from kfp import dsl
 
@@ -13,8 +13,9 @@ def gate(
     config: str,
     decision: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.Markdown],
-) -> bool:
-    """Judges the candidate by the rules of the `gate:` section. `val_objects` is what the data check counted."""
+) -> str:
+    """Judges the candidate by the `gate:` section. Returns "promote", "ask" (once somebody approves it) or "hold".
+    `val_objects` is what the data check counted."""
     from components.support.stage import stage
 
     with stage("gate", decision) as output:
@@ -23,16 +24,16 @@ def gate(
         from trainer.promotion.judge import judge
 
         judged = judge(
-            f"{candidate.uri}/evaluation.json",
-            f"{champion.uri}/evaluation.json",
+            candidate.uri,
+            champion.uri,
             parse_config(config).gate,
             champion_version,
-            best=f"{best.uri}/evaluation.json",
+            best=best.uri,
             best_version=best_version,
             expected_objects=val_objects,
         )
         write_text(f"{output}/decision.json", judged.to_json())
         page.uri = f"{output}/decision.md"
         write_text(page.uri, judged.to_markdown())
-        print(f"{judged.to_text()}\nresult: {'promote' if judged.promote else 'hold'}", flush=True)
-    return judged.promote
+        print(f"{judged.to_text()}\nresult: {judged.verdict}", flush=True)
+    return "hold" if not judged.promote else "ask" if judged.gate.asks else "promote"

@@ -10,13 +10,13 @@ def preprocess(
     config: str,
     seed: int,
     records: dsl.Output[dsl.Dataset],
-) -> None:
-    """Writes the records. `data_digest` comes from data_check, so a cached result is always for the same data."""
+) -> str:
+    """Writes the records, and returns their folder. `data_digest` makes a cached result that of the same data."""
     from components.support.run_options import read_options
     from components.support.stage import cores, stage, threads
 
     place = {"output": records.uri, "split": "train", "processes": cores(), "threads": threads()}
-    with stage("preprocess-train", records) as output:
+    with stage("preprocess-train", records, ready="manifest.json") as output:
         from beam_preprocess.base.errors import InputError
         from beam_preprocess.job.pipeline import preprocess
         from components.support.dataflow import beam_arguments
@@ -35,3 +35,4 @@ def preprocess(
         if made.data_digest != data_digest:
             raise InputError(f"{images}: the training data changed since data_check; start the run again")
     records.metadata.update(images=made.images, objects=made.objects, records_digest=made.records_digest)
+    return output

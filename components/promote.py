@@ -1,4 +1,4 @@
-"""Component: the candidate becomes the champion."""
+"""Component: the candidate becomes the champion, or the challenger that waits for approval."""
 
 from kfp import dsl
 
@@ -12,12 +12,13 @@ def promote(
     run_id: str,
     job: str = "",
 ) -> str:
-    """Publishes the model and swaps the alias, if the decision allows it and the champion has not changed since.
+    """Publishes the model and swaps the alias, if the decision allows it and the champion has not changed since. If the
+    decision asks for approval, the champion stays.
 
     The decision must be by the `gate:` section of `config`. A run without `run_id`, such as a schedule's, is
     identified by `job`: the service's own id of the run.
     """
-    from components.support.stage import step
+    from components.support.stage import folder_of, step
 
     with step("promote"):
         from trainer.config.sections import parse_config
@@ -25,12 +26,12 @@ def promote(
 
         outcome = promote(
             decision=f"{decision.uri}/decision.json",
-            model=model.uri,
+            model=folder_of(model),
             registry=registry,
             key=run_id or job,
             metadata={"run_id": run_id or job},
             gate=parse_config(config).gate,
-            evaluation=f"{candidate.uri}/evaluation.json",
+            evaluation=candidate.uri,
         )
         print(f"result: {outcome}", flush=True)
     return outcome

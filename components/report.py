@@ -17,9 +17,9 @@ def report(
     config: str,
     html: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Artifact],
-) -> None:
-    """Collects what the stages wrote; each stage's folder is its artifact's URI."""
-    from components.support.stage import stage
+) -> str:
+    """Collects what the stages wrote, from their folders. Returns the page's URI."""
+    from components.support.stage import folder_of, stage
 
     with stage("report", html) as output:
         from components.support.report_inputs import collect
@@ -30,6 +30,7 @@ def report(
         run = collect(outcome, config, *stages)
         write_summary(run, f"{output}/summary.json")
         html.uri, summary.uri = f"{output}/report.html", f"{output}/summary.json"
-        scored = {name: f"{candidate.uri}/{name}.json" for name in ("predictions", "analysis")}
+        scored = {name: f"{folder_of(candidate)}/{name}.json" for name in ("predictions", "analysis")}
         write_report(run=run, annotations=annotations, images=images, output=html.uri, **scored)
         print(f"result: {html.uri}", flush=True)
+    return html.uri

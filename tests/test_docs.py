@@ -11,13 +11,19 @@ from tests.test_imports import BELOW
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    REPOSITORY / "infra" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 VARIABLES = {
     "PROJECT": "my-project",
     "REGION": "us-central1",
     "BUCKET": "my-bucket",
-    "RUNNER": "centernet-runner@my-project.iam.gserviceaccount.com",
+    **{
+        name.upper(): f"centernet-{name}@my-project.iam.gserviceaccount.com"
+        for name in ("runner", "scheduler", "builder")
+    },
+    "TENSORBOARD": "projects/my-project/locations/us-central1/tensorboards/1234567890",
+    "ME": "user:me@example.org",
     "IMAGES": "us-central1-docker.pkg.dev/my-project/centernet",
     "RUN": "centernet-training-1a2b3c4d-20261124-030000",
 }
@@ -67,11 +73,12 @@ def test_links_resolve(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_exist(page: Path) -> None:
     """Files of the repository that a page names in backticks."""
-    folders = "beam_preprocess|benchmarks|components|docs|pipeline|tests|trainer"
+    folders = "beam_preprocess|benchmarks|components|docs|infra|pipeline|tests|trainer"
     named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
     assert [name for name in named if not (REPOSITORY / name).exists()] == []
 
 
+@pytest.mark.usefixtures("example_profiles")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_parse(page: Path) -> None:
     from pipeline.commands.cli import VERBS

@@ -87,7 +87,10 @@ LAZILY = {
     "pipeline.service.vertex": {"google.cloud.aiplatform"},
     "trainer.config": {"tensorflow"},
     "trainer.registry.vertex": {"google.cloud.aiplatform"},
+    "trainer.report.tracking": {"google.cloud.aiplatform"},
+    "trainer.registry.vertex_evaluation": {"google.cloud.aiplatform"},
     "trainer.shared.google_cloud": {"google.cloud.aiplatform"},
+    "trainer.shared.webhook": {"google.cloud.aiplatform"},
 }
 """Heavy libraries that a room or module may import inside functions only."""
 

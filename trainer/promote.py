@@ -1,5 +1,7 @@
 """Promotes the model of a decision: publishes it and makes it the champion, or rejects it and says why.
 
+With gate.approval: required, the model becomes challenger, and centernet approve makes it the champion.
+
 centernet promote --decision decision.json --model saved_model --registry registry --key RUN
 """
 
@@ -24,8 +26,9 @@ def parser() -> command.Parser:
             "centernet promote --decision runs/latest/stages/gate/decision.json --model runs/latest/saved_model "
             "--registry another-registry --key my-run",
         ),
-        notes="exit codes: 0 promoted, 3 held, 2 bad input or a changed file, 1 another promotion came first, the "
-        "decision is not\nabout this model, its evidence is gone, or the registry is damaged or cannot be reached\n"
+        notes="exit codes: 0 promoted, 3 held or pending approval, 2 bad input or a changed file, 1 another promotion "
+        "came\nfirst, the decision is not about this model, its evidence is gone, or the registry is damaged "
+        "or\ncannot be reached\n"
         "It judges again from the evaluations that the decision names, which must be where the gate read them. The\n"
         "examples work as they are after make demo and the examples of centernet gate.",
     )
@@ -49,7 +52,7 @@ def parser() -> command.Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`centernet promote`: 0 promoted, 3 held, 2 bad input, 1 refused or failed."""
+    """`centernet promote`: 0 promoted, 3 held or pending approval, 2 bad input, 1 refused or failed."""
     return command.run(parser(), argv, _call)
 
 
@@ -70,7 +73,7 @@ def _call(flags: argparse.Namespace) -> int:
         evaluation=flags.evaluation,
     )
     print(outcome)
-    return PROMOTED
+    return PROMOTED if outcome.startswith("promoted") else HELD
 
 
 if __name__ == "__main__":

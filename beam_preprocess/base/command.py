@@ -30,6 +30,9 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
 class Parser(argparse.ArgumentParser):
     """An argument parser whose flags answer to hyphens and to underscores, and that never guesses abbreviations."""
 
+    expand: Callable[[list[str]], list[str]] | None = None
+    """Adds arguments from elsewhere, such as a file, to those that are given; may raise `InputError`."""
+
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**{"allow_abbrev": False, **options})
@@ -39,8 +42,15 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """See base class. Subparsers come through here as well, each with its own flags."""
         given = list(sys.argv[1:] if args is None else args)
+        if self.expand is not None:
+            given = self.expand(given)
         end = given.index("--") if "--" in given else len(given)
         return super().parse_known_args([*map(self._known_spelling, given[:end]), *given[end:]], namespace)
+
+    def flags(self) -> dict[str, argparse.Action]:
+        """Its flags by name, without the hyphens in front."""
+        long = {name: action for name, action in self._option_string_actions.items() if name.startswith("--")}
+        return {name[2:]: action for name, action in long.items()}
 
     def _known_spelling(self, argument: str) -> str:
         name, equals, value = argument.partition("=")
@@ -80,8 +90,7 @@ def run(
       What the call returned (None is 0), 2 for bad input, the exit code of a `Failure`, 1 for a full disk, or 130 after
       Ctrl-C.
     """
-    flags = parser.parse_args(argv)
-    return ended(lambda: call(flags))
+    return ended(lambda: call(parser.parse_args(argv)))
 
 
 def ended(call: Callable[[], int | None]) -> int:

@@ -75,11 +75,13 @@ def measure(coco: CocoAnnotations, keep: np.ndarray, boxes: np.ndarray, config: 
       config: input size and stride.
 
     Returns:
-      None without objects.
+      None without objects in images of known size. The others are among the rejects already: no plain view shows them.
     """
+    rows = image_rows(coco)
+    keep = keep & (coco.image_sizes[rows] > 0).all(axis=1)
     if not keep.any():
         return None
-    rows = image_rows(coco)[keep]
+    rows = rows[keep]
     image_sizes = coco.image_sizes[rows].astype(np.float64)
     classes = np.unique(coco.annotation_category_ids[keep], return_inverse=True)[1]
     objects = _Objects(rows, image_sizes, classes, boxes[keep], config.stride)

@@ -1,6 +1,7 @@
 """Where Beam runs the preprocessing: on the step's own machine, or on Dataflow, with the options built here."""
 
 import json
+import os
 import re
 import shlex
 import uuid
@@ -105,9 +106,16 @@ class Dataflow:
             f"--max_num_workers={self.max_workers}",
             f"--disk_size_gb={self.disk_gb}",
             f"--labels=pipeline={JOB}",
+            *(f"--labels={name}={value}" for name, value in _run_labels().items() if name != "pipeline"),
             *(f"--{name}={value}" for name, value in optional.items() if value),
             *(["--no_use_public_ips"] if self.subnetwork else []),
         ]
+
+
+def _run_labels() -> dict[str, str]:
+    """Labels of the run that this step belongs to, for the billing report; Vertex AI sets the variable."""
+    found: dict[str, str] = json.loads(os.environ.get("VERTEX_AI_PIPELINES_RUN_LABELS") or "{}")
+    return found
 
 
 def beam_arguments(

@@ -9,7 +9,7 @@ from typing import Any
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_json
 from components.support.events import EVENTS, stage_seconds
-from components.support.stage import Artifact
+from components.support.stage import Artifact, folder_of
 from trainer.promotion.decision import read_decision
 from trainer.promotion.evaluation import Evaluation, read_evaluation
 from trainer.promotion.judge import read_champion
@@ -43,10 +43,10 @@ def collect(
     Raises:
       InputError: a file of a stage is missing or damaged.
     """
-    scored = read_evaluation(f"{candidate.uri}/evaluation.json")
+    scored = read_evaluation(candidate.uri)
     assert isinstance(scored, Evaluation), "a candidate that cannot be scored ends the run before the report"
     facts = {
-        "train": read_json(f"{train_records.uri}/manifest.json", FIX),
+        "train": read_json(train_records.uri, FIX),
         # There are no records of the validation images: their facts are the data check's.
         "val": read_json(f"{data.uri}/data.json", FIX)["val"],
     }
@@ -61,22 +61,22 @@ def collect(
     }
     return build_summary(
         candidate=scored,
-        champion=read_champion(f"{champion.uri}/evaluation.json"),
+        champion=read_champion(champion.uri),
         decision=read_decision(f"{decision.uri}/decision.json"),
         outcome=outcome,
         config=config,
         data={split: {k: v for k, v in values.items() if k not in LEFT_OUT} for split, values in facts.items()},
-        history=read_history(f"{checkpoint.uri}/history.jsonl"),
+        history=read_history(f"{folder_of(checkpoint)}/history.jsonl"),
         seconds=_seconds(stages),
-        parity=_parity(model.uri),
+        parity=_parity(folder_of(model)),
         paths={
-            "model": model.uri,
-            "checkpoint": checkpoint.uri,
-            "predictions": f"{candidate.uri}/predictions.json",
-            "evaluation": f"{candidate.uri}/evaluation.json",
-            "analysis": f"{candidate.uri}/analysis.json",
+            "model": folder_of(model),
+            "checkpoint": folder_of(checkpoint),
+            "predictions": f"{folder_of(candidate)}/predictions.json",
+            "evaluation": candidate.uri,
+            "analysis": f"{folder_of(candidate)}/analysis.json",
             "decision": f"{decision.uri}/decision.json",
-            "train_records": train_records.uri,
+            "train_records": folder_of(train_records),
         },
         run=run_name(decision.uri),
         created=datetime.now(UTC).isoformat(timespec="minutes"),

@@ -29,6 +29,8 @@ class RunOptions:
     """Where Beam runs, see `dataflow.beam_arguments`."""
     dataflow: str = "{}"
     beam_args: str = ""
+    strict: bool = False
+    """Warnings about the data end the run."""
 
 
 def write_options(options: RunOptions, artifact_uri: str, run_id: str = "") -> None:

@@ -16,8 +16,6 @@ TIMEOUT = "STAGE_TIMEOUT_SECONDS"
 """Environment variable that the compiled pipeline sets; pipeline tasks have no time limit of their own."""
 WORK_DIR = "STAGE_WORK_DIR"
 """Environment variable: the run's folder. Without it, the folder is the run's option, see `run_options`."""
-STRICT = "STAGE_STRICT"
-"""Environment variable: warnings about the data end the run."""
 GRACE_SECONDS = 10.0
 """Time after the limit for the message and the traceback."""
 CORES = "STAGE_CORES"
@@ -32,7 +30,7 @@ class Artifact(Protocol):
 
 
 @contextmanager
-def stage(folder: str, artifact: Artifact, *, title: str = "") -> Iterator[str]:
+def stage(folder: str, artifact: Artifact, *, title: str = "", ready: str = "") -> Iterator[str]:
     """Points the output artifact at its place, and does what `step` does.
 
     On a service the seconds of the body go into the artifact's metadata. On this machine they don't: metadata is part
@@ -43,17 +41,29 @@ def stage(folder: str, artifact: Artifact, *, title: str = "") -> Iterator[str]:
         backend put it.
       artifact: the stage's output.
       title: the stage's name in the graph, if it is not the folder's name with spaces for hyphens.
+      ready: the file in the folder that the artifact is handed on by, see `folder_of`; "" for the folder itself.
 
     Yields:
-      The artifact's URI.
+      The folder's URI.
     """
     started = time.monotonic()
     with step(title or folder.replace("-", " ")):
         if work_dir := os.environ.get(WORK_DIR) or read_options(artifact.uri).work_dir:
             artifact.uri = f"{work_dir.rstrip('/')}/{folder}"
         yield artifact.uri
+    if ready:
+        artifact.uri = f"{artifact.uri.rstrip('/')}/{ready}"
     if not os.environ.get(EVENTS):
         artifact.metadata["seconds"] = round(time.monotonic() - started, 2)
+
+
+def folder_of(artifact: Artifact) -> str:
+    """The folder of an artifact that is handed on by the file that shows that it is complete.
+
+    Kubeflow Pipelines copies every input artifact into the pod before the step starts. Records, checkpoints, models and
+    evaluations are read from the bucket itself, so the artifact names one small file, and only that file is copied.
+    """
+    return artifact.uri.rpartition("/")[0]
 
 
 @contextmanager
@@ -98,11 +108,6 @@ def _end(title: str, limit: float) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
-
-
-def strict() -> bool:
-    """Whether warnings about the data end the run."""
-    return bool(os.environ.get(STRICT))
 
 
 def cores() -> int:

@@ -50,6 +50,7 @@ _TABLE = (
     Verb("aot", _MODEL, "check that training fits a TPU, without a TPU", "trainer.aot.__main__"),
     Verb("gate", _PROMOTION, "decide whether a candidate may replace the champion", "trainer.gate"),
     Verb("promote", _PROMOTION, "publish a candidate that passed the gate", "trainer.promote"),
+    Verb("approve", _PROMOTION, "make a version that waits for approval the champion", "trainer.approve"),
     Verb("registry", _PROMOTION, "list, show, roll back and prune published versions", "trainer.registry.__main__"),
     Verb("report", _PROMOTION, "write the report page of a run", "trainer.report.__main__"),
     Verb("submit", _SERVICE, "run the pipeline on Vertex AI or a Kubeflow endpoint", "pipeline.commands.submit"),

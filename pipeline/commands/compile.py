@@ -11,11 +11,12 @@ from beam_preprocess.base.errors import InputError
 from pipeline.graph.targets import COMMITTED, TARGETS
 
 DESCRIPTION = """Compile the graph for one target into a Kubeflow Pipelines spec, which Vertex AI accepts as well.
-Targets that train as a custom job (several machines, TPUs) need Vertex AI. docs/targets.md has the
-table of targets."""
+Targets that train as a custom job (several machines, TPUs) need Vertex AI; kubeflow targets need a Kubeflow
+endpoint, where submit fills in the pipeline root. docs/targets.md has the table of targets."""
 EXAMPLES = (
     "centernet compile",
     "centernet compile --check",
+    "centernet compile --target kubeflow-gpu --pods pods.yaml --output kubeflow.yaml",
     "centernet compile --target vertex-tpu-v5e --output gs://my-bucket/templates/pipeline.yaml",
 )
 NOTES = "exit codes: 0 done, 1 --check found a stale file, 2 bad input or usage"
@@ -32,6 +33,7 @@ def parser() -> command.Parser:
     made.add_argument(
         "--image", default="", metavar="URI", help="container image of every step; default: the target's placeholder"
     )
+    made.add_argument("--pods", default="", metavar="FILE", help="for kubeflow targets: as for submit")
     made.add_argument("--check", action="store_true", help="write nothing; exit 1 with a diff if the file is stale")
     return made
 
@@ -48,6 +50,12 @@ def _call(flags: argparse.Namespace) -> int:
     target, output = find_target(flags.target), flags.output
     if flags.image:
         target = replace(target, image=flags.image)
+    if flags.pods:
+        from pipeline.graph.pods import read_pods
+
+        if target.pods is None:
+            raise InputError(f"--pods {flags.pods}: {target.name} runs on no Kubeflow endpoint; leave it out")
+        target = target.with_pods(read_pods(flags.pods, target.resources))
     if flags.check:
         if "://" in output:
             raise InputError(f"--output {output}: --check compares a file of this machine; give its path")

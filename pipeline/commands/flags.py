@@ -4,6 +4,8 @@ import argparse
 import json
 import re
 
+from beam_preprocess.base.command import Parser
+from pipeline.commands.profiles import add_profile
 from pipeline.service.cron import UTC_NAME
 
 SCRATCH = "scratch"
@@ -11,8 +13,9 @@ SCRATCH = "scratch"
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted"
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
+def add_place(parser: Parser) -> None:
     """Adds the flags that say which service is meant. There is no default: nothing reaches a wrong project."""
+    add_profile(parser, _in_profiles)
     project = parser.add_argument_group("project (Vertex AI), or endpoint (Kubeflow Pipelines)")
     project.add_argument("--project", default="", metavar="ID", help="Google Cloud project")
     project.add_argument("--region", default="", metavar="NAME", help="such as us-central1")
@@ -24,6 +27,15 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _in_profiles() -> Parser:
+    """A parser with the flags that a profile may hold."""
+    made = Parser()
+    add_place(made)
+    add_request(made)
+    add_poll(made)
+    return made
+
+
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say what to run and how."""
     data = parser.add_argument_group("data (COCO format)")
@@ -33,6 +45,15 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--coco-dir", default="", metavar="URI", help="folder laid out like COCO 2017, instead of the four"
     )
+    data.add_argument(
+        "--val-fraction",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="split the training data, such as 0.2: by a hash of each image's content; submit writes both annotation "
+        "files below --pipeline-root",
+    )
+    data.add_argument("--strict", action="store_true", help="make warnings about the data errors")
 
     run = parser.add_argument_group("run options")
     run.add_argument(
@@ -66,6 +87,21 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--only-if-changed", action="store_true", help="skip training if nothing changed")
     run.add_argument("--notify", default="", metavar="ADDRESS", help="email the outcome (Vertex AI only)")
+    run.add_argument(
+        "--tensorboard",
+        default="",
+        metavar="NAME",
+        help="send the training's curves to this Vertex AI TensorBoard, "
+        "projects/PROJECT/locations/REGION/tensorboards/ID",
+    )
+    run.add_argument("--experiment", default="", metavar="NAME", help="add the run to this Vertex AI experiment")
+    run.add_argument(
+        "--webhook-secret",
+        default="",
+        metavar="NAME",
+        help="post the outcome to the webhook whose address this secret holds: a secret of Secret Manager in the "
+        "project, or SECRET/KEY of an endpoint's cluster",
+    )
     run.add_argument("--no-cache", action="store_true", help="don't reuse results of earlier runs")
     run.add_argument(
         "--no-config-check",
@@ -92,9 +128,55 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         help="machines that sum the gradients of several GPU machines; the image must contain Google's NCCL plugin for "
         "them (docs/targets.md); default: none",
     )
-    run.add_argument("--spot", action="store_true", help="train on spot capacity: cheaper, but can be preempted")
-    run.add_argument("--labels", action="append", default=[], metavar="K=V", help="label of the run; repeatable")
-    run.add_argument("--prices", default="", metavar="FILE", help="price list; default: the one that ships")
+    run.add_argument(
+        "--pods",
+        default="",
+        metavar="FILE",
+        help="Kubeflow endpoints: node selectors, tolerations, volumes, secrets, cpu and memory of the pods (YAML; "
+        "docs/targets.md)",
+    )
+    run.add_argument(
+        "--capacity",
+        default="",
+        metavar="KIND",
+        help="how a custom job gets its machines: on-demand (default), spot (cheaper, can be preempted), flex-start "
+        "(waits for GPUs), or reservation=projects/PROJECT/zones/ZONE/reservations/NAME",
+    )
+    run.add_argument("--spot", action="store_const", const="spot", dest="capacity", help="the same as --capacity spot")
+    run.add_argument(
+        "--max-wait",
+        type=_hours,
+        metavar="HOURS",
+        help="how long --capacity flex-start waits for machines; 0: for ever; default: 24",
+    )
+    run.add_argument(
+        "--machine-type", default="", metavar="NAME", help="GPU machine of a custom job; default: the target's"
+    )
+    run.add_argument(
+        "--boot-disk-gb", type=count, metavar="N", help="boot disk of a custom job's machines; default: the target's"
+    )
+    run.add_argument(
+        "--network-attachment",
+        default="",
+        metavar="NAME",
+        help="Private Service Connect interface: projects/PROJECT/regions/REGION/networkAttachments/NAME",
+    )
+    run.add_argument(
+        "--encryption-key",
+        default="",
+        metavar="NAME",
+        help="your key in Cloud KMS: projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY",
+    )
+    run.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="label of the run, and of its jobs in the billing report; repeatable",
+    )
+    run.add_argument(
+        "--prices", default="", metavar="FILE", help="your price list, for a cost ceiling (docs/vertex.md)"
+    )
 
 
 def add_start(group: argparse._ArgumentGroup) -> None:
@@ -173,6 +255,12 @@ def count(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
     return int(text)
+
+
+def _hours(text: str) -> float:
+    if not 0 <= float(text) <= 8760:  # also refuses NaN
+        raise argparse.ArgumentTypeError(f"{text}: give hours, 0 or more")
+    return float(text)
 
 
 def _seconds(text: str) -> float:

@@ -9,6 +9,7 @@ from pipeline.commands import flags as shared
 
 EXAMPLES = (
     "centernet list --project my-project --region us-central1",
+    "centernet list --profile prod",
     "centernet list --endpoint http://localhost:8080 --limit 5",
 )
 

@@ -13,7 +13,8 @@ from trainer.weights.catalogue import is_path
 
 def request_of(flags: argparse.Namespace) -> RunRequest:
     """What the flags of `submit` and `schedule create` ask to run."""
-    names = (*DATA, "coco_dir", "config", "seed", "registry", "only_if_changed", "notify")
+    own = ("coco_dir", "val_fraction", "config", "seed", "registry", "only_if_changed", "strict", "notify")
+    names = (*DATA, *own, "webhook_secret", "tensorboard", "experiment")
     given = {name: getattr(flags, name) for name in names}
     start = flags.init or ""
     if start != SCRATCH and is_path(start) and "://" not in start:
@@ -24,7 +25,8 @@ def request_of(flags: argparse.Namespace) -> RunRequest:
 
 def options_of(flags: argparse.Namespace) -> SubmitOptions:
     """How to run it."""
-    names = ("target", "image", "spot", "replicas", "reduction_servers")
+    machines = ("replicas", "reduction_servers", "capacity", "max_wait", "machine_type", "boot_disk_gb")
+    names = ("target", "image", *machines, "network_attachment", "encryption_key")
     given = {name: getattr(flags, name) for name in names}
     return SubmitOptions(
         **given, labels=tuple(flags.labels), param=tuple(flags.param), config_check=not flags.no_config_check
@@ -60,4 +62,5 @@ def runs_as_of(flags: argparse.Namespace, place: Place | None) -> Any:
         return KubeflowRunsAs(**given, labels=tuple(flags.labels))
     from pipeline.service.vertex.runs import RunsAs
 
-    return RunsAs(**given)
+    names = ("network_attachment", "encryption_key")
+    return RunsAs(**given, **{name: getattr(flags, name) for name in names})

@@ -19,13 +19,15 @@ EXAMPLES = (
     "centernet run --train-images D --train-annotations F --val-fraction 0.2",
     "centernet run --coco-dir /data/coco --init od-api:hg104 --train-steps 0",
     "centernet run --only-if-changed",
+    "centernet run --in-containers --coco-dir /data/coco",
     "centernet run --resume runs/latest",
     "centernet run --resume runs/latest --set gate.min_ap=0.35",
 )
 NOTES = """The first example is the demo: 3 minutes on 2 cores. The last one judges a finished run again, without
 training.
 
-exit codes: 0 done (promoted or held), 1 a stage failed or the run was interrupted, 2 bad input or usage"""
+exit codes: 0 done (promoted, held or pending approval), 1 a stage failed or the run was interrupted, 2 bad input or
+usage"""
 
 FIXED_BY_RESUME = (
     "train_images",
@@ -43,6 +45,8 @@ FIXED_BY_RESUME = (
     "registry",
     "runs_dir",
     "only_if_changed",
+    "in_containers",
+    "image",
 )
 """Flags that `--resume` can't honour: the run was started with its own values."""
 
@@ -108,6 +112,20 @@ def parser() -> command.Parser:
         "completed run",
     )
     options.add_argument(
+        "--in-containers",
+        action="store_const",
+        const=True,
+        help="run each stage in a container of its own, as vertex-cpu does on Vertex AI; needs Docker or podman, an "
+        "image (make images-local), and the Python package docker. Containers have no network; they read the data and "
+        "write the run's folder and the registry",
+    )
+    options.add_argument(
+        "--image",
+        metavar="NAME",
+        help="image of the containers, which run its code, not this clone's; default: the one that make images-local "
+        "builds",
+    )
+    options.add_argument(
         "--no-cache",
         action="store_true",
         help="run every stage; by default preprocess, train, export and evaluate take the result of an earlier run "
@@ -118,6 +136,12 @@ def parser() -> command.Parser:
         default="",
         metavar="ADDRESS",
         help="email the outcome (Vertex AI only; locally it is printed)",
+    )
+    options.add_argument(
+        "--webhook-secret",
+        default="",
+        metavar="NAME",
+        help="post the outcome to the webhook whose address this environment variable holds",
     )
     options.add_argument("--strict", action="store_true", help="make warnings about the data errors")
     options.add_argument("-v", "--verbose", action="store_true", help="show the whole log, not one line per stage")
@@ -131,12 +155,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _call(flags: argparse.Namespace) -> int:
     from pipeline.graph.request import DATA, RunRequest
+    from pipeline.local.containers import IMAGE
     from pipeline.local.prepare import LocalOptions
     from pipeline.local.run import run
 
     if flags.resume:
         _refuse_fixed(flags)
     flags.init = _located(flags.init)
+    if flags.image and not flags.in_containers:
+        raise InputError(f"--image {flags.image}: given without --in-containers; add it, or leave out --image")
     changes = [*start_changes(flags), *flags.set]
     if flags.max_reject_fraction is not None:
         changes.append(f"preprocess.max_reject_fraction={flags.max_reject_fraction}")
@@ -151,9 +178,11 @@ def _call(flags: argparse.Namespace) -> int:
         only_if_changed=bool(flags.only_if_changed),
         cached=not flags.no_cache,
         notify=flags.notify,
+        webhook_secret=flags.webhook_secret,
         strict=flags.strict,
     )
-    return run(request, LocalOptions(**local, resume=flags.resume, verbose=flags.verbose))
+    image = (flags.image or IMAGE) if flags.in_containers else ""
+    return run(request, LocalOptions(**local, resume=flags.resume, image=image, verbose=flags.verbose))
 
 
 def _located(start: str | None) -> str | None:

@@ -20,6 +20,7 @@ _VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "create": (
         "create or change the schedule of a name, so that it runs exactly this",
         (
+            'centernet schedule create --name weekly --cron "0 3 * * 1" --profile prod --dry-run',
             'centernet schedule create --name weekly --cron "0 3 * * 1" --time-zone Europe/Berlin --only-if-changed '
             f"--target vertex-gpu {PLACE} {ROOT} {DATA} --dry-run",
         ),
@@ -70,7 +71,7 @@ def parser() -> Parser:
     return made
 
 
-def _add_flags(verb: argparse.ArgumentParser, name: str) -> None:
+def _add_flags(verb: Parser, name: str) -> None:
     if name == "create":
         verb.add_argument("--name", required=True, type=shared.schedule_name, help="display name of the schedule")
         shared.add_cron(verb, required=True)
@@ -134,6 +135,11 @@ def _create(flags: argparse.Namespace) -> None:
     from pipeline.service import cron
     from pipeline.service.submission import prepare
 
+    if flags.val_fraction:
+        raise InputError(
+            "--val-fraction: a schedule would keep today's split when its data grows; split where the data is "
+            "exported, or give --val-images and --val-annotations"
+        )
     when = cron.parse(flags.cron, flags.time_zone)
     place = place_of(flags)
     prices_of(flags)
@@ -141,7 +147,7 @@ def _create(flags: argparse.Namespace) -> None:
     submission = prepare(
         located(request_of(flags), flags), options_of(flags), place=place, runs_as=runs_as, schedule=True
     )
-    print_plan(submission, flags)
+    print_plan(submission, flags, runs_as)
     print(f"schedule       {flags.name}: {when.for_vertex() if place else when.for_kubeflow()}")
     if place is None:
         print(

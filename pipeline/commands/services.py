@@ -63,7 +63,7 @@ def follow(runs: Runs, run_id: str, *, poll: float) -> int:
     """Waits until the run finishes, and prints its outcome.
 
     Returns:
-      Exit code: 0 promoted or unchanged, 1 failed, 3 held, 130 when Ctrl-C ends the waiting.
+      Exit code: 0 promoted or unchanged, 1 failed, 3 held or pending approval, 130 when Ctrl-C ends the waiting.
     """
     try:
         view = wait(lambda: runs.get(run_id), seconds=poll)

@@ -13,8 +13,8 @@ EXAMPLES = (
     "centernet status 7c0c5a5e-0d43-4a25-a1a5-6d7c1e8a2b90 --endpoint http://localhost:8080",
 )
 NOTES = (
-    "exit codes: 0 running or promoted, 1 failed, 2 bad input or usage, 3 held by the gate, 130 interrupted;\n"
-    "with --wait only after the run has finished"
+    "exit codes: 0 running or promoted, 1 failed, 2 bad input or usage, 3 held by the gate or pending approval,\n"
+    "130 interrupted; with --wait only after the run has finished"
 )
 
 

@@ -3,7 +3,6 @@
 import difflib
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import yaml
 from kfp import compiler
@@ -53,13 +52,14 @@ def staleness(target: Target, committed: Path) -> str:
 def _text(path: Path) -> str:
     # libyaml reads and writes the spec five times faster than the Python code.
     try:
-        content: Any = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # A second document is for Kubernetes alone.
+        content, *platform = yaml.load_all(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
         raise InputError(
             f"--output {path}: cannot be read ({' '.join(str(error).split())[:200]}); compile it again"
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"--output {path}: not a compiled pipeline; compile it again")
     content.pop("sdkVersion", None)
-    text: str = yaml.dump(content, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
+    text: str = yaml.dump_all([content, *platform], Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
     return text

@@ -9,6 +9,9 @@ from pipeline.graph.targets import Target
 REDUCTION_SERVER = "us-docker.pkg.dev/vertex-ai-restricted/training/reductionserver:latest"
 """Google's image; it exists under this tag only."""
 REDUCTION_MACHINE = "n1-highcpu-16"
+LIBTPU = "/lib/libtpu.so"
+"""Where Vertex AI's documentation wants it in an image; trainer/Dockerfile links the package's file there. TensorFlow
+loads it when it is imported, and fails if it is missing."""
 LIBRARY_NAME = "custom-training-job"
 """The library's name for every component that it wraps."""
 
@@ -33,19 +36,41 @@ def as_custom_job(component: Any, target: Target) -> Callable[..., Any]:
         boot_disk_size_gb=target.boot_disk_gb,
         timeout=f"{round(target.timeout_hours * 3600)}s",
         # A replaced worker finds no partners: the whole job restarts from the newest checkpoint.
-        restart_job_on_worker_restart=target.replicas > 1 or target.spot,
-        strategy="SPOT" if target.spot else "STANDARD",
+        restart_job_on_worker_restart=target.replicas > 1 or target.capacity == "spot",
+        strategy={"spot": "SPOT", "flex-start": "FLEX_START"}.get(target.capacity, "STANDARD"),
+        max_wait_duration=f"{round(target.max_wait_hours * 3600)}s",
+        **_reservation(target.reservation),
+        psc_interface_config={"network_attachment": target.network_attachment} if target.network_attachment else None,
+        encryption_spec_key_name=target.encryption_key,
         env=[{"name": name, "value": value} for name, value in environment(target).items()],
     )
     return _with_pools(job, target)
 
 
 def environment(target: Target) -> dict[str, str]:
-    """Environment variables of training on the target."""
+    """Environment variables of training on the target.
+
+    From v5e on (the chips with a topology), TensorFlow reaches a TPU through PJRT; without the first two variables it
+    says "No TPU platform registered". v3 has the older path and must not have them. The third is in a public example
+    for pip's tensorflow-tpu, not in Vertex AI's documentation.
+    """
     values = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     if target.device == "gpu":
         values["TF_GPU_THREAD_MODE"] = "gpu_private"
+    if target.tpu_topology:
+        values |= {"NEXT_PLUGGABLE_DEVICE_USE_C_API": "true", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": LIBTPU}
+        values["PJRT_DEVICE"] = "TPU"
     return values
+
+
+def _reservation(name: str) -> dict[str, Any]:
+    if not name:
+        return {}
+    return {
+        "reservation_affinity_type": "SPECIFIC_RESERVATION",
+        "reservation_affinity_key": "compute.googleapis.com/reservation-name",
+        "reservation_affinity_values": [name],
+    }
 
 
 def _with_pools(job: Any, target: Target) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ tests/pipeline/graph/test_kfp_spec.py tells what to do when one of these changes
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -29,6 +29,12 @@ def as_dict(component: Any) -> Spec:
     """The spec of a pipeline or component: what kfp's compiler writes as YAML."""
     spec: Spec = json_format.MessageToDict(component.pipeline_spec)
     return spec
+
+
+def platform(pipeline: Any) -> Spec:
+    """What Kubernetes needs besides the spec: the second document of a compiled file; {} if there is nothing."""
+    found: Spec = json_format.MessageToDict(pipeline.platform_spec)
+    return found
 
 
 def edited(component: Any, edit: Callable[[Spec], None], *, old_name: str, new_name: str) -> Any:
@@ -57,21 +63,26 @@ def display_names(pipeline: Any) -> dict[str, str]:
     return names
 
 
-def in_exit_handler(graph: Callable[..., str], name: str, exit_task: Callable[[], Any]) -> Callable[..., None]:
-    """The graph with a task that runs at its end, however it ends.
+def in_exit_handler(
+    graph: Callable[..., str], name: str, exit_tasks: Sequence[Callable[[], dsl.PipelineTask]]
+) -> Callable[..., None]:
+    """The graph with tasks that run at its end, however it ends.
 
-    The result has no output: kfp lets none out of an exit handler.
+    The result has no output: kfp lets none out of an exit handler. It allows one task per handler and no handler in
+    another; further tasks that follow the handler and ignore its failure have the same form in the spec.
 
     Args:
       graph: a pipeline function.
       name: display name of the handler.
-      exit_task: makes the task.
+      exit_tasks: make the tasks.
     """
 
     @wraps(graph)
     def handled(*arguments: Any) -> None:
-        with dsl.ExitHandler(exit_task(), name=name):
+        with dsl.ExitHandler(exit_tasks[0](), name=name) as handler:
             graph(*arguments)
+        for make in exit_tasks[1:]:
+            make().after(handler).ignore_upstream_failure()
 
     signature = inspect.signature(graph).replace(return_annotation=inspect.Signature.empty)
     handled.__signature__ = signature  # type: ignore[attr-defined]

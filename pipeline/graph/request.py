@@ -24,7 +24,7 @@ class RunRequest:
     """Instead of the four: a folder in one of the layouts of `pipeline.graph.layouts`."""
     val_fraction: float = 0.0
     """Share of the training images that are split off for validation, by a hash of their content; 0: the data has its
-    own validation images. Only for runs on this machine."""
+    own validation images."""
     config: str = ""
     """A YAML file, or the name of a shipped configuration."""
     changes: tuple[str, ...] = ()
@@ -38,9 +38,15 @@ class RunRequest:
     cached: bool = True
     """Reuse results of earlier runs with the same inputs."""
     strict: bool = False
-    """Warnings about the data are errors. Only for runs on this machine."""
+    """Warnings about the data are errors."""
     notify: str = ""
-    """Address that gets the outcome."""
+    """Mail address that gets the outcome."""
+    webhook_secret: str = ""
+    """Name of the secret that holds the address of a webhook, which gets the outcome."""
+    tensorboard: str = ""
+    """Full name of a Vertex AI TensorBoard, which gets the training's curves."""
+    experiment: str = ""
+    """Name of an experiment of Vertex AI Experiments, which gets the run."""
 
     def config_or(self, default: str) -> str:
         """The configuration: the one given, or the one that ships for the start, or the default."""

@@ -7,6 +7,7 @@ from kfp import dsl
 
 from components.support.stage import CORES, TIMEOUT
 from pipeline.graph.custom_job import as_custom_job, environment
+from pipeline.graph.pods import Pod, place, pod_of
 from pipeline.graph.targets import Resources, Target
 
 TRAINS = "train"
@@ -42,8 +43,13 @@ class Tasks:
             return task
         for key, value in (environment(target) if trains else _not_training(target)).items():
             task.set_env_variable(key, value)
+        resources = target.resources.get(name, Resources())
         if name in target.resources:
-            _request(task, target.resources[name])
+            _request(task, resources)
+        if target.pods is not None:
+            pod = pod_of(target.pods, name, accelerated=resources.accelerators > 0)
+            if pod != Pod():
+                place(task, pod)
         return task
 
     def _component(self, function: Callable[..., Any]) -> Callable[..., dsl.PipelineTask]:

@@ -1,21 +1,26 @@
 """The graph: from a COCO data set to a promoted or held model, and a report on it.
 
 data_check -> should_run -> preprocess -> compare_splits -> train -> export -> evaluate(candidate)
-resolve champion and best -> evaluate(champion), evaluate(best) -> gate -> promote | hold -> report -> remember
+resolve champion and best -> evaluate(champion), evaluate(best) -> gate -> promote | request approval | hold
+-> report -> remember
 
 The data check always runs. It hands out what the cached stages read: digests of the data, and each stage's part of the
 configuration. So preprocessing and training are redone when something that they read changed, and for nothing else:
 they never see the gate's and the export's settings, the validation data, or where Beam runs (`run_options`).
 
+What a cached stage reads is handed to it as a text, the folder's URI: services key artifacts in different ways, and
+Kubeflow copies every input artifact into the pod first. The artifacts are for people, and for the last stages; each
+names one small file of its folder (`components.support.stage.folder_of`).
+
 With `only_if_changed`, a run ends after should_run as "unchanged" if data, configuration, seed and image are those of
 the last completed run.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from kfp import dsl
 
+from components.alert import alert
 from components.compare_splits import compare_splits
 from components.data_check import data_check
 from components.evaluate import evaluate
@@ -28,11 +33,13 @@ from components.remember import remember
 from components.report import report
 from components.resolve_champion import resolve_champion
 from components.should_run import should_run
+from components.track import track
 from components.train import train
 from components.unchanged import unchanged
 from pipeline.graph import kfp_spec
 from pipeline.graph.targets import Target
 from pipeline.graph.tasks import Tasks
+from trainer.shared.webhook import SECRET_VERSION
 
 NAME = "centernet-training"
 
@@ -40,6 +47,8 @@ NAME = "centernet-training"
 def make_pipeline(target: Target) -> Any:
     """The pipeline for one target: kfp's graph component. Compile it, or call it to run it."""
     task = Tasks(target)
+    root, job = dsl.PIPELINE_ROOT_PLACEHOLDER, dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    ended = {"job": job if target.webhook else ""}  # only the alert reads how a run ended
 
     def training_pipeline(
         train_images: str,
@@ -58,6 +67,7 @@ def make_pipeline(target: Target) -> Any:
         service_account: str = "",
         network: str = "",
         only_if_changed: bool = False,
+        strict: bool = False,
     ) -> str:
         # Tasks that read the outside world are never cached. Tasks that compute are cached by content: the digests
         # are among their inputs.
@@ -76,6 +86,7 @@ def make_pipeline(target: Target) -> Any:
             dataflow=dataflow,
             beam_args=beam_args,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            strict=strict,
         )
         sections = {name: checked.outputs[f"{name}_config"] for name in ("preprocess", "train", "export", "gate")}
         run = {
@@ -85,7 +96,7 @@ def make_pipeline(target: Target) -> Any:
             "seed": seed,
             "image": target.image,
             "registry": registry,
-            "pipeline_root": dsl.PIPELINE_ROOT_PLACEHOLDER,
+            "pipeline_root": root,
         }
         changed = task(should_run, "check for changes", cached=False, only_if_changed=only_if_changed, **run)
         with dsl.If(changed.output == True, name="changed"):  # noqa: E712 - kfp overloads ==
@@ -104,7 +115,7 @@ def make_pipeline(target: Target) -> Any:
                 compare_splits,
                 "compare the splits",
                 cached=False,
-                records=records.output,
+                records=records.outputs["Output"],
                 data=checked.outputs["report"],
             )
             # No validation images: they gate, so training neither sees nor monitors them.
@@ -112,7 +123,7 @@ def make_pipeline(target: Target) -> Any:
                 train,
                 "train",
                 cached=True,
-                records=records.output,
+                records=records.outputs["Output"],
                 config=sections["train"],
                 seed=seed,
                 # A custom job needs its own; a plain task has the run's.
@@ -127,7 +138,7 @@ def make_pipeline(target: Target) -> Any:
                 export_model,
                 "export",
                 cached=True,
-                checkpoint=trained.outputs["checkpoint"],
+                checkpoint=trained.outputs["Output"],
                 config=sections["export"],
                 **validation,
             )
@@ -135,7 +146,10 @@ def make_pipeline(target: Target) -> Any:
                 evaluate,
                 "evaluate candidate",
                 cached=True,
-                model=exported.output,
+                model=exported.outputs["folder"],
+                model_digest=exported.outputs["digest"],
+                status="candidate",
+                reason="",
                 name="evaluate-candidate",
                 **validation,
             )
@@ -152,7 +166,7 @@ def make_pipeline(target: Target) -> Any:
                 evaluate,
                 "evaluate champion",
                 cached=False,
-                model=champion.outputs["champion"],
+                **_resolved(champion),
                 name="evaluate-champion",
                 **validation,
             )
@@ -163,14 +177,14 @@ def make_pipeline(target: Target) -> Any:
                 "find best",
                 cached=False,
                 alias="best",
-                known=champion.outputs["Output"],
+                known=champion.outputs["version"],
                 **resolution,
             )
             best_scored = task(
                 evaluate,
                 "evaluate best",
                 cached=False,
-                model=best.outputs["champion"],
+                **_resolved(best),
                 name="evaluate-best",
                 **validation,
             )
@@ -180,36 +194,37 @@ def make_pipeline(target: Target) -> Any:
                 cached=False,
                 candidate=candidate.output,
                 champion=champion_scored.output,
-                champion_version=champion.outputs["Output"],
+                champion_version=champion.outputs["version"],
                 best=best_scored.output,
-                best_version=best.outputs["Output"],
+                best_version=best.outputs["version"],
                 config=sections["gate"],
                 val_objects=checked.outputs["val_objects"],
             )
-            with dsl.If(decision.outputs["Output"] == True, name="promoted"):  # noqa: E712 - kfp overloads ==
-                promoted = task(
-                    promote,
-                    "promote",
-                    cached=False,
-                    decision=decision.outputs["decision"],
-                    model=exported.output,
-                    candidate=candidate.output,
-                    registry=registry,
-                    config=sections["gate"],
-                    **this_run,
-                )
+            promotion = {
+                "decision": decision.outputs["decision"],
+                "model": exported.outputs["model"],
+                "candidate": candidate.output,
+                "registry": registry,
+                "config": sections["gate"],
+                **this_run,
+            }
+            # The same component twice: what it does is in the decision. The name shows it on every service.
+            with dsl.If(decision.outputs["Output"] == "promote", name="promoted"):
+                promoted = task(promote, "promote", cached=False, **promotion)
+            with dsl.Elif(decision.outputs["Output"] == "ask", name="pending"):
+                asked = task(promote, "request approval", cached=False, **promotion)
             with dsl.Else(name="held"):
                 held = task(hold, "hold", cached=False, decision=decision.outputs["decision"])
-            outcome = dsl.OneOf(promoted.output, held.output)
+            outcome = dsl.OneOf(promoted.output, asked.output, held.output)
             reported = task(
                 report,
                 "report",
                 cached=False,
                 outcome=outcome,
                 data=checked.outputs["report"],
-                train_records=records.output,
+                train_records=records.outputs["records"],
                 checkpoint=trained.outputs["checkpoint"],
-                model=exported.output,
+                model=exported.outputs["model"],
                 candidate=candidate.output,
                 champion=champion_scored.output,
                 decision=decision.outputs["decision"],
@@ -217,23 +232,60 @@ def make_pipeline(target: Target) -> Any:
                 annotations=val_annotations,
                 config=config,
             )
+            if target.tracking:
+                task(
+                    track,
+                    "send the curves",
+                    cached=False,
+                    summary=reported.outputs["summary"],
+                    tracking=target.tracking,
+                    job=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER,
+                )
             # Last, so that a run that failed does not count as completed.
-            remembered = task(remember, "remember the run", cached=False, outcome=outcome, **run).after(reported)
+            remembered = task(
+                remember,
+                "remember the run",
+                cached=False,
+                outcome=outcome,
+                report=reported.outputs["Output"],
+                **run,
+                **ended,
+            )
         with dsl.Else(name="unchanged"):
-            nothing_new = task(unchanged, "nothing new", cached=False)
+            nothing_new = task(unchanged, "nothing new", cached=False, pipeline_root=root, **ended)
         return dsl.OneOf(remembered.output, nothing_new.output)
 
     described = dsl.pipeline(name=NAME, description="CenterNet from a COCO data set to a promoted or held model.")
-    return described(_with_mail(training_pipeline, target.notify) if target.notify else training_pipeline)
+    last = []
+    if target.notify:
+        last.append(lambda: _mail(target.notify))
+    if target.webhook:
+        last.append(lambda: _alert(task, target.webhook))
+    return described(kfp_spec.in_exit_handler(training_pipeline, "the run", last) if last else training_pipeline)
 
 
-def _with_mail(graph: Callable[..., str], recipients: tuple[str, ...]) -> Callable[..., None]:
-    """The graph with an email at its end, however it ends."""
+def _resolved(found: dsl.PipelineTask) -> dict[str, Any]:
+    """The model that `resolve_champion` found, as `evaluate` takes it. There is no digest: it is not cached."""
+    return {**{name: found.outputs[name] for name in ("model", "status", "reason")}, "model_digest": ""}
+
+
+def _mail(recipients: tuple[str, ...]) -> dsl.PipelineTask:
     # It takes seconds to import, and other runs don't need it.
     from google_cloud_pipeline_components.v1.vertex_notification_email import VertexNotificationEmailOp
 
-    def mail() -> Any:
-        task = VertexNotificationEmailOp(recipients=list(recipients))
-        return task.set_display_name("mail the outcome").set_caching_options(False)
+    made: dsl.PipelineTask = VertexNotificationEmailOp(recipients=list(recipients))
+    return made.set_display_name("mail the outcome").set_caching_options(False)
 
-    return kfp_spec.in_exit_handler(graph, "the run", mail)
+
+def _alert(task: Tasks, secret: str) -> dsl.PipelineTask:
+    # Only Vertex AI fills in the resource name, which has the project that a link needs.
+    vertex = SECRET_VERSION.fullmatch(secret)
+    return task(
+        alert,
+        "alert",
+        cached=False,
+        secret=secret,
+        pipeline_root=dsl.PIPELINE_ROOT_PLACEHOLDER,
+        job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        run=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if vertex else dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+    )

@@ -16,27 +16,20 @@ from trainer.promotion.summary import installed_versions
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("beam_preprocess", "components", "trainer")
 
-READY = {
-    "records": "manifest.json",
-    "checkpoint": "train.json",
-    "model": "saved_model.pb",
-    "evaluation": "evaluation.json",
-}
-"""Output artifact of each cached task, and the file that shows that the artifact is complete."""
 
-
-def open_cache(runs: Path) -> Path:
+def open_cache(runs: Path, code: str = "") -> Path:
     """The folder of the entries that this code may use.
 
-    Entries whose results are gone are removed: kfp only checks that a result's folder exists.
+    Entries whose results are gone are removed. A cached task's artifact is the file that shows that it is complete.
 
     Args:
       runs: parent of all runs.
+      code: digest of the code; that of this clone and its environment by default.
     """
-    folder = runs / ".cache" / code_digest()
+    folder = runs / ".cache" / (code or code_digest())
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.glob("*.json"):
-        if not all((Path(uri) / READY.get(name, "")).exists() for name, uri in _results(entry)):
+        if not all(Path(uri).exists() for uri in _results(entry)):
             entry.unlink()
     return folder
 
@@ -48,18 +41,18 @@ def origin(folder: Path, key: str) -> str:
       folder: what `open_cache` returned.
       key: the beginning of the entry's name.
     """
-    return next((uri for entry in folder.glob(f"{key}*.json") for _, uri in _results(entry)), "")
+    return next((str(Path(uri).parent) for entry in folder.glob(f"{key}*.json") for uri in _results(entry)), "")
 
 
-def _results(entry: Path) -> Iterator[tuple[str, str]]:
-    """(name, folder) of the artifacts in an entry. An unreadable entry has one artifact, whose folder is missing."""
+def _results(entry: Path) -> Iterator[str]:
+    """The files of the artifacts in an entry. An unreadable entry has one, which is missing."""
     try:
         outputs: dict[str, Any] = json.loads(entry.read_text())
-        for name, value in outputs.items():
+        for value in outputs.values():
             if isinstance(value, dict) and "uri" in value:
-                yield name, value["uri"]
+                yield value["uri"]
     except (OSError, ValueError, AttributeError):
-        yield "unreadable", f"{entry}.unreadable"
+        yield f"{entry}.unreadable"
 
 
 def code_digest() -> str:

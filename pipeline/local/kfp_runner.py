@@ -10,6 +10,8 @@ What kfp 2.17 does, and what this module makes of it:
 - It reports a task that its cache answers in one log message only: on the root logger, at level INFO, which is off
   outside a task. A handler of ours turns the message into a call.
 - It warns about images whose name lacks "python". It starts no image at all; the warning is off.
+- It runs a container by a handler of its own (`DockerTaskHandler.run`), whose result can't be trusted: see
+  `pipeline.local.containers`. Ours takes its place.
 - It raises a RuntimeError for a pipeline that fails, whose message names the task. It may skip tasks and report
   success: callers check the stages' own events.
 
@@ -24,7 +26,7 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import TextIOBase
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,10 +52,20 @@ class Listener(Protocol):
         """The stage takes the result of an earlier run: the cache's entry whose name begins with `key`."""
 
 
+Start = Callable[[Sequence[str], Mapping[str, str]], int]
+"""Runs a task's command, with its environment variables, and returns the exit code."""
+
+
 def run(
-    pipeline: Any, arguments: Mapping[str, Any], *, pipeline_root: Path, cache: Path | None, listener: Listener
+    pipeline: Any,
+    arguments: Mapping[str, Any],
+    *,
+    pipeline_root: Path,
+    cache: Path | None,
+    listener: Listener,
+    start: Start | None = None,
 ) -> None:
-    """Runs a pipeline on this machine, one task after the other, each in a process of its own.
+    """Runs a pipeline on this machine, one task after the other, each in a process or container of its own.
 
     Args:
       pipeline: kfp's graph component.
@@ -61,6 +73,7 @@ def run(
       pipeline_root: folder for kfp's own files.
       cache: folder of the cache; None runs every task.
       listener: gets every line, and every stage that the cache answers.
+      start: runs a task in a container; None runs it in a process. What it prints is the task's.
 
     Raises:
       PipelineFailed: a task failed.
@@ -72,7 +85,7 @@ def run(
     from pipeline.graph.kfp_spec import display_names
 
     local.init(
-        runner=local.SubprocessRunner(use_venv=False),
+        runner=local.DockerRunner() if start else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(pipeline_root),
         raise_on_error=True,
         enable_caching=cache is not None,
@@ -84,7 +97,7 @@ def run(
     def hit(task: str, key: str) -> None:
         listener.reused(names.get(task, task), key)
 
-    with _python3(), _cache_hits(hit), warnings.catch_warnings():
+    with _started_by(start) if start else _python3(), _cache_hits(hit), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You may be attemp", category=RuntimeWarning)
         try:
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
@@ -139,6 +152,24 @@ def _python3() -> Iterator[None]:
         finally:
             sys.executable = executable
             os.environ["PATH"] = path
+
+
+@contextlib.contextmanager
+def _started_by(start: Start) -> Iterator[None]:
+    """While the body runs, kfp starts containers by this function."""
+    from kfp.local import status
+    from kfp.local.docker_task_handler import DockerTaskHandler
+
+    def run(handler: Any) -> status.Status:
+        code = start(handler.full_command, handler.env_vars)
+        return status.Status.FAILURE if code else status.Status.SUCCESS
+
+    own = DockerTaskHandler.run
+    DockerTaskHandler.run = run
+    try:
+        yield
+    finally:
+        DockerTaskHandler.run = own
 
 
 @contextlib.contextmanager

@@ -42,6 +42,8 @@ class LocalOptions:
     demo_data_dir: str = ".demo-data"
     resume: str = ""
     """Folder of an earlier run."""
+    image: str = ""
+    """Image of the containers that the stages run in; "" runs them as processes."""
     verbose: bool = False
 
 
@@ -80,7 +82,7 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     values: dict[str, Any] = {**data, "config": config.text, "registry": str(registry), "seed": request.seed}
     if request.only_if_changed:
         values["only_if_changed"] = True
-    return run_folder.create(runs, values, checked.warnings)
+    return run_folder.create(runs, values, checked.warnings, options.image)
 
 
 def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:

@@ -73,6 +73,11 @@ class RunFolder:
         """The pipeline's arguments."""
         return {**self._run()["arguments"], "config": self.config.read_text(encoding="utf-8")}
 
+    @property
+    def image(self) -> str:
+        """The image whose containers run the stages; "" if they are processes."""
+        return str(self._run().get("image", ""))
+
     def warnings(self) -> list[str]:
         """Warnings about the data that the user read before the run."""
         return list(self._run().get("warnings", []))
@@ -110,13 +115,14 @@ class RunFolder:
         return summary
 
 
-def create(runs: Path, arguments: dict[str, Any], warnings: Sequence[str] = ()) -> RunFolder:
+def create(runs: Path, arguments: dict[str, Any], warnings: Sequence[str] = (), image: str = "") -> RunFolder:
     """Creates the folder of a new run and points `runs/latest` at it.
 
     Args:
       runs: parent of all runs.
       arguments: the pipeline's; `run_id` and `work_dir` are added here.
       warnings: what the user has read about the data.
+      image: see `RunFolder.image`.
     """
     runs.mkdir(parents=True, exist_ok=True)
     name = stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -133,9 +139,8 @@ def create(runs: Path, arguments: dict[str, Any], warnings: Sequence[str] = ()) 
     run_id = f"{name}-{uuid.uuid4().hex[:8]}"
     filled = {**arguments, "run_id": run_id, "work_dir": str(folder.stages)}
     write_text(str(folder.path / "config.yaml"), filled.pop("config"))
-    write_text(
-        str(folder.path / "run.json"), json.dumps({"arguments": filled, "warnings": list(warnings)}, indent=1) + "\n"
-    )
+    run = {"arguments": filled, "warnings": list(warnings), **({"image": image} if image else {})}
+    write_text(str(folder.path / "run.json"), json.dumps(run, indent=1) + "\n")
     _link(runs / "latest", name)
     return folder
 

@@ -96,6 +96,11 @@ class StageLog:
         """
         return self._failure or (self._running.failure() if self._running else None)
 
+    def ended(self) -> int:
+        """Number of stages that have said that they are done, or were reused."""
+        self._read_events()
+        return len(self.seconds)
+
     @property
     def outside(self) -> tuple[str, ...]:
         """The last lines that were printed since the last stage ended, by a process that failed before its stage."""

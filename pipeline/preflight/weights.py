@@ -7,6 +7,7 @@ from pathlib import Path
 
 from beam_preprocess.base.config_text import ConfigText
 from beam_preprocess.base.errors import InputError
+from pipeline.preflight.data import exists_in_bucket
 from pipeline.preflight.processes import child_environment
 from trainer.config.sections import RunConfig
 from trainer.weights import catalogue, files
@@ -29,9 +30,11 @@ def check_name(config: RunConfig, where: str) -> str:
     try:
         if entry := catalogue.find(start):
             catalogue.check_fits(entry, config.experiment["task"].get("model") or {})
-        return catalogue.describe(start)
+        shown = catalogue.describe(start)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+    modules = config.experiment["task"].get("init_checkpoint_modules") or "backbone"
+    return f"from {shown} ({modules})" if start else shown
 
 
 def check_start(config: RunConfig, where: str) -> str:
@@ -40,6 +43,45 @@ def check_start(config: RunConfig, where: str) -> str:
     if entry := catalogue.find(start_of(config)):
         files.check_cache(entry)
     return shown
+
+
+def check_in_bucket(config: RunConfig, where: str) -> None:
+    """Refuses initial weights that the steps of a service can't read.
+
+    Raises:
+      InputError: they have no name, and are not in a bucket.
+    """
+    start = start_of(config)
+    if start and not catalogue.find(start) and not start.startswith("gs://"):
+        name = start.rstrip("/").rpartition("/")[2]
+        raise InputError(
+            f"--config {where}: task.init_checkpoint: {start}: on this machine, which the cloud can't read; copy it to "
+            f"a bucket (docs/vertex.md, section 2) and give --init gs://BUCKET/weights/{name}, or --init scratch"
+        )
+
+
+def check_exists(uri: str) -> list[str]:
+    """Checks that the initial weights of a run are in their bucket: a folder, or the prefix of a checkpoint.
+
+    Args:
+      uri: gs://…; a name, or "" for a training from scratch, is not checked.
+
+    Returns:
+      What could not be checked, and why (no permission, no credentials).
+
+    Raises:
+      InputError: there is no such folder or checkpoint.
+    """
+    if not uri.startswith("gs://"):
+        return []
+    try:
+        found = exists_in_bucket(uri) or exists_in_bucket(f"{uri}.index")
+    except Exception as error:  # gcsfs and google-auth raise many kinds, and none of them proves the URI wrong
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return [f"task.init_checkpoint {uri}: could not be checked ({reason})"]
+    if not found:
+        raise InputError(f"task.init_checkpoint {uri}: no such folder or checkpoint; docs/vertex.md shows the copy")
+    return []
 
 
 def start_of(config: RunConfig) -> str:

@@ -1,5 +1,5 @@
 """Runs the graph on a pipeline service: request, cost, schedules.
 
-Doors: `submission.prepare`, `options.SubmitOptions`, `cost.read_prices`, `waiting.wait`, and the rooms `vertex` and
+Doors: `submission.prepare`, `options.SubmitOptions`, `prices.read_prices`, `waiting.wait`, and the rooms `vertex` and
 `kubeflow`.
 """

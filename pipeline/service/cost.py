@@ -1,30 +1,25 @@
-"""The machines of a compiled pipeline and its cost ceiling: machines x list price x time limit.
+"""The machines of a compiled pipeline, and the machine-hours that it may use at most.
 
 It reads the compiled spec, so it shows what is sent, not what was meant. A ceiling is not an estimate: a run that
-succeeds ends long before its time limits.
+succeeds ends long before its time limits. Money is in `pipeline.service.prices`.
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from beam_preprocess.base.errors import InputError
 from components.support.dataflow import Dataflow
 from components.support.stage import TIMEOUT
 
-PRICES = Path(__file__).with_name("prices.yaml")
 VERTEX_HOURS = 168.0
 """Vertex AI ends every job after seven days."""
+DEFAULT_MACHINE = "e2-standard-4"
+"""Vertex AI's machine of a step that requests nothing (its page "machine types for pipelines")."""
 
-_IMPLIES_ACCELERATOR = re.compile(r"(a2|a3|a4|g2|ct\w+)-")
-_PREDEFINED = re.compile(r"([a-z]+[0-9][a-z]?)-(standard|highmem|highcpu)-([0-9]+)")
-_GB_PER_VCPU = {"standard": (3.75, 4.0), "highmem": (6.5, 8.0), "highcpu": (0.9, 1.0)}
-"""Memory by kind of machine: n1, and later families."""
+_CAPACITY = {"SPOT": "spot", "FLEX_START": "flex-start"}
+"""Strategies whose machines have prices of their own."""
+_TPU_CHIPS = re.compile(r"ct\w+-\w+-([0-9]+)t")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,31 +32,34 @@ class Machine:
     memory_gb: float = 0.0
     accelerator: str = ""
     accelerators: int = 0
+    """Per machine."""
     topology: str = ""
-    spot: bool = False
+    capacity: str = ""
+    """"" is on demand."""
     dataflow: bool = False
     """A Dataflow worker, which has its own prices."""
 
-    def __str__(self) -> str:
-        words = [f"{self.count} x"] if self.count > 1 else []
-        words.append(self.type or f"{self.cpu:g} vCPU, {self.memory_gb:g} GB")
-        if self.topology:
-            words.append(f"topology {self.topology}")
+    @property
+    def kind(self) -> str:
+        """What one of them is: the name of its price."""
+        words = [self.type or f"{self.cpu:g} vCPU, {self.memory_gb:g} GB"]
         if self.accelerators:
             words.append(f"+ {self.accelerators} x {self.accelerator}")
-        return " ".join(words) + (" (spot)" if self.spot else "") + (" (Dataflow)" if self.dataflow else "")
+        if self.capacity:
+            words.append(f"({self.capacity})")
+        return " ".join(words) + (" (Dataflow)" if self.dataflow else "")
 
-    def size(self) -> tuple[float, float]:
-        """Number of vCPUs and GB of memory, read from the name of a predefined machine type.
+    @property
+    def devices(self) -> tuple[str, int]:
+        """The accelerators of one of them: name and number. A TPU's machine type implies its chips."""
+        if self.accelerators:
+            return self.accelerator, self.accelerators
+        chips = _TPU_CHIPS.fullmatch(self.type)
+        return (f"chips of {self.type}", int(chips[1])) if chips else ("", 0)
 
-        Raises:
-          InputError: the type is not predefined.
-        """
-        found = _PREDEFINED.fullmatch(self.type)
-        if not found:
-            raise InputError(f"dataflow.machine_type: {self.type}: unknown size; give a type such as n2-standard-8")
-        vcpu = float(found[3])
-        return vcpu, vcpu * _GB_PER_VCPU[found[2]][found[1] != "n1"]
+    def __str__(self) -> str:
+        several = f"{self.count} x " if self.count > 1 else ""
+        return several + self.kind + (f", topology {self.topology}" if self.topology else "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,100 +74,11 @@ class Step:
     attempts: int = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prices:
-    """A price list, per hour."""
-
-    date: str
-    source: str
-    """Origin of the numbers; printed with every ceiling."""
-    currency: str
-    region: str
-    machines: Mapping[str, float]
-    accelerators: Mapping[str, float]
-    vcpu: float
-    memory_gb: float
-    dataflow_vcpu: float
-    dataflow_memory_gb: float
-    default_machine: str
-    """Machine of a step that requests nothing."""
-    spot: float
-    """Spot price as a fraction of the list price."""
-
-    def hourly(self, machine: Machine) -> float:
-        """Price per hour of all these machines.
-
-        Raises:
-          InputError: one of the names is missing from the list.
-        """
-        if machine.dataflow:
-            vcpu, memory_gb = machine.size()
-            return machine.count * (vcpu * self.dataflow_vcpu + memory_gb * self.dataflow_memory_gb)
-        if machine.type:
-            price = self._find("machines", machine.type)
-        else:
-            price = machine.cpu * self.vcpu + machine.memory_gb * self.memory_gb
-        if machine.accelerators and not _IMPLIES_ACCELERATOR.match(machine.type):
-            price += machine.accelerators * self._find("accelerators", machine.accelerator)
-        return price * machine.count * (self.spot if machine.spot else 1.0)
-
-    def _find(self, kind: str, name: str) -> float:
-        table: Mapping[str, float] = getattr(self, kind)
-        if name not in table:
-            raise InputError(
-                f"prices: {kind} has no {name}; copy {PRICES.name}, add it, and pass the file with --prices"
-            )
-        return table[name]
-
-
-def read_prices(path: str | Path = PRICES) -> Prices:
-    """Reads a price list.
-
-    Raises:
-      InputError: no such file, unknown or missing keys, or a value of the wrong type.
-    """
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"--prices {path}: cannot be read ({why}); copy {PRICES}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"--prices {path}: not a mapping; copy {PRICES}")
-    wanted = {field.name: str(field.type) for field in fields(Prices)}
-    for problem, names in (("missing", set(wanted) - set(values)), ("unknown", set(values) - set(wanted))):
-        if names:
-            shown = ", ".join(sorted(map(str, names)))
-            raise InputError(f"--prices {path}: {problem} keys: {shown}; copy {PRICES}")
-    values["date"] = str(values["date"])  # YAML parses it to a date object
-    for name, kind in wanted.items():
-        value = values[name]
-        if "Mapping" in kind:
-            if not isinstance(value, dict):
-                raise InputError(f"--prices {path}: {name}: {value!r}; give a table of names and prices")
-            for row, price in value.items():
-                _check_price(path, f"{name}.{row}", price)
-        elif "float" in kind:
-            _check_price(path, name, value)
-        elif not isinstance(value, str) or not value:
-            raise InputError(f"--prices {path}: {name}: {value!r}; give text")
-    prices = Prices(**values)
-    if prices.default_machine not in prices.machines:
-        raise InputError(f"--prices {path}: default_machine: {prices.default_machine} is not in machines; add it there")
-    return prices
-
-
-def _check_price(path: str | Path, name: str, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:
-        raise InputError(f"--prices {path}: {name}: {value!r}; give a number of 0 or more")
-
-
-def steps(spec: Mapping[str, Any], default_machine: str, dataflow: Dataflow | None = None) -> list[Step]:
+def steps(spec: Mapping[str, Any], dataflow: Dataflow | None = None) -> list[Step]:
     """Every task that needs a machine, in both branches of a condition.
 
     Args:
       spec: the compiled pipeline.
-      default_machine: machine type of a step without resources.
       dataflow: the Dataflow job that preprocesses while its step waits; None: the step preprocesses itself.
     """
     executors = spec["deploymentSpec"]["executors"]
@@ -179,8 +88,8 @@ def steps(spec: Mapping[str, Any], default_machine: str, dataflow: Dataflow | No
         if container is None:
             continue  # an importer needs no machine
         pools = _parameter(task, component, "worker_pool_specs")
-        spot = _parameter(task, component, "strategy") == "SPOT"
-        machines = _pools(pools, spot) if pools else (_resources(container.get("resources", {}), default_machine),)
+        strategy = str(_parameter(task, component, "strategy") or "")
+        machines = _pools(pools, strategy) if pools else (_resources(container.get("resources", {})),)
         if dataflow is not None and task["componentRef"]["name"].startswith("comp-preprocess"):
             machines += (Machine(count=dataflow.max_workers, type=dataflow.machine_type, dataflow=True),)
         found.append(
@@ -194,6 +103,26 @@ def steps(spec: Mapping[str, Any], default_machine: str, dataflow: Dataflow | No
     return found
 
 
+def machine_hours(planned: list[Step]) -> dict[str, float]:
+    """Hours by kind of machine, if every attempt of every step reaches its time limit."""
+    return _added(planned, lambda machine: (machine.kind, 1))
+
+
+def accelerator_hours(planned: list[Step]) -> dict[str, float]:
+    """As `machine_hours`, by accelerator."""
+    return _added(planned, lambda machine: machine.devices)
+
+
+def _added(planned: list[Step], what: Any) -> dict[str, float]:
+    hours: dict[str, float] = {}
+    for step in planned:
+        for machine in step.machines:
+            name, number = what(machine)
+            if number:
+                hours[name] = hours.get(name, 0.0) + number * machine.count * step.hours * step.attempts
+    return hours
+
+
 def _hours(task: Mapping[str, Any], component: Mapping[str, Any], container: Mapping[str, Any]) -> float:
     """Time limit of one attempt: that of the custom job, the stage (`components.support.stage`), or the service."""
     limit = re.fullmatch(r"([0-9.]+)s", str(_parameter(task, component, "timeout") or ""))
@@ -203,32 +132,22 @@ def _hours(task: Mapping[str, Any], component: Mapping[str, Any], container: Map
     return float(environment.get(TIMEOUT, VERTEX_HOURS * 3600)) / 3600
 
 
-def ceiling(planned: list[Step], prices: Prices) -> float:
-    """Cost in US dollars if every attempt of every step reaches its time limit."""
-    return sum(_maximum(step, prices) for step in planned)
-
-
-def table(planned: list[Step], prices: Prices) -> str:
-    """A table of steps, machines, limits and costs, with the ceiling below it."""
-    width = max(len(step.name) for step in planned)
-    machines = {step.name: " and ".join(map(str, step.machines)) for step in planned}
-    wide = max(map(len, machines.values()))
-    lines = [f"{'step':<{width}}  {'machine':<{wide}}  {'limit':>7}  {'at most':>12}"]
+def table(planned: list[Step]) -> str:
+    """A table of steps, machines, limits and machine-hours, with the sums below it."""
+    rows = [("step", "machine", "limit", "machine-hours at most")]
     for step in planned:
         attempts = f" x {step.attempts}" if step.attempts > 1 else ""
-        limit = f"{step.hours:g} h{attempts}"
-        most = _maximum(step, prices)
-        lines.append(f"{step.name:<{width}}  {machines[step.name]:<{wide}}  {limit:>7}  {most:>12,.2f}")
-    lines.append(
-        f"cost ceiling {ceiling(planned, prices):,.2f} {prices.currency}: if every attempt of every step reaches its "
-        f"time limit, at {prices.region} prices of {prices.date} ({prices.source}; replace them with --prices), "
-        "without storage, disks, network and the service's fee per run"
-    )
+        hours = sum(machine_hours([step]).values())
+        rows.append((step.name, " and ".join(map(str, step.machines)), f"{step.hours:g} h{attempts}", f"{hours:,.1f}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    name, machine, limit, hours_wide = widths
+    lines = [f"{a:<{name}}  {b:<{machine}}  {c:>{limit}}  {d:>{hours_wide}}" for a, b, c, d in rows]
+    lines.append("in all, if every attempt of every step reaches its time limit:")
+    sums = [(f"machine-hours of {kind}", hours) for kind, hours in machine_hours(planned).items()]
+    sums += [(f"accelerator-hours of {kind}", hours) for kind, hours in accelerator_hours(planned).items()]
+    wide = max((len(label) for label, _ in sums), default=0)
+    lines += [f"  {label:<{wide}}  {hours:>9,.1f}" for label, hours in sums]
     return "\n".join(lines)
-
-
-def _maximum(step: Step, prices: Prices) -> float:
-    return sum(prices.hourly(machine) for machine in step.machines) * step.hours * step.attempts
 
 
 def _tasks(spec: Mapping[str, Any], graph: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -254,7 +173,7 @@ def _parameter(task: Mapping[str, Any], component: Mapping[str, Any], name: str)
     return declared.get("defaultValue") if given is None else given
 
 
-def _pools(pools: list[dict[str, Any]], spot: bool) -> tuple[Machine, ...]:
+def _pools(pools: list[dict[str, Any]], strategy: str) -> tuple[Machine, ...]:
     machines = []
     for pool in pools:
         spec = pool.get("machine_spec", {})
@@ -265,17 +184,17 @@ def _pools(pools: list[dict[str, Any]], spot: bool) -> tuple[Machine, ...]:
                 accelerator=spec.get("accelerator_type", ""),
                 accelerators=int(float(spec.get("accelerator_count", 0))),
                 topology=spec.get("tpu_topology", ""),
-                spot=spot,
+                capacity=_CAPACITY.get(strategy, ""),
             )
         )
     return tuple(machine for machine in machines if machine.count)
 
 
-def _resources(resources: Mapping[str, Any], default_machine: str) -> Machine:
+def _resources(resources: Mapping[str, Any]) -> Machine:
     cpu = float(resources.get("cpuLimit", 0))
     accelerator = resources.get("accelerator", {})
     if not cpu and not accelerator:
-        return Machine(type=default_machine)
+        return Machine(type=DEFAULT_MACHINE)
     return Machine(
         cpu=cpu,
         memory_gb=float(resources.get("memoryLimit", 0)),

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from beam_preprocess.base.errors import InputError
+from components.support.dataflow import DATAFLOW
 from pipeline.graph.parameters import split_pairs
 from pipeline.graph.request import DATA
 from pipeline.graph.targets import Target
@@ -50,6 +51,20 @@ def values(parameters: Mapping[str, Any]) -> None:
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"--seed {seed}: give a whole number from 0 to {MAX_SEED}")
     _override(parameters.get("runtime", ""))
+
+
+def root(uri: str) -> None:
+    """Checks the folder that a run writes to.
+
+    Raises:
+      InputError: it isn't given, or not in Cloud Storage.
+    """
+    if not uri:
+        raise InputError(
+            "--pipeline-root: not given; it is the folder below which a run writes everything; give one in a bucket of "
+            "yours, such as --pipeline-root gs://my-bucket/runs (or pipeline_root in a profile)"
+        )
+    bucket("--pipeline-root", uri)
 
 
 def bucket(flag: str, uri: str) -> None:
@@ -95,6 +110,20 @@ def labels(pairs: tuple[str, ...]) -> dict[str, str]:
                 "letter"
             )
     return found
+
+
+def dataflow_key(parameters: Mapping[str, Any], encryption_key: str) -> None:
+    """Checks that a run with a key of its own has one on Dataflow too, which takes it from Beam's options only.
+
+    Raises:
+      InputError: it has none.
+    """
+    on_dataflow = parameters.get("preprocess_on") == DATAFLOW
+    if encryption_key and on_dataflow and "dataflow_kms_key" not in parameters.get("beam_args", ""):
+        raise InputError(
+            f"--encryption-key {encryption_key}: Dataflow's job does not get it; add --param "
+            f"'beam_args=--dataflow_kms_key={encryption_key}'"
+        )
 
 
 def batches(config: RunConfig, where: str, target: Target) -> None:

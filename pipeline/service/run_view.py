@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 
 from beam_preprocess.base.errors import InputError
 
+PIPELINE = "centernet-training"
+"""Name of the pipeline, by which services find its runs. The graph, which has it too, needs kfp."""
 PROMOTED, FAILED, HELD = 0, 1, 3
 _UNCHANGED = "nothing new: the run ended after the data check without training a model"
 _OUTCOMES = (
+    ("request approval", HELD, "pending approval; the report says why, centernet approve --list shows the version"),
     ("promote", PROMOTED, "promoted; the report says why"),
     ("hold", HELD, "held; the report says why"),
     ("unchanged", PROMOTED, _UNCHANGED),
@@ -64,7 +67,8 @@ class RunView:
         return found
 
     def outcome(self) -> tuple[int, str]:
-        """Exit code and sentence of a finished run: promoted (0), held (3), nothing to do (0), failed (1)."""
+        """Exit code and sentence of a finished run: promoted or nothing to do (0), held or pending approval (3), failed
+        (1)."""
         if self.state != "SUCCEEDED":
             failed = next((task for task in self.tasks if task.state == "FAILED"), None)
             why = f" in {failed.name}: {failed.error or self.error}" if failed else f": {self.error}"

@@ -13,11 +13,13 @@ from components.support.dataflow import DATAFLOW, Dataflow
 from pipeline.graph.parameters import check_values, signature, split_pairs, with_dataflow
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import Target
+from pipeline.preflight import weights
 from pipeline.preflight.configuration import ConfigCheck
-from pipeline.preflight.weights import check_name
+from pipeline.preflight.reported_ap import gate_warning
 from pipeline.service import request_checks
-from pipeline.service.cost import Prices, Step, steps
+from pipeline.service.cost import Step, steps
 from pipeline.service.options import SubmitOptions, target_of
+from pipeline.service.vertex import rules
 from trainer.config.sections import parse_config
 from trainer.shared.google_cloud import Place
 
@@ -49,10 +51,19 @@ class Submission:
     config_where: str
     """Origin of the configuration, for messages."""
     labels: dict[str, str]
+    platform: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Where Kubernetes places the pods, and what it mounts; {} on Vertex AI."""
+    weights: str = ""
+    """Where the training's weights start, for people."""
+    weights_uri: str = ""
+    """The checkpoint that they start from; "" is from scratch."""
+    warnings: tuple[str, ...] = ()
 
     def digest(self, **context: Any) -> str:
         """SHA-256 over everything that shapes the run, hexadecimal; `context` adds the place."""
         content = {"spec": self.spec, "parameters": self.parameters, "labels": self.labels, **context}
+        if self.platform:
+            content["platform"] = self.platform
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def job_id(self, now: datetime, **context: Any) -> str:
@@ -69,11 +80,11 @@ class Submission:
             return self
         return replace(self, parameters={**self.parameters, "run_id": run_id})
 
-    def steps(self, prices: Prices) -> list[Step]:
+    def steps(self) -> list[Step]:
         """Its steps and their machines."""
         values = {name: parameter.default for name, parameter in signature(self.spec).items()} | self.parameters
         dataflow = Dataflow.parse(values["dataflow"]) if values["preprocess_on"] == DATAFLOW else None
-        return steps(self.spec, prices.default_machine, dataflow)
+        return steps(self.spec, dataflow)
 
 
 def content_of(submission: Submission, runs_as: ActsAs) -> str:
@@ -109,13 +120,19 @@ def prepare(
     for name in ("run_id", "work_dir"):  # in a shared folder a run would overwrite the champion's model
         if schedule and texts.get(name):
             raise InputError(f"--param {name}: each run of a schedule needs its own; leave it out")
+    if place is None and texts.get("work_dir"):
+        raise InputError(
+            f"--param work_dir={texts['work_dir']}: an endpoint refuses outputs outside the run's own folder below the "
+            "pipeline root; leave it out"
+        )
     if "config" in texts:
         raise InputError("--param config: use --config, which takes a file or a name and checks it")
     config = resolve(request.config_or("") or _default_config(target), request.changes)
     parsed = parse_config(config.text, config.where)
-    check_name(parsed, config.where)
+    start = weights.check_name(parsed, config.where)
     if "runtime" not in texts:  # an override may change the number of devices
         request_checks.batches(parsed, config.where, target)
+    weights.check_in_bucket(parsed, config.where)
     config_check = ConfigCheck(config) if options.config_check else None
     try:
         spec = compiled(target, cached=request.cached)
@@ -135,6 +152,12 @@ def prepare(
             network=account.get("network", ""),
         )
         request_checks.values(parameters)
+        labels = {"pipeline": spec["pipelineInfo"]["name"], "target": target.name, **labels}
+        if place is not None:
+            keys = {name: getattr(options, name) for name in ("network_attachment", "encryption_key")}
+            connection = rules.Connection(region=place.region, network=runs_as.network, **keys)
+            rules.check(spec, labels, connection)
+            request_checks.dataflow_key(parameters, options.encryption_key)
         if config_check is not None:
             print("checking the configuration, including Model Garden's sections", flush=True)
             config_check.wait()
@@ -147,7 +170,11 @@ def prepare(
         spec=spec,
         parameters=parameters,
         config_where=config.where,
-        labels={"pipeline": spec["pipelineInfo"]["name"], "target": target.name, **labels},
+        platform=platform_of(target),
+        labels=labels,
+        weights=start,
+        weights_uri=weights.start_of(parsed),
+        warnings=tuple(filter(None, [gate_warning(parsed)])),
     )
 
 
@@ -164,6 +191,13 @@ def compiled(target: Target, *, cached: bool = True) -> dict[str, Any]:
             for task in graph["tasks"].values():
                 task["cachingOptions"] = {}
     return spec
+
+
+def platform_of(target: Target) -> dict[str, Any]:
+    """The part of the compiled pipeline that only Kubernetes reads; {} for a target of Vertex AI."""
+    from pipeline.graph import kfp_spec, training_pipeline
+
+    return kfp_spec.platform(training_pipeline.make_pipeline(target)) if target.pods is not None else {}
 
 
 def _default_config(target: Target) -> str:
@@ -186,6 +220,7 @@ def _flag_values(
         values["registry"] = f"vertex://{place.project}/{place.region}/{DEFAULT_MODEL}"
     if request.seed:
         values["seed"] = request.seed
-    if request.only_if_changed:
-        values["only_if_changed"] = True
+    for name in ("only_if_changed", "strict"):
+        if getattr(request, name):
+            values[name] = True
     return values

@@ -39,3 +39,8 @@ def artifact_with(folder: Path, name: str, text: str) -> dsl.Artifact:
     folder.mkdir()
     (folder / name).write_text(text)
     return dsl.Artifact(uri=str(folder))
+
+
+def handed_on(path: Path) -> dsl.Artifact:
+    """An artifact that is handed on by its ready file."""
+    return dsl.Artifact(uri=str(path))

@@ -17,7 +17,8 @@ def test_digests_counts_and_the_report_file(tmp_path: Path, capsys: pytest.Captu
     data = coco_layout(str(generate(tmp_path / "coco", small)))
     report = dsl.Artifact(uri=str(tmp_path / "run" / "check" / "report"))
     steering = {"work_dir": str(tmp_path / "run"), "preprocess_on": "step", "dataflow": "{}", "beam_args": ""}
-    arguments = {"config": "gate: {min_ap: 0.5}", "runtime": "", "run_id": "7", "report": report, **steering}
+    steering |= {"run_id": "7", "strict": False}
+    arguments = {"config": "gate: {min_ap: 0.5}", "runtime": "", "report": report, **steering}
     train, val, objects, *sections = data_check(**data, **arguments)
     assert train != val
     assert objects > 0
@@ -31,6 +32,8 @@ def test_digests_counts_and_the_report_file(tmp_path: Path, capsys: pytest.Captu
         objects,
     )
     assert "result: train 2 images, " in capsys.readouterr().out
+    with pytest.raises(InputError, match="--strict makes this warning an error"):
+        data_check(**data, **(arguments | {"strict": True}))
     Path(data["val_annotations"]).unlink()
     with pytest.raises(InputError, match="no such annotation file"):
         data_check(**data, **arguments)

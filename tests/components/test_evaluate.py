@@ -17,32 +17,37 @@ def test_without_a_champion_the_evaluation_gives_the_reason(
     tmp_path: Path, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(WORK_DIR, str(tmp_path))
-    model = dsl.Model(uri=str(tmp_path / "nothing"), metadata={"status": status, "reason": "because"})
     evaluation = dsl.Artifact(uri="backend/evaluation")
     evaluate(
-        model=model,
+        model="",
+        model_digest="",
+        status=status,
+        reason="because",
         images="images",
         annotations="annotations",
         data_digest="d1",
         name="evaluate-champion",
         evaluation=evaluation,
     )
-    assert read_evaluation(f"{evaluation.uri}/evaluation.json") == NoEvaluation(status=status, reason="because")
+    assert read_evaluation(evaluation.uri) == NoEvaluation(status=status, reason="because")
 
 
 @pytest.mark.parametrize(
-    ("metadata", "raises"),
-    [({"status": "ready"}, False), ({}, True)],
+    ("status", "raises"),
+    [("ready", False), ("candidate", True)],
     ids=["a champion that can't be loaded is held against it", "a candidate that can't be loaded ends the run"],
 )
 def test_a_model_that_cannot_be_loaded(
-    tmp_path: Path, metadata: dict[str, str], raises: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, status: str, raises: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(WORK_DIR, str(tmp_path))
     annotations = tmp_path / "val.json"
     annotations.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     arguments = {
-        "model": dsl.Model(uri=saved_model(tmp_path / "model", b"broken"), metadata=metadata),
+        "model": saved_model(tmp_path / "model", b"broken"),
+        "model_digest": "",
+        "status": status,
+        "reason": "",
         "images": str(tmp_path),
         "annotations": str(annotations),
         "data_digest": "d1",

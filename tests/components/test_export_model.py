@@ -28,8 +28,8 @@ def test_the_runs_configuration_is_passed_and_the_models_digest_is_kept(
 
     monkeypatch.setitem(sys.modules, MODULE, types.SimpleNamespace(export=export))  # type: ignore[arg-type]
     model = dsl.Model(uri="backend/model")
-    export_model(
-        checkpoint=dsl.Model(uri="checkpoint"),
+    exported = export_model(
+        checkpoint="checkpoint",
         images="images",
         annotations="annotations",
         data_digest="d",
@@ -38,7 +38,9 @@ def test_the_runs_configuration_is_passed_and_the_models_digest_is_kept(
     )
     assert asked["config"] == "export: {parity_images: 3}"
     assert asked["checkpoint"] == "checkpoint"
-    assert model.metadata["model_digest"] == model_digest(str(tmp_path / "export"))
+    folder = str(tmp_path / "export")
+    assert exported == (folder, model_digest(folder))
+    assert model.uri == f"{folder}/saved_model.pb"
 
 
 MODULE = "trainer.saved_model.building"

@@ -33,8 +33,10 @@ def test_records_of_other_data_than_the_checked_are_refused(arguments: dict[str,
         preprocess(**arguments, data_digest="another")
     manifest = read_json(str(tmp_path / "run" / "preprocess-train" / "manifest.json"), "")
     arguments["records"] = dsl.Dataset(uri=str(tmp_path / "backend" / "preprocess" / "records"))
-    preprocess(**arguments, data_digest=manifest["data_digest"])
+    folder = preprocess(**arguments, data_digest=manifest["data_digest"])
     metadata = arguments["records"].metadata
+    assert folder == str(tmp_path / "run" / "preprocess-train")
+    assert arguments["records"].uri == f"{folder}/manifest.json"
     assert (metadata["images"], metadata["records_digest"]) == (2, manifest["records_digest"])
 
 

@@ -3,24 +3,23 @@
 from pathlib import Path
 
 import pytest
-from kfp import dsl
 
 from beam_preprocess.base.errors import InputError
 from components.hold import hold
 from components.promote import promote
-from tests.components.examples import artifact_with, saved_model
+from tests.components.examples import artifact_with, handed_on, saved_model
 
 
 def test_a_damaged_decision_is_neither_promoted_nor_held(tmp_path: Path) -> None:
     decision = artifact_with(tmp_path / "decision", "decision.json", "{")
-    model = dsl.Model(uri=saved_model(tmp_path / "model"))
+    saved_model(tmp_path / "model")
     with pytest.raises(InputError, match=r"decision\.json"):
         hold(decision=decision)
     with pytest.raises(InputError, match=r"decision\.json"):
         promote(
             decision=decision,
-            model=model,
-            candidate=dsl.Artifact(uri=str(tmp_path / "candidate")),
+            model=handed_on(tmp_path / "model" / "saved_model.pb"),
+            candidate=handed_on(tmp_path / "candidate" / "evaluation.json"),
             registry=str(tmp_path / "registry"),
             config="gate: {}",
             run_id="run-1",

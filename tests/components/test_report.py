@@ -12,8 +12,9 @@ from components.support.stage import WORK_DIR
 
 def test_a_stage_whose_files_are_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WORK_DIR, str(tmp_path))
-    names = ("data", "train_records", "checkpoint", "model", "candidate", "champion", "decision")
-    stages = {name: dsl.Artifact(uri=str(tmp_path / name)) for name in names}
+    stages = {name: dsl.Artifact(uri=str(tmp_path / name)) for name in ("data", "decision")}
+    ready = ("train_records", "checkpoint", "model", "candidate", "champion")
+    stages |= {name: dsl.Artifact(uri=str(tmp_path / name / "evaluation.json")) for name in ready}
     with pytest.raises(InputError, match=r"candidate/evaluation\.json"):
         report(
             outcome="held: min_ap",

@@ -12,7 +12,7 @@ from components.train import train
 
 def test_records_that_are_missing_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WORK_DIR, str(tmp_path))
-    records = dsl.Dataset(uri=str(tmp_path / "none"))
+    records = str(tmp_path / "none")
     with pytest.raises(InputError, match="none"):
         train(
             records=records,

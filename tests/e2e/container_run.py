@@ -81,9 +81,9 @@ class ContainerRun:
         if other.folder != self.folder:
             shutil.copy(other.folder / run_options.NAME, self.folder)
 
-    def result(self, task: str) -> Any:
-        """The task's unnamed output."""
-        return self._outputs[task]["parameterValues"]["Output"]
+    def result(self, task: str, name: str = "Output") -> Any:
+        """An output parameter of the task, by default the unnamed one."""
+        return self._outputs[task]["parameterValues"][name]
 
     def uri(self, task: str, name: str) -> str:
         """Of an output artifact."""

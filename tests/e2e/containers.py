@@ -23,6 +23,8 @@ class Container:
     argv: list[str]
     environment: dict[str, str]
     folder: Path
+    declared: dict[str, str]
+    """The part of the environment that the spec and the service set."""
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -99,6 +101,7 @@ def container(
             },
         }
     )
+    service = {**{entry["name"]: entry["value"] for entry in runs.get("env", [])}, **environment}
     return Container(
         # Google's launcher reads the command from JSON, hence the escape; after that it is the same text.
         [part.replace("{{$.json_escape[1]}}", text).replace("{{$}}", text) for part in runs["command"] + runs["args"]],
@@ -106,10 +109,11 @@ def container(
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
-            **{entry["name"]: entry["value"] for entry in runs.get("env", [])},
-            **environment,
+            # TensorFlow loads the file that this names when it is imported. The TPU image has it; nobody else needs it.
+            **{name: value for name, value in service.items() if name != "TF_PLUGGABLE_DEVICE_LIBRARY_PATH"},
         },
         folder,
+        service,
     )
 
 

@@ -19,6 +19,7 @@ import yaml
 from components.support.events import read_events
 from pipeline.local import cache as local_cache
 from tests.e2e.tiny_run import CONFIG, REPOSITORY, Ran, link_environment, make_data, pipeline, stage_lines
+from tests.loopback.webhook_server import WebhookServer
 
 pytestmark = pytest.mark.xdist_group("local_run")
 
@@ -180,6 +181,31 @@ def test_a_second_run_rescores_the_champion(first: Ran) -> None:
     summary = json.loads((first.latest / "summary.json").read_text())
     assert summary["champion"]["status"] == "scored"
     assert summary["decision"]["champion_version"] == "v0001"
+
+
+@pytest.mark.slow
+def test_a_run_that_asks_for_approval(first: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends well, the alert and the report say what it waits for, and a person's command promotes."""
+    server = WebhookServer()
+    monkeypatch.setenv("MY_WEBHOOK", server.address)
+    at = ["--registry", "registry-approval"]
+    flags = ["run", "--coco-dir", "coco", "--config", "tiny.yaml", "--set", "gate.approval=required", *at]
+    process = pipeline(first.folder, *flags, "--webhook-secret", "MY_WEBHOOK")
+    server.stop()
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert in_order(stage_lines(process.stdout)) == [*STAGES, "promote", "report", "remember the run"]
+    assert "decision  pending approval: v0001 (no champion yet)" in process.stdout
+    assert "approve   centernet approve v0001 --registry registry-approval" in process.stdout
+    assert [posted["outcome"] for posted in server.posted] == ["pending approval"]
+    assert "Pending approval: v0001 passed" in (first.latest / "report.html").read_text()
+    summary = json.loads((first.latest / "summary.json").read_text())
+    assert (summary["decision"]["outcome"], summary["decision"]["new_version"]) == ("pending approval", "v0001")
+    assert list((first.folder / "registry-approval" / "versions").iterdir())
+    listed = pipeline(first.folder, "approve", "--list", *at)
+    assert listed.stdout.rstrip().endswith(str(first.latest / "stages" / "report" / "report.html"))
+    assert pipeline(first.folder, "approve", "v0001", *at).returncode == 0
+    aliases = json.loads((first.folder / "registry-approval" / "aliases.json").read_text())
+    assert aliases == {"best": "v0001", "champion": "v0001"}
 
 
 @pytest.mark.slow

@@ -68,6 +68,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[GcsEmulator]"
             for split in ("train", "val"):
                 bucket.pipe_file(f"my-data/{split}.json", b"{}")
                 bucket.pipe_file(f"my-data/{split}/1.jpg", b"")
+            bucket.pipe_file("my-data/weights/extremenet/ckpt-1.index", b"")
         yield emulator
 
 
@@ -84,6 +85,15 @@ def gcs(storage: "GcsEmulator") -> "Iterator[GcsEmulator]":
 @pytest.fixture
 def loopback_cloud(no_long_waits: None, one_compilation_per_target: None, gcs: "GcsEmulator") -> None:
     """What tests of submissions need besides a server. A module takes it with `usefixtures`."""
+
+
+@pytest.fixture
+def example_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder whose profiles.yaml is the documented example."""
+    example = Path(__file__).parents[2] / "docs" / "profiles.example.yaml"
+    (tmp_path / "profiles.yaml").write_text(example.read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

@@ -21,11 +21,15 @@ DATA = [
 IMAGES = "us-central1-docker.pkg.dev/my-project/centernet"
 """Default repository of the images."""
 # The full check of a configuration imports TensorFlow; one test has it on.
-CONFIG = ["--config", "coco-centernet-hourglass-gpu", "--no-config-check"]
+WEIGHTS = "gs://my-data/weights/extremenet"
+CONFIG = [
+    *("--config", "coco-centernet-hourglass-gpu", "--no-config-check"),
+    *("--set", f"task.init_checkpoint={WEIGHTS}"),
+]
 WHAT = ["--target", "vertex-gpu", *CONFIG, *DATA]
 
 ENDPOINT_WHAT = [
-    *WHAT,
+    *("--target", "kubeflow-gpu", *CONFIG, *DATA),
     *("--image", f"{IMAGES}/python-gpu:{VERSION}", "--registry", "vertex://my-project/us-central1/centernet"),
     *("--pipeline-root", "gs://my-bucket/runs"),
 ]

@@ -6,9 +6,11 @@ import uuid
 from typing import Any
 
 import kfp_server_api
+from kfp.pipeline_spec import pipeline_spec_pb2
 
+from tests.loopback.kubeflow_launcher import Launcher, Run
 from tests.loopback.server import Json, LoopbackServer, Rejected, Request
-from tests.loopback.vertex_checks import FITS, check_spec
+from tests.loopback.vertex_checks import FITS, check_spec, parse
 
 BASE = "/apis/v2beta1"
 
@@ -22,6 +24,9 @@ class KubeflowServer(LoopbackServer):
         self.runs: dict[str, Json] = {}
         self.recurring: dict[str, Json] = {}
         self.timeline: list[Json] = []
+        self.launcher: Launcher | None = None
+        """Runs what arrives; without one, runs stay pending."""
+        self.launched: list[Run] = []
 
     def answer(self, request: Request) -> Any:
         found = re.fullmatch(rf"{BASE}/(\w+)(?:/([\w-]+))?(?::(\w+))?", request.path)
@@ -38,10 +43,13 @@ class KubeflowServer(LoopbackServer):
     def _healthz_get(self, _name: str, _request: Request) -> Json:
         return {"multi_user": False}
 
-    def _experiments_get(self, name: str, _request: Request) -> Json:
+    def _experiments_get(self, name: str, request: Request) -> Json:
         if name:
             return self.experiments[name]
-        return {"experiments": list(self.experiments.values())}
+        (wanted,) = json.loads(request.query["filter"])["predicates"]
+        same = (wanted["stringValue"], request.query.get("namespace", ""))
+        found = self.experiments.values()
+        return {"experiments": [one for one in found if (one["display_name"], one.get("namespace", "")) == same]}
 
     def _experiments_post(self, _name: str, request: Request) -> Json:
         _fields(request.body, kfp_server_api.V2beta1Experiment)
@@ -54,11 +62,19 @@ class KubeflowServer(LoopbackServer):
         _check_run(request.body)
         made = {**request.body, "run_id": str(uuid.uuid4()), "state": "PENDING", "created_at": "2026-11-24T03:00:00Z"}
         self.runs[made["run_id"]] = made
+        if self.launcher:
+            sent, runtime = request.body["pipeline_spec"], request.body["runtime_config"]
+            spec, platform = sent.get("pipeline_spec", sent), sent.get("platform_spec", {})
+            where = {"root": runtime["pipeline_root"], "run_id": made["run_id"]}
+            run = self.launcher.run(spec, platform, runtime["parameters"], **where)
+            self.launched.append(run)
+            made.update(state=run.state, run_details={"task_details": run.details()})
         return made
 
     def _runs_get(self, name: str, request: Request) -> Json:
         if not name:
-            runs = list(reversed(self.runs.values()))
+            only = request.query.get("experiment_id")
+            runs = [run for run in reversed(self.runs.values()) if not only or run.get("experiment_id") == only]
             start, size = int(request.query.get("page_token") or 0), min(int(request.query.get("page_size") or 10), 200)
             more = {"next_page_token": str(start + size)} if start + size < len(runs) else {}
             return {"runs": runs[start : start + size], **more}
@@ -108,6 +124,7 @@ def _fields(body: Json, model: Any) -> None:
 def _check_run(body: Json) -> None:
     spec = body["pipeline_spec"].get("pipeline_spec", body["pipeline_spec"])
     check_spec(spec)
+    _check_platform(body["pipeline_spec"].get("platform_spec", {}))
     # The backend fills in only the ids and names of the run and its tasks.
     unfilled = set(re.findall(r'"\{\{\$\.(\w+)\}\}"', json.dumps(spec))) - {"pipeline_job_uuid", "pipeline_job_name"}
     if unfilled:
@@ -116,3 +133,14 @@ def _check_run(body: Json) -> None:
     for name, value in body["runtime_config"]["parameters"].items():
         if name not in declared or not FITS[declared[name]["parameterType"]](value):
             raise Rejected(400, f"parameter {name}: {value!r}")
+
+
+def _check_platform(platform: Json) -> None:
+    """Checks what is for Kubernetes alone against kfp's and kfp-kubernetes' own messages."""
+    if not platform:
+        return
+    from kfp.kubernetes import kubernetes_executor_config_pb2
+
+    parse("platform_spec", platform, pipeline_spec_pb2.PlatformSpec())
+    for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        parse("platform_spec", config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())

@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from tests.loopback.server import Json, Rejected, Request
+from tests.loopback.vertex_limits import check_limits
 
 
 def check_job(job: Json) -> None:
@@ -32,11 +33,9 @@ def check_job(job: Json) -> None:
     missing = [n for n, p in declared.items() if n not in given and "defaultValue" not in p and not p.get("isOptional")]
     if missing:
         raise Rejected(400, f"parameters without value: {', '.join(missing)}")
-    check_labels(job.get("labels", {}))
+    check_limits(job)
     if "serviceAccount" in job:
         matches("serviceAccount", job["serviceAccount"], r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
-    if "network" in job:
-        matches("network", job["network"], r"projects/[^/]+/global/networks/[^/]+")
 
 
 def check_spec(spec: Json) -> None:
@@ -68,12 +67,6 @@ FITS: dict[str, Any] = {
     "LIST": lambda v: isinstance(v, list),
     "STRUCT": lambda v: isinstance(v, dict),
 }
-
-
-def check_labels(labels: dict[str, str]) -> None:
-    for key, value in labels.items():
-        matches("label", key, r"[a-z][a-z0-9_-]{0,62}")
-        matches(f"label {key}", value, r"[a-z0-9_-]{0,63}")
 
 
 def check_cron(cron: str) -> None:

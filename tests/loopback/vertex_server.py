@@ -3,12 +3,14 @@
 Every body is parsed into its `aiplatform_v1` message, so an unknown or misplaced field is an error 400 and a violation;
 so is an unknown query parameter. A pipeline spec is parsed into kfp's `PipelineSpec`, its executors into kfp's
 `PipelineDeploymentConfig`, worker pools into `aiplatform_v1.WorkerPoolSpec`. Documented rules
-beyond types (name patterns, required fields, pipeline parameters against the spec) are checked as well. Quotas, machine
-availability and permissions, which only Google's servers know, are not.
+beyond types (name patterns, required fields, pipeline parameters against the spec) are checked as well, and the limits
+of machines, names and sizes (vertex_limits.py). Quotas, what is free at the moment and permissions, which only Google's
+servers know, are not. Operations take effect at a later request, as the service's do.
 """
 
 import re
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -16,13 +18,15 @@ from typing import Any
 from google.cloud import aiplatform_v1 as v1
 
 from tests.loopback.server import Json, LoopbackServer, Rejected, Request
-from tests.loopback.vertex_checks import check_cron, check_job, check_labels, matches, message, needs, query
+from tests.loopback.vertex_checks import check_cron, check_job, matches, message, needs, query
+from tests.loopback.vertex_limits import check_labels
+from tests.loopback.vertex_models import ModelNotes
 
 PROJECT, REGION = "my-project", "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
 
 
-class VertexServer(LoopbackServer):
+class VertexServer(ModelNotes, LoopbackServer):
     """PipelineJobs, Schedules and Models of one project and region."""
 
     def __init__(self) -> None:
@@ -36,12 +40,18 @@ class VertexServer(LoopbackServer):
         self.log_entries: list[Json] = []
         """Newest first."""
         self.operations: dict[str, Json] = {}
+        self.operation_requests = 1
+        """An operation takes effect at this many requests after the one that started it."""
+        self.operations_address = "/ui/"
+        """Where operations can be read: Google's client asks at /ui/…; with "/v1/" it gets a 404."""
+        self._pending: list[tuple[int, Callable[[], None]]] = []
 
     def answer(self, request: Request) -> Any:
         if request.path == "/v2/entries:list":
             return self._logs(request)
+        self._pass_time()
         # Google's client reads operations at the first of the paths in the service's definition, /ui/….
-        path = re.sub(r"^/ui/(?=.*/operations/)", "/v1/", request.path)
+        path = re.sub(rf"^{self.operations_address}(?=.*/operations/)", "/v1/", request.path)
         found = re.fullmatch(r"/v1/(projects/([^/]+)/locations/([^/]+))/(.+)", path)
         if not found:
             raise Rejected(404, f"no route {request.path}")
@@ -77,8 +87,18 @@ class VertexServer(LoopbackServer):
 
     def _pipelineJobs_get(self, name: str, request: Request) -> Json:  # noqa: N802
         if not name:
-            query(request, v1.ListPipelineJobsRequest, {"filter", "pageSize", "pageToken", "orderBy", "readMask"})
-            return _page("pipelineJobs", list(reversed(self.jobs.values())), request)
+            asked = query(
+                request, v1.ListPipelineJobsRequest, {"filter", "pageSize", "pageToken", "orderBy", "readMask"}
+            )
+            if asked.get("orderBy", "create_time desc") != "create_time desc":
+                raise Rejected(400, f"orderBy {asked['orderBy']}: this server knows create_time desc")
+            # A filter may name the pipeline, which a job has in its spec only.
+            named = [{**job, "pipelineName": job["pipelineSpec"]["pipelineInfo"]["name"]} for job in self.jobs.values()]
+            page = _page("pipelineJobs", named[::-1], request)
+            wanted = set(asked["readMask"].split(",")) if asked.get("readMask") else set(v1.PipelineJob.meta.fields)
+            keys = {re.sub(r"_(\w)", lambda m: m[1].upper(), name) for name in wanted}
+            page["pipelineJobs"] = [{k: v for k, v in job.items() if k in keys} for job in page["pipelineJobs"]]
+            return page
         job = self._existing(self.jobs, "pipelineJobs", name)
         if self.timeline and job["state"] not in ("PIPELINE_STATE_CANCELLED", "PIPELINE_STATE_FAILED"):
             job.update(self.timeline.pop(0) if len(self.timeline) > 1 else self.timeline[0])
@@ -154,8 +174,12 @@ class VertexServer(LoopbackServer):
 
     def _schedules_delete(self, name: str, _request: Request) -> Json:
         schedule = self._existing(self.schedules, "schedules", name)
-        del self.schedules[schedule["name"]]
-        return self._operation("google.protobuf.Empty", {})
+
+        def delete() -> Json:
+            self.schedules.pop(schedule["name"], None)
+            return {}
+
+        return self._operation("google.protobuf.Empty", delete)
 
     # Models
 
@@ -175,23 +199,23 @@ class VertexServer(LoopbackServer):
             matches("modelId", model_id, r"[a-z0-9_-]{1,63}")
             if model_id in self.models:
                 raise Rejected(409, f"Model {model_id} already exists")
-        versions = self.models.setdefault(model_id, [])
-        aliases = model.pop("versionAliases", [])
-        entry = {
-            **model,
-            "name": f"{PARENT}/models/{model_id}",
-            "versionId": str(1 + max((int(version["versionId"]) for version in versions), default=0)),
-            "versionCreateTime": _now(),
-            "versionAliases": [] if versions else ["default"],
-            "etag": uuid.uuid4().hex,
-        }
-        versions.append(entry)
-        self._merge(model_id, entry, aliases)
-        answer = {"model": entry["name"], "modelVersionId": entry["versionId"]}
-        return self._operation("google.cloud.aiplatform.v1.UploadModelResponse", answer)
 
-    def _models_get(self, name: str, _request: Request) -> Json:
-        return self._model(name)
+        def upload() -> Json:
+            versions = self.models.setdefault(model_id, [])
+            aliases = model.pop("versionAliases", [])
+            entry = {
+                **model,
+                "name": f"{PARENT}/models/{model_id}",
+                "versionId": str(1 + max((int(version["versionId"]) for version in versions), default=0)),
+                "versionCreateTime": _now(),
+                "versionAliases": [] if versions else ["default"],
+                "etag": uuid.uuid4().hex,
+            }
+            versions.append(entry)
+            self._merge(model_id, entry, aliases)
+            return {"model": entry["name"], "modelVersionId": entry["versionId"]}
+
+        return self._operation("google.cloud.aiplatform.v1.UploadModelResponse", upload)
 
     def _models_listVersions(self, name: str, request: Request) -> Json:  # noqa: N802
         query(request, v1.ListModelVersionsRequest, {"pageSize", "pageToken", "filter", "orderBy", "readMask"})
@@ -209,8 +233,12 @@ class VertexServer(LoopbackServer):
         entry = self._model(name)
         if "default" in entry["versionAliases"]:
             raise Rejected(400, f"{name} is the default version; make another version the default first")
-        self.models[name.partition("@")[0]].remove(entry)
-        return self._operation("google.protobuf.Empty", {})
+
+        def delete() -> Json:
+            self.models[name.partition("@")[0]].remove(entry)
+            return {}
+
+        return self._operation("google.protobuf.Empty", delete)
 
     def _merge(self, model_id: str, entry: Json, aliases: list[str]) -> None:
         for alias in aliases:
@@ -233,12 +261,25 @@ class VertexServer(LoopbackServer):
 
     # Long-running operations
 
-    def _operation(self, kind: str, answer: Json) -> Json:
-        """A started operation, as the service returns it; it is done when it is read."""
+    def _operation(self, kind: str, effect: Callable[[], Json]) -> Json:
+        """A started operation, as the service returns it; a later request finds its effect."""
         name = f"{PARENT}/operations/{uuid.uuid4().int % 10**15}"
-        done = {"name": name, "done": True, "response": {"@type": f"type.googleapis.com/{kind}", **answer}}
-        self.operations[name] = done
+        self.operations[name] = {"name": name}
+
+        def end() -> None:
+            answer = {"@type": f"type.googleapis.com/{kind}", **effect()}
+            self.operations[name] |= {"done": True, "response": answer}
+
+        self._pending.append((self.operation_requests, end))
+        self._pass_time(0)
         return {"name": name}
+
+    def _pass_time(self, requests: int = 1) -> None:
+        waiting = [(left - requests, end) for left, end in self._pending]
+        self._pending = [(left, end) for left, end in waiting if left > 0]
+        for left, end in waiting:
+            if left <= 0:
+                end()
 
     def _operations_get(self, name: str, _request: Request) -> Json:
         return self._existing(self.operations, "operations", name)

@@ -36,6 +36,7 @@ class Run:
         random = np.random.default_rng(3)
         self.images, self.annotations = folder / "images", folder / "instances.json"
         self.predictions, self.output = folder / "predictions.json", folder / "out" / "report.html"
+        self._pages: dict[str, str] = {}
         self.images.mkdir()
         images, truths, good, poor = [], [], [], []
         for i in range(15):
@@ -78,8 +79,12 @@ class Run:
         )
 
     def page(self, summary: Summary) -> str:
-        self.write(summary)
-        return self.output.read_text(encoding="utf-8")
+        """The page of a summary, which is made once."""
+        key = repr(summary)
+        if key not in self._pages:
+            self.write(summary)
+            self._pages[key] = self.output.read_text(encoding="utf-8")
+        return self._pages[key]
 
     def write(self, summary: Summary) -> None:
         write_report(

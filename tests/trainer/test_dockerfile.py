@@ -1,6 +1,6 @@
 """The Dockerfile: a linter's rules and our own, and its install steps, run without a container engine.
 
-No image is built: that needs an engine and base images from registries that a test doesn't contact.
+tests/e2e/test_container_images.py builds an image where an engine and a base image are at hand.
 """
 
 import os
@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.graph.custom_job import LIBTPU
+from pipeline.graph.custom_job import environment as training_environment
 from pipeline.graph.targets import TARGETS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -139,11 +141,17 @@ def test_every_installation_checks_the_hashes() -> None:
     assert '"sync", "--quiet", "--require-hashes"' in code
 
 
+def test_the_tpu_image_has_libtpu_where_training_looks_for_it() -> None:
+    assert ("RUN", f"ln -s /opt/venv/lib/python3.11/site-packages/libtpu/libtpu.so {LIBTPU}") in lineage("tpu")
+
+
 @pytest.mark.parametrize("name", FINAL)
-def test_an_image_does_not_run_as_root_and_holds_bytecode_and_code(name: str) -> None:
+def test_an_image_but_dataflows_does_not_run_as_root_and_holds_bytecode_and_code(name: str) -> None:
     steps = lineage(name)
-    users = [rest for word, rest in steps if word == "USER"]
-    assert users == ["1000"], "a number: a cluster that forbids root can't resolve a name"
+    defaults = dict(rest.split("=", 1) for word, rest in steps if word == "ARG")
+    users = [defaults.get(rest.strip("${}"), rest) for word, rest in steps if word == "USER"]
+    # A number: a cluster that forbids root can't resolve a name. Dataflow's workers write to folders that root owns.
+    assert users == ([] if name == "beam" else ["1000"])
     assert any("useradd" in rest and "--uid 1000" in rest for word, rest in steps if word == "RUN")
     copied = [rest for word, rest in steps if word == "COPY"]
     for package in ("beam_preprocess", "components", "pipeline", "trainer"):
@@ -164,7 +172,7 @@ fails if this fails, and if it can't create its own environment below /opt."""
 def test_beams_boot_uses_the_images_environment(tmp_path: Path) -> None:
     steps = lineage("beam")
     assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in [rest for word, rest in steps if word == "ENV"]
-    # As user 1000 starts it: python is that of the image's /opt/venv. uv created it, so it has no pip.
+    # Its python is that of the image's /opt/venv. uv created it, so it has no pip.
     subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, "venv"], cwd=tmp_path, check=True)
     environment = {**os.environ, "PATH": f"{tmp_path}/venv/bin{os.pathsep}{os.environ['PATH']}"}
     packages = Path(sys.executable).parents[1] / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
@@ -226,6 +234,54 @@ def test_make_images_builds_and_pushes_each_stage(tmp_path: Path) -> None:
         tag = f"example.com/mine/python-{stage}:1.2.3"
         expected += [f"docker build --file trainer/Dockerfile --target {stage} --tag {tag} .", f"docker push {tag}"]
     assert done.stdout.splitlines() == expected
+
+
+def test_make_images_local_builds_what_is_asked_for_with_the_engine_that_answers(tmp_path: Path) -> None:
+    programs = ("bash", "sed", "env", "sh")
+    for program in programs:
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+
+    def make(*variables: str) -> subprocess.CompletedProcess[str]:
+        command = [str(shutil.which("make")), "--silent", "--no-print-directory", "images-local", *variables]
+        environment = {"PATH": str(tmp_path)}
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+    def engine(name: str, answers: bool) -> None:
+        answer = f'echo "{name} $*"' if answers else "exit 1"
+        (tmp_path / name).write_text(f'#!/bin/sh\n[ "$1" = info ] && echo host\n{answer}\n')
+        (tmp_path / name).chmod(0o755)
+
+    refused = make()
+    assert refused.returncode == 2
+    assert "error: none of docker podman buildah answers: install one" in refused.stderr
+    engine("docker", answers=False)
+    engine("buildah", answers=True)
+    done = make("IMAGE_VERSION=1.2.3")
+    rest = "--file trainer/Dockerfile --target cpu --tag localhost/python-cpu:1.2.3 ."
+    assert done.stdout.splitlines() == [f"buildah build --layers {rest}"]
+    engine("podman", answers=True)
+    done = make("IMAGES=gpu tpu", "IMAGE_VERSION=1", "PYTHON_IMAGE=mine:3")
+    rest = "--build-arg PYTHON_IMAGE=mine:3 --tag localhost/python-"
+    assert done.stdout.splitlines() == [
+        f"podman build --file trainer/Dockerfile --target {kind} {rest}{kind}:1 ." for kind in ("gpu", "tpu")
+    ]
+
+
+def test_what_the_images_leave_out_is_locked_and_is_not_imported_here() -> None:
+    """A name that nothing installs would be a stale line; a module of ours that imports one would fail in the image."""
+    script = (REPOSITORY / "trainer" / "trim-image.sh").read_text()
+    (names,) = re.findall(r"uv pip uninstall (.+)", script)
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    assert [name for name in names.split() if f"\n{name}==" not in lock] == []
+    modules = "|".join(name.replace("-", "_").removeprefix("lib") for name in names.split())
+    ours = [
+        path
+        for package in ("beam_preprocess", "components", "pipeline", "trainer")
+        for path in (REPOSITORY / package).rglob("*.py")
+    ]
+    assert [
+        path for path in ours if re.search(rf"^\s*(import|from) ({modules})\b", path.read_text(), re.MULTILINE)
+    ] == []
 
 
 def install_steps(name: str) -> list[list[str]]:
@@ -308,12 +364,31 @@ def test_install_steps_in_an_empty_environment(name: str) -> None:
             [python, "-c", IMPORTS], env=environment, capture_output=True, text=True, check=False, timeout=300
         )
         assert process.returncode == 0, process.stderr[-2000:]
+        if name == "build-tpu":
+            assert_pjrt(python, environment)
         version, cuda = process.stdout.split()[-2:]
         assert version == "2.20.0"
         assert cuda == str(name != "build-tpu")
         installed = {line.split("==")[0].lower().replace("_", "-") for line in listed(python)}
         assert "kfp" in installed
         assert len(installed & {"tensorflow", "tensorflow-tpu"}) == 1
+
+
+def assert_pjrt(python: Path, environment: dict[str, str]) -> None:
+    """TensorFlow takes libtpu as its PJRT plugin, with the variables of training on v5e."""
+    (libtpu,) = python.parents[1].glob("lib/python3*/site-packages/libtpu/libtpu.so")
+    variables = training_environment(TARGETS["vertex-tpu-v5e"]) | {"TF_PLUGGABLE_DEVICE_LIBRARY_PATH": str(libtpu)}
+    variables |= {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    process = subprocess.run(
+        [python, "-c", "import tensorflow"],
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert "PJRT_Api is set for device type tpu" in process.stderr
 
 
 def listed(python: Path) -> list[str]:

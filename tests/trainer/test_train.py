@@ -18,11 +18,11 @@ import tensorflow as tf
 
 from beam_preprocess.format.manifest import DIGEST, content_digest
 from tests.trainer.made_records import TINY_CONFIG
+from tests.trainer.training.runs import command, saved_step
 from trainer.data import input_pipeline
 from trainer.train import main
 from trainer.training import checkpoints, distribution
 from trainer.training.history import read_history
-from trainer.training.run import train
 from trainer.weights import finished
 
 
@@ -32,35 +32,38 @@ def _weights(folder: Path) -> dict[str, np.ndarray]:
 
 
 def test_a_killed_run_resumes_to_the_same_weights(records_folder: Path, tmp_path: Path) -> None:
-    """SIGKILL after the first checkpoint; a second process resumes and ends where an undisturbed run ends."""
+    """SIGKILL leaves the files as they are at that moment. A copy of them, made while the process is stopped, is what
+    it would have left: a second process resumes from the copy and ends where the first one, undisturbed, ends."""
     steps = "trainer.train_steps=12"
     config = tmp_path / "run.yaml"
     config.write_text(TINY_CONFIG)
 
-    # With several threads the order of a sum depends on how busy the machine is, and Adam makes a whole step of the last
-    # bit of a small gradient. One thread has one order, so the two runs must agree in every bit.
+    # With several threads the order of a sum depends on how busy the machine is, and Adam makes a whole step of the
+    # last bit of a small gradient. One thread has one order, so the two runs must agree in every bit.
     one_order = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
-    def command(folder: Path) -> list[str]:
-        flags = {"model_dir": folder, "records": records_folder, "config_file": config, "params_override": steps}
-        return [sys.executable, "-m", "trainer.train", *(f"--{name}={value}" for name, value in flags.items())]
-
-    killed = tmp_path / "killed"
-    process = subprocess.Popen(command(killed), env=one_order, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while checkpoints.step_of(tf.train.latest_checkpoint(str(killed))) < 2:
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    stopped_at = checkpoints.step_of(tf.train.latest_checkpoint(str(killed)))
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    process = subprocess.Popen(command(config, undisturbed, records_folder, steps), env=one_order)
+    try:
+        deadline = time.monotonic() + 1200
+        while saved_step(undisturbed) < 2:
+            assert process.poll() is None, "it ended before it could be stopped"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        shutil.copytree(undisturbed, killed)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait() == 0
+    finally:
+        process.kill()
+    stopped_at = saved_step(killed)
+    assert stopped_at < 12
     assert finished.read_summary(str(killed)) is None
 
-    resumed = subprocess.run(command(killed), env=one_order, capture_output=True, text=True, check=True)
+    again = command(config, killed, records_folder, steps)
+    resumed = subprocess.run(again, env=one_order, capture_output=True, text=True, check=True)
     assert re.search(rf"steps {stopped_at} to 12, resumed from", resumed.stdout)
-    undisturbed = tmp_path / "undisturbed"
-    subprocess.run(command(undisturbed), env=one_order, capture_output=True, check=True)
     expected, found = _weights(undisturbed), _weights(killed)
     assert expected.keys() == found.keys()
     for name, value in expected.items():

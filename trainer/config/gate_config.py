@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from beam_preprocess.base.errors import InputError
 
@@ -38,6 +39,15 @@ class GateConfig:
 
     resamples: int = 1000
     """Number of bootstrap resamples."""
+
+    approval: Literal["none", "required"] = "none"
+    """Whether a person decides: with `required` a candidate that passes is registered as challenger, and becomes
+    champion when somebody approves it with `centernet approve`; with `none` it becomes champion at once."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a passing candidate waits for a person."""
+        return self.approval == "required"
 
     def __post_init__(self) -> None:
         bounds = {"min_ap": 0.0, "min_delta": -1.0, "max_class_drop": 0.0, "max_size_drop": 0.0}

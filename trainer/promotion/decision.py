@@ -16,7 +16,7 @@ from trainer.promotion.rules import RULE_NAMES, RULES, judge_rule
 from trainer.promotion.seal import DIGEST, check_seal, sealed
 from trainer.shared.fixes import GATE_AGAIN
 
-DECISION_SCHEMA = 4
+DECISION_SCHEMA = 5
 OTHERS = ("champion", "best")
 """The models that the candidate is compared with."""
 EVIDENCE = ("candidate", *OTHERS)
@@ -83,6 +83,13 @@ class Decision:
             reasons.append("the decision says promote: false")
         return tuple(reasons)
 
+    @property
+    def verdict(self) -> str:
+        """The decision in words."""
+        if not self.promote:
+            return "hold"
+        return "promote, once somebody approves it" if self.gate.asks else "promote"
+
     def to_json(self) -> str:
         """Text of `decision.json`: strict JSON, without NaN."""
         content = sealed({"schema_version": DECISION_SCHEMA, **asdict(self)})
@@ -91,11 +98,11 @@ class Decision:
     def to_text(self) -> str:
         """The rules as text lines, for a terminal."""
         lines = [f"{rule.verdict:<7}  {rule.name:<14}  {rule.sentence}" for rule in self.rules]
-        return "\n".join([*lines, "decision: promote" if self.promote else "decision: hold"])
+        return "\n".join([*lines, f"decision: {self.verdict}"])
 
     def to_markdown(self) -> str:
         """The decision as a Markdown page."""
-        lines = [f"# {'Promote' if self.promote else 'Hold'}", ""]
+        lines = [f"# {self.verdict.capitalize()}", ""]
         if self.ap_interval:
             lines += [f"AP, 95 % bootstrap interval: {self.ap_interval.low:.4f} to {self.ap_interval.high:.4f}", ""]
         lines += ["| rule | value | threshold | | |", "|---|---|---|---|---|"]

@@ -1,21 +1,27 @@
 """Promotion: publishes the judged model and makes it the champion, or changes nothing.
 
+With `gate.approval: required` it publishes the model as challenger, and a person makes it the champion
+(`trainer.promotion.approve`).
+
 It judges again from the evidence that the decision names, and promotes only if the answer is the same: a runner that
 takes the wrong branch of the graph, or an edit of one file, promotes nothing. Someone who writes all files anew, with
 their digests, can still promote any model.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from beam_preprocess.base.errors import Failure, InputError
 from trainer.config.gate_config import GateConfig
+from trainer.promotion.champion import challenge, move_best
 from trainer.promotion.decision import Decision, RuleResult, difference, read_decision
-from trainer.promotion.evaluation import is_fraction
 from trainer.promotion.judge import judge_again
+from trainer.promotion.record import record
 from trainer.promotion.resolve import REPLACED
 from trainer.promotion.serving import write_serving
-from trainer.registry.base import BEST, CHALLENGER, CHAMPION, ChampionMoved, Registry, RegistryError
+from trainer.registry.approval import NOTE, PENDING, Approval
+from trainer.registry.base import BEST, CHAMPION, ChampionMoved, Registry, moved
 from trainer.registry.digest import model_digest
 from trainer.registry.uri import open_registry
 
@@ -36,6 +42,8 @@ def promote(
 ) -> str:
     """Publishes a model and makes it the champion, if the champion is still the one that the gate saw.
 
+    If the decision asks for approval, it becomes challenger instead, and its version's note says what it waits for.
+
     After it died half-way, a second call with the same key completes it: the version is not published twice, and a
     champion that already is this version counts as done.
 
@@ -51,7 +59,8 @@ def promote(
         the decision was made from.
 
     Returns:
-      "promoted: v0002 (was v0001)", in text that kfp passes on unchanged (see `plain`).
+      "promoted: v0002 (was v0001)" or "pending approval: v0002 (champion is v0001)", in text that kfp passes on
+      unchanged (see `plain`).
 
     Raises:
       InputError: `decision` is not a decision file or was changed after it was written, or `model` is not a SavedModel.
@@ -72,12 +81,9 @@ def promote(
             f"{judged.model_digest[:12] or '(none)'}…; evaluate this model and judge it again"
         )
     store = open_registry(registry)
-    facts = {**metadata, "ap": _rule(judged, "min_ap").value, "data_digest": _rule(judged, "same_data").value}
-    facts["model_digest"] = digest
-    facts[REPLACED] = {
-        CHAMPION: judged.champion_version,
-        BEST: judged.best_version or judged.champion_version,
-    }
+    measured = _measured(judged)
+    facts = {**metadata, "ap": measured["ap"], "data_digest": measured["data_digest"], "model_digest": digest}
+    facts[REPLACED] = {CHAMPION: judged.champion_version, BEST: measured["compared_with"]}
     version = store.publish(model, facts, key=key)
     published = store.version(version).path
     # The key may have published another model earlier, or the folder may have changed since its digest was taken.
@@ -92,16 +98,53 @@ def promote(
         print(write_serving(published, evaluation), flush=True)
     expected = judged.champion_version or None
     if store.alias(CHAMPION) != version:
-        _challenge(store, version)
+        if judged.gate.asks:
+            _ask(store, version, judged, decision)
+            record(store, version, decision, evaluation)
+            return plain(f"{PENDING}: {version} ({f'champion is {expected}' if expected else 'no champion yet'})")
+        challenge(store, version)
         try:
             store.swap_alias(CHAMPION, version, expected=expected)
         except ChampionMoved:
-            _challenge(store, version)  # the winner may have set itself in the meantime
+            challenge(store, version)  # the winner may have set itself in the meantime
             raise
-    _move_best(store, version, facts, judged)
+    move_best(store, version, **measured)
+    record(store, version, decision, evaluation)
     if version == expected:
         return plain(f"promoted: {version} (already champion)")
     return plain(f"promoted: {version} (was {expected})" if expected else f"promoted: {version} (no champion before)")
+
+
+def _ask(store: Registry, version: str, judged: Decision, decision: str) -> None:
+    """Makes the version the challenger that waits for a person.
+
+    Raises:
+      ChampionMoved: another version than the one that the gate saw is champion: there is nothing to approve.
+    """
+    expected = judged.champion_version or None
+    if (current := store.alias(CHAMPION)) != expected:
+        challenge(store, version)
+        raise moved(CHAMPION, version, current, expected)
+    asked = Approval(
+        champion=judged.champion_version,
+        decision=decision,
+        decision_digest=judged.digest,
+        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        **_measured(judged),
+    )
+    store.note(version, NOTE, asked.to_note())
+    challenge(store, version)
+
+
+def _measured(judged: Decision) -> dict[str, Any]:
+    """What decides whether the new champion is the best version too, see `move_best`."""
+    compared = judged.intervals["best" if judged.best_version else "champion"]
+    return {
+        "ap": _rule(judged, "min_ap").value,
+        "data_digest": _rule(judged, "same_data").value,
+        "compared_with": judged.best_version or judged.champion_version,
+        "delta": compared.delta if compared else None,
+    }
 
 
 def _check_evidence(judged: Decision, where: str) -> None:
@@ -141,43 +184,3 @@ def plain(text: str) -> str:
 
 def _rule(decision: Decision, name: str) -> RuleResult:
     return next(rule for rule in decision.rules if rule.name == name)
-
-
-def _challenge(registry: Registry, version: str) -> None:
-    """Marks the version that wants to be champion, so that one that loses the swap, or dies before it, can be found."""
-    current = registry.alias(CHALLENGER)
-    if current == version:
-        return
-    try:
-        registry.swap_alias(CHALLENGER, version, expected=current)
-    except ChampionMoved:
-        return  # another promotion has just set its own
-
-
-def _move_best(registry: Registry, version: str, facts: Mapping[str, Any], judged: Decision) -> None:
-    """Moves `best` to a version with a higher AP.
-
-    The gate's comparison on the same images decides where there is one, else the AP that the registry recorded. An AP
-    on other validation data cannot be compared: then the new champion is the best version known on the current data.
-    """
-    current = registry.alias(BEST)
-    if current == version:
-        return
-    who = "best" if judged.best_version else "champion"
-    compared = judged.intervals[who]
-    if compared is not None and current == (judged.best_version or judged.champion_version):
-        if compared.delta <= 0:
-            return
-    elif current is not None:
-        try:
-            known = registry.version(current).metadata
-        except RegistryError:
-            known = {}  # a damaged version can no longer be the best
-        same_data = known.get("data_digest") == facts["data_digest"]
-        if same_data and is_fraction(known.get("ap")) and facts["ap"] <= known["ap"]:
-            return
-    try:
-        registry.swap_alias(BEST, version, expected=current)
-    except ChampionMoved:
-        # A later promotion has just moved it, after a comparison of its own.
-        return

@@ -18,6 +18,9 @@ from trainer.shared.fixes import RUN_AGAIN, TRAIN_AGAIN
 
 SUMMARY_SCHEMA = 4
 
+Kind = Literal["promoted", "held", "pending approval"]
+KINDS: tuple[Kind, ...] = ("promoted", "held", "pending approval")
+"""What can become of a candidate."""
 PACKAGES = (
     "tensorflow",
     "tf-models-official",
@@ -36,13 +39,13 @@ PACKAGES = (
 class Outcome:
     """What became of the candidate."""
 
-    outcome: Literal["promoted", "held"]
+    outcome: Kind
     sentence: str
     """What promote or hold returned."""
     champion_version: str
     """The champion that was compared with, "" for none."""
     new_version: str
-    """The version that was published, "" for a held candidate."""
+    """The version that was published, as champion or as challenger; "" for a held candidate."""
     rules: tuple[RuleResult, ...]
     ap_interval: Interval | None
     intervals: dict[str, Comparison | None]
@@ -136,17 +139,13 @@ def build_summary(
       candidate: the new model's evaluation.
       champion: the champion's evaluation on the same images, or why there is none.
       decision: what the gate decided.
-      outcome: what promote or hold returned: "promoted: v0002 (was v0001)" or "held: …".
+      outcome: what promote or hold returned: "promoted: v0002 (was v0001)", "pending approval: v0002 (…)" or "held: …".
       config: see `Summary`, like the arguments after it.
 
     Raises:
-      InputError: `outcome` begins with neither "promoted: " nor "held: ".
+      InputError: `outcome` begins with none of them.
     """
-    kind, _, rest = outcome.partition(": ")
-    if kind not in ("promoted", "held") or not rest:
-        raise InputError(
-            f"outcome: {outcome!r} begins with neither 'promoted: ' nor 'held: '; pass promote's or hold's"
-        )
+    kind, rest = split_outcome(outcome)
     return Summary(
         **{name: candidate.metrics.get(name) for name in METRIC_NAMES},
         per_class=candidate.per_class,
@@ -154,10 +153,10 @@ def build_summary(
         detections=candidate.detections,
         objects_unusable=candidate.objects_unusable,
         decision=Outcome(
-            outcome="promoted" if kind == "promoted" else "held",
+            outcome=kind,
             sentence=outcome,
             champion_version=decision.champion_version,
-            new_version=rest.split(" ")[0] if kind == "promoted" else "",
+            new_version="" if kind == "held" else rest.split(" ")[0],
             rules=decision.rules,
             ap_interval=decision.ap_interval,
             intervals=decision.intervals,
@@ -176,6 +175,21 @@ def build_summary(
         commit=commit,
         weights=weights,
     )
+
+
+def split_outcome(outcome: str) -> tuple[Kind, str]:
+    """What became of the candidate, and the rest of the sentence, which begins with the version if there is one.
+
+    Raises:
+      InputError: it is not a sentence of promote or hold.
+    """
+    kind, _, rest = outcome.partition(": ")
+    if rest:
+        for known in KINDS:
+            if kind == known:
+                return known, rest
+    begin = " nor ".join(f"'{known}: '" for known in KINDS)
+    raise InputError(f"outcome: {outcome!r} begins with neither {begin}; pass promote's or hold's")
 
 
 def _champion(champion: Evaluation | NoEvaluation, version: str) -> ChampionScores:

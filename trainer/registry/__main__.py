@@ -36,7 +36,7 @@ def parser() -> command.Parser:
         ("list", "list versions with AP and aliases, one per line"),
         ("show", "show one version as JSON"),
         ("rollback", "swap champion and previous"),
-        ("prune", "remove old versions that no alias and no link names"),
+        ("prune", "remove old versions that no alias and no link names and that don't wait for approval"),
     ):
         subparser = verbs.add_parser(verb, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if verb == "show":
@@ -83,13 +83,17 @@ def _call(flags: argparse.Namespace) -> None:
 
 
 def _list(registry: "Registry") -> None:
+    from trainer.registry.approval import PENDING, is_pending
+    from trainer.registry.base import CHAMPION
+
     aliases = registry.aliases()
     versions = registry.list()
     for version in versions:
         names = " ".join(sorted(alias for alias, name in aliases.items() if name == version.version))
         ap = version.metadata.get("ap")
         shown = f"AP {ap:.4f}" if isinstance(ap, float) else "AP -"
-        print(f"{version.version}  {version.created}  {shown}  {names}".rstrip())
+        waits = PENDING if is_pending(version.notes, aliases.get(CHAMPION)) else ""
+        print(f"{version.version}  {version.created}  {shown}  {names}  {waits}".rstrip())
     for name, reason in registry.incomplete().items():
         print(f"{name}  incomplete: {reason}")
     if not versions:

@@ -2,12 +2,13 @@
 
 champion     in production
 previous     the champion before it; `rollback` returns to it
-challenger   published by a promotion that has not made it champion (yet): it lost a race, or the promotion died
+challenger   published by a promotion that has not made it champion (yet): it waits for approval, it lost a race, or
+             the promotion died
 best         highest AP on its validation data; the gate compares with it, so that small losses cannot add up
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from beam_preprocess.base.errors import Failure
@@ -37,6 +38,8 @@ class Version:
     created: str
     """UTC, ISO 8601."""
     metadata: dict[str, Any]
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What happened to it after it was published; see `trainer.registry.approval`."""
 
 
 class Registry(Protocol):
@@ -105,11 +108,20 @@ class Registry(Protocol):
         """
         ...
 
+    def note(self, version: str, name: str, value: Any) -> None:
+        """Sets one of a version's notes, a JSON-able value. The model and its metadata stay as they were published.
+
+        Raises:
+          RegistryError: `version` is missing or incomplete.
+        """
+        ...
+
     def remove(self, version: str) -> None:
         """Removes a version that no alias names.
 
         Raises:
-          RegistryError: an alias names it, it is the newest version, or there is no such version.
+          RegistryError: an alias names it, it waits for approval, it is the newest version, or there is no such
+            version.
         """
         ...
 

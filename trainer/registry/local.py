@@ -3,6 +3,7 @@
     <root>/versions/v0001/         a SavedModel, version.json, and serving.json if promotion knew thresholds
     <root>/versions/tmp-<uuid>/    a copy in progress; nothing reads it
     <root>/aliases.json            {"champion": "v0002", "previous": "v0001", "best": "v0002"}
+    <root>/notes/v0001.json        what happened to a version afterwards, such as an approval
 
 A version is copied under a temporary name and flushed to disk. version.json is written last, then the folder is
 renamed: a folder named vNNNN is complete from its first moment. The next version's number and every alias move are
@@ -25,12 +26,14 @@ from typing import Any
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import fsync_folder, remove_temporaries, write_text
 from beam_preprocess.base.json import convert, parse, read
+from trainer.registry.approval import PENDING, is_pending
 from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, RegistryError, Version, in_use, moved
 from trainer.registry.digest import NOT_THE_MODEL, REGISTRY_FILE
 
 VERSION_SCHEMA = 1
 MODEL_FILE = "saved_model.pb"
 RESTORE_ALIASES = "restore the file, or write the aliases again"
+REPAIR = "restore the file, or delete it: a version that waited for approval then no longer does"
 REPLACE_VERSION = "roll back, or publish the model again"
 
 
@@ -123,6 +126,7 @@ class LocalRegistry:
             key=facts.key,
             created=facts.created,
             metadata=facts.metadata,
+            notes=self._notes(name),
         )
 
     def list(self) -> tuple[Version, ...]:
@@ -179,18 +183,29 @@ class LocalRegistry:
             remove_temporaries(self._aliases, older_than=0)  # aliases are only written under the lock
             write_text(str(self._aliases), json.dumps(aliases, indent=1, sort_keys=True) + "\n")
 
+    def note(self, version: str, name: str, value: Any) -> None:
+        """See `Registry.note`."""
+        with self._lock():
+            notes = {**self.version(version).notes, name: value}
+            write_text(str(self._notes_file(version)), json.dumps(notes, indent=1) + "\n")
+
     def remove(self, version: str) -> None:
         """See `Registry.remove`. A version that is half removed has a name that nothing reads."""
         with self._lock():
             names = self._version_names()
             if version not in names:
                 raise RegistryError(f"{self.root}: there is no version {version!r}")
-            if reason := in_use(version, self.aliases(), names):
+            aliases = self.aliases()
+            reason = in_use(version, aliases, names)
+            if not reason and is_pending(self._notes(version), aliases.get(CHAMPION)):
+                reason = PENDING
+            if reason:
                 raise RegistryError(f"{self.root}: {version} is {reason}; it stays")
             gone = self._versions / f"tmp-{uuid.uuid4().hex}"
             os.rename(self._versions / version, gone)
             fsync_folder(self._versions)
             shutil.rmtree(gone)
+            self._notes_file(version).unlink(missing_ok=True)
 
     def linked(self) -> dict[str, str]:
         """Versions that symbolic links in the registry's folder lead to, with the links' names."""
@@ -217,6 +232,24 @@ class LocalRegistry:
             return ()
         names = (folder.name for folder in self._versions.iterdir())
         return tuple(sorted((name for name in names if re.fullmatch(r"v\d{4,}", name)), key=_number))
+
+    def _notes(self, version: str) -> dict[str, Any]:
+        """A version's notes. Outside its folder: what is there is the model, also when a writer is killed."""
+        path = self._notes_file(version)
+        try:
+            notes: dict[str, Any] = convert(
+                dict[str, Any], parse(path.read_text("utf-8"), str(path), REPAIR), str(path), REPAIR
+            )
+        except FileNotFoundError:
+            return {}
+        except UnicodeDecodeError as error:
+            raise RegistryError(f"{path}: not UTF-8 ({error}); {REPAIR}") from error
+        except InputError as error:
+            raise RegistryError(str(error)) from error
+        return notes
+
+    def _notes_file(self, version: str) -> Path:
+        return self.root / "notes" / f"{version}.json"
 
     def _with_key(self, key: str) -> Version | None:
         return next((v for v in self.list() if v.key == key), None)

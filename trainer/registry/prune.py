@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beam_preprocess.base.errors import InputError
-from trainer.registry.base import Registry, in_use
+from trainer.registry.approval import PENDING, is_pending
+from trainer.registry.base import CHAMPION, Registry, in_use
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +22,8 @@ class Entry:
 def plan(registry: Registry, *, keep: int) -> list[Entry]:
     """What pruning would do with each complete version, oldest first.
 
-    Champion, best, previous, challenger and every other version that an alias or a link names stay, and the newest.
+    Champion, best, previous, challenger and every other version that an alias or a link names stay, versions that wait
+    for approval, and the newest.
 
     Args:
       registry: where.
@@ -41,6 +43,8 @@ def plan(registry: Registry, *, keep: int) -> list[Entry]:
     for version in versions:
         name = version.version
         kept = in_use(name, aliases, [newest])
+        if not kept and is_pending(version.notes, aliases.get(CHAMPION)):
+            kept = PENDING
         if not kept and name in links:
             kept = f"link {links[name]}"
         if not kept and name in names[-keep:]:

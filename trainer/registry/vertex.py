@@ -17,11 +17,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.json import read
+from beam_preprocess.base.json import build, parse
+from trainer.registry.approval import PENDING, is_pending
 from trainer.registry.base import CHALLENGER, CHAMPION, PREVIOUS, VERTEX_SCHEME, RegistryError, Version, in_use, moved
 from trainer.shared import google_cloud
 from trainer.shared.google_cloud import CloudError, Place
@@ -31,6 +32,7 @@ SERVING_IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 """Google's prebuilt container for TensorFlow SavedModels; it serves `serving_default`, which takes `image_bytes`."""
 UPLOAD_SECONDS = 600.0
 """Maximum wait for the service to register a version; it copies nothing."""
+PUBLISH_AGAIN = "publish the model again"
 _KEY_LABEL = "key"
 _DEFAULT = "default"
 """The service's own alias; the first version always gets it."""
@@ -42,6 +44,14 @@ class Description:
 
     key: str
     metadata: dict[str, Any]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Its text. Without notes it is what older code reads."""
+        content = asdict(self)
+        if not self.notes:
+            del content["notes"]
+        return json.dumps(content, sort_keys=True)
 
 
 class VertexRegistry:
@@ -81,12 +91,12 @@ class VertexRegistry:
             "displayName": self._id,
             "artifactUri": model_dir.rstrip("/"),
             "labels": {**_labels(metadata), _KEY_LABEL: _key_label(key)},
-            "versionDescription": json.dumps(asdict(Description(key=key, metadata=dict(metadata))), sort_keys=True),
+            "versionDescription": Description(key=key, metadata=dict(metadata)).to_json(),
             "containerSpec": {"imageUri": self._serving_image},
         }
         self._call(
             f"upload a version of {self._id}",
-            lambda: self._upload(content, parent_exists=parent_exists),
+            lambda: self._upload(content, key, parent_exists=parent_exists),
             "aiplatform.models.upload",
             after_doubt=lambda: self._with_key(key),
         )
@@ -148,12 +158,33 @@ class VertexRegistry:
         if now != version:
             raise moved(name, version, now, version)
 
+    def note(self, version: str, name: str, value: Any) -> None:
+        """See `Registry.note`. The description is replaced as a whole: of two notes at the same moment one is lost."""
+        from google.cloud.aiplatform_v1.types import Model
+
+        found = self.version(version)
+        described = Description(key=found.key, metadata=found.metadata, notes={**found.notes, name: value})
+        self._call(
+            f"note {name} on version {version} of {self._id}",
+            lambda: self._client().update_model(
+                model=Model(name=f"{self._name}@{version}", version_description=described.to_json()),
+                update_mask={"paths": ["version_description"]},
+                retry=None,
+                timeout=google_cloud.CALL_SECONDS,
+            ),
+            "aiplatform.models.update",
+        )
+
     def remove(self, version: str) -> None:
         """See `Registry.remove`. The folder that the version points at stays: it belongs to a run."""
         versions = [model.version_id for model in self._models()]
         if version not in versions:
             raise RegistryError(f"{self.uri}: there is no version {version!r}")
-        if reason := in_use(version, self.aliases(), versions):
+        aliases = self.aliases()
+        reason = in_use(version, aliases, versions)
+        if not reason and version not in self.incomplete():
+            reason = PENDING if is_pending(self.version(version).notes, aliases.get(CHAMPION)) else ""
+        if reason:
             raise RegistryError(f"{self.uri}: {version} is {reason}; it stays")
         if any(model.version_id == version and _DEFAULT in model.version_aliases for model in self._models()):
             # The service refuses to delete its default version.
@@ -164,7 +195,9 @@ class VertexRegistry:
             operation = self._client().delete_model_version(
                 name=f"{self._name}@{version}", retry=None, timeout=google_cloud.CALL_SECONDS
             )
-            return google_cloud.finish(operation, action, seconds=UPLOAD_SECONDS)
+            return google_cloud.finish(
+                operation, action, seconds=UPLOAD_SECONDS, look=lambda: self._without(version) or None
+            )
 
         self._call(action, request, "aiplatform.models.delete")
 
@@ -205,7 +238,8 @@ class VertexRegistry:
 
     def _version(self, model: Any) -> Version:
         try:
-            facts = read(Description, model.version_description, "its description", "publish the model again")
+            described = parse(model.version_description, "its description", PUBLISH_AGAIN)
+            facts = build(Description, described, "its description", PUBLISH_AGAIN, partial=True)
         except InputError as error:
             raise RegistryError(
                 f"{self.uri}: version {model.version_id} was not published by this registry ({error}), or "
@@ -218,12 +252,16 @@ class VertexRegistry:
             key=facts.key,
             created=created.isoformat(timespec="seconds") if created else "",
             metadata=facts.metadata,
+            notes=facts.notes,
         )
 
     def _with_key(self, key: str) -> Version | None:
         return next((found for found in self.list() if found.key == key), None)
 
-    def _upload(self, content: Mapping[str, Any], *, parent_exists: bool) -> Any:
+    def _without(self, version: str) -> bool:
+        return version not in [model.version_id for model in self._models()]
+
+    def _upload(self, content: Mapping[str, Any], key: str, *, parent_exists: bool) -> Any:
         from google.api_core.exceptions import AlreadyExists, Conflict
         from google.cloud.aiplatform_v1.types import Model, UploadModelRequest
         from google.protobuf import json_format
@@ -240,8 +278,9 @@ class VertexRegistry:
             if parent_exists:
                 raise
             # Another promotion has just created the Model: ours is its next version.
-            return self._upload(content, parent_exists=True)
-        return google_cloud.finish(operation, f"upload a version of {self._id}", seconds=UPLOAD_SECONDS)
+            return self._upload(content, key, parent_exists=True)
+        action = f"upload a version of {self._id}"
+        return google_cloud.finish(operation, action, seconds=UPLOAD_SECONDS, look=lambda: self._with_key(key))
 
     def _merge(self, version: str, aliases: Iterable[str]) -> None:
         self._call(

@@ -49,8 +49,8 @@ def _labels(facts: Facts) -> str:
     images = len({finding.image_id for finding in sure})
     first = facts.files.get(sure[0].image_id, str(sure[0].image_id))
     return (
-        f"Check the labels first: {len(sure)} boxes in {images} images are probably wrong. Open {COCO} in a labelling "
-        f"tool and start with {first}."
+        f"Look at the labels first: {len(sure)} boxes in {images} images contradict confident detections. Open {COCO} "
+        f"in a labelling tool and start with {first}. Where the label is right, it is the model's error."
     )
 
 

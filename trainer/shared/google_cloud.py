@@ -19,6 +19,8 @@ ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 1.0
 """Doubles with every attempt, plus up to half of it at random: 6 attempts wait 31 to 47 s in all."""
+LONGEST_LOOK_SECONDS = 30.0
+"""Between two looks for the result of an operation that can't be followed."""
 CALL_SECONDS = 60.0
 """Maximum wait for one answer."""
 
@@ -148,20 +150,48 @@ def call(
     )
 
 
-def finish(operation: Any, action: str, *, seconds: float) -> Any:
-    """The result of a long-running operation that a call started.
+def finish(operation: Any, action: str, *, seconds: float, look: Callable[[], T | None]) -> Any:
+    """Waits until a long-running operation that a call started has ended.
+
+    Google's client asks for it at an address of its own (/ui/…). Whatever that address answers, the work itself may be
+    done: so before this says that it failed, `look` looks for the result.
+
+    Args:
+      operation: what the client returned.
+      action: as in `call`.
+      seconds: the longest wait.
+      look: finds the result without the operation; None if there is none yet.
+
+    Returns:
+      The operation's result, or what `look` found.
 
     Raises:
-      CloudError: it has not ended after `seconds`.
-      GoogleAPICallError: it failed; for `call`.
+      CloudError: there is no result after `seconds`.
+      GoogleAPICallError: the operation itself failed; for `call`.
     """
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.api_core.future.polling import DEFAULT_POLLING
+    from requests.exceptions import RequestException
+
+    deadline = time.monotonic() + seconds
     try:
-        return operation.result(timeout=seconds)
-    except TimeoutError as error:
-        raise CloudError(
-            f"could not {action}: it was started and has not ended after {seconds:g} s, but may still end; look in the "
-            "console before you try again"
-        ) from error
+        return operation.result(timeout=seconds, polling=DEFAULT_POLLING.with_delay(initial=FIRST_WAIT_SECONDS))
+    except TimeoutError:
+        reason = f"it was started and has not ended after {seconds:g} s"
+    except (GoogleAPICallError, RequestException) as error:
+        if operation.operation.done:
+            raise
+        reason = f"it was started, but can't be followed ({brief(error)}), and there is no result after {seconds:g} s"
+        print(f"  {action}: the operation can't be followed ({brief(error)}); looking for its result", flush=True)
+    wait = FIRST_WAIT_SECONDS
+    while (found := look()) is None:
+        if time.monotonic() >= deadline:
+            raise CloudError(
+                f"could not {action}: {reason}; it may still end: look in the console before you try again"
+            )
+        time.sleep(min(wait, LONGEST_LOOK_SECONDS))
+        wait *= 2
+    return found
 
 
 def with_back_off(

@@ -59,6 +59,19 @@ class Endpoint:
         find = quiet()(partial(self.client.create_experiment, name, namespace=self.namespace))
         return str(self.call(f"find the experiment {name}", find, permission="create experiments").experiment_id)
 
+    def found_experiment(self, name: str) -> str | None:
+        """Id of the experiment of that name; None if nothing ran in it yet."""
+
+        def find() -> str | None:
+            try:
+                return str(self.client.get_experiment(experiment_name=name, namespace=self.namespace).experiment_id)
+            except ValueError as error:  # kfp's error for a name without experiment, and for several
+                if "No experiment is found" not in str(error):
+                    raise
+                return None
+
+        return self.call(f"find the experiment {name}", find, permission="list experiments")
+
     def _explain(self, action: str, error: Exception, attempts: int, permission: str) -> InputError | CloudError:
         status = int(getattr(error, "status", 0) or 0)
         answer = " ".join(str(getattr(error, "body", "") or error).split())[:300]

@@ -15,12 +15,12 @@ from beam_preprocess.base.errors import InputError
 from pipeline.service.kubeflow.client import quiet
 from pipeline.service.kubeflow.endpoint import Endpoint
 from pipeline.service.request_checks import bucket
-from pipeline.service.run_view import RunView, TaskView
+from pipeline.service.run_view import PIPELINE, RunView, TaskView
 from pipeline.service.submission import Submission
+from trainer.shared.webhook import CLUSTER_SECRET, CLUSTER_VARIABLE
 
 PAGE = 200
 """The maximum number of runs per page that the service allows."""
-KUBERNETES_GPU = "nvidia.com/gpu"
 
 _STATES = {"CANCELED": "CANCELLED", "CANCELING": "CANCELLING", "RUNTIME_STATE_UNSPECIFIED": "UNSPECIFIED"}
 
@@ -66,7 +66,7 @@ class KubeflowRuns:
         name = submission.job_id(now, **runs_as.context())
         submission = submission.with_run_id(name)
         experiment = self._endpoint.experiment(submission.pipeline)
-        with package(submission.spec, runs_as.pipeline_root) as path:
+        with package(submission.spec, submission.platform, runs_as.pipeline_root) as path:
             create = partial(
                 self._endpoint.client.run_pipeline,
                 experiment_id=experiment,
@@ -93,7 +93,10 @@ class KubeflowRuns:
         )
 
     def list(self, *, limit: int) -> "list[RunView]":
-        """The newest runs first."""
+        """The newest runs of this pipeline's experiment first, as many as asked for."""
+        experiment = self._endpoint.found_experiment(PIPELINE)
+        if experiment is None:
+            return []
         views: list[RunView] = []
         token = ""
         while True:
@@ -102,7 +105,7 @@ class KubeflowRuns:
                 page_token=token,
                 page_size=min(limit - len(views), PAGE),
                 sort_by="created_at desc",
-                namespace=self._endpoint.namespace,
+                experiment_id=experiment,
             )
             page: Any = self._endpoint.call("list runs", asked, permission="list runs")
             views += [self._view(run) for run in page.runs or ()]
@@ -154,20 +157,45 @@ class KubeflowRuns:
 
 
 @contextmanager
-def package(spec: dict[str, Any], pipeline_root: str) -> Iterator[str]:
-    """The spec as a file, the only form that kfp's client accepts.
+def package(spec: dict[str, Any], platform: dict[str, Any], pipeline_root: str) -> Iterator[str]:
+    """The spec as a file, the only form that kfp's client accepts; what only Kubernetes reads is a second document.
 
-    Vertex AI takes a GPU's model, Kubernetes the resource name of its device plugin. Vertex AI also fills in the
-    pipeline root where the graph refers to it; the open-source backend doesn't.
+    Vertex AI fills in the pipeline root where the graph refers to it; the open-source backend doesn't.
     """
-    spec = copy.deepcopy(spec)
-    for executor in spec["deploymentSpec"]["executors"].values():
-        accelerator = executor.get("container", {}).get("resources", {}).get("accelerator", {})
-        for key in ("type", "resourceType"):
-            if accelerator.get(key, "").startswith("NVIDIA_"):
-                accelerator[key] = KUBERNETES_GPU
+    spec, platform = copy.deepcopy(spec), copy.deepcopy(platform)
+    _add_secret(spec, platform)
+    _without_final_status(spec)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         text = json.dumps(spec)  # JSON is YAML, and faster
-        path.write_text(text.replace("{{$.pipeline_root}}", json.dumps(pipeline_root)[1:-1]))
+        text = text.replace("{{$.pipeline_root}}", json.dumps(pipeline_root)[1:-1])
+        path.write_text("\n---\n".join([text, *([json.dumps(platform)] if platform else [])]))
         yield str(path)
+
+
+def _without_final_status(spec: dict[str, Any]) -> None:
+    """Gives an empty mapping to tasks that take the status of the run: released backends refuse such a parameter
+    (kubeflow/pipelines#11641)."""
+    for task in spec["root"]["dag"]["tasks"].values():
+        declared = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
+        for name, source in task.get("inputs", {}).get("parameters", {}).items():
+            if "taskFinalStatus" in source:
+                task["inputs"]["parameters"][name] = {"runtimeValue": {"constant": {}}}
+                declared[name] = {"parameterType": "STRUCT"}
+
+
+def _add_secret(spec: dict[str, Any], platform: dict[str, Any]) -> None:
+    """Gives the alert's step its secret as an environment variable, as kfp-kubernetes' `use_secret_as_env` does."""
+    alert = spec["root"]["dag"]["tasks"].get("alert")
+    if alert is None:
+        return
+    name = alert["inputs"]["parameters"]["secret"]["runtimeValue"]["constant"]
+    found = CLUSTER_SECRET.fullmatch(name)
+    if found is None:
+        raise InputError(f"--webhook-secret {name}: not a secret of the cluster; give its name and key, SECRET/KEY")
+    executor = spec["components"][alert["componentRef"]["name"]]["executorLabel"]
+    variable = {"secretName": found[1], "keyToEnv": [{"secretKey": found[2], "envVar": CLUSTER_VARIABLE}]}
+    place = platform
+    for key in ("platforms", "kubernetes", "deploymentSpec", "executors", executor):
+        place = place.setdefault(key, {})
+    place["secretAsEnv"] = [*(known for known in place.get("secretAsEnv", []) if known != variable), variable]

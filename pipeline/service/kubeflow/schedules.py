@@ -44,11 +44,13 @@ class KubeflowSchedules(Schedules):
         existing = self.existing(name)
         found = self._read(existing.schedule_id)
         spec = found.pipeline_spec.get("pipeline_spec", found.pipeline_spec)
+        platform = found.pipeline_spec.get("platform_spec", {})
         return self._replace(
             existing,
             lambda active: self._post(
                 name,
                 spec,
+                platform,
                 experiment_id=found.experiment_id,
                 description=found.description,
                 cron_expression=existing.cron if cron is None else cron.for_kubeflow(),
@@ -74,6 +76,7 @@ class KubeflowSchedules(Schedules):
         return self._post(
             name,
             submission.spec,
+            submission.platform,
             experiment_id=self._endpoint.experiment(submission.pipeline),
             description=f"{submission.pipeline} for {submission.target.name}; content={content}",
             cron_expression=cron.for_kubeflow(),
@@ -84,14 +87,14 @@ class KubeflowSchedules(Schedules):
             enabled=active,
         )
 
-    def _post(self, name: str, spec: dict[str, Any], **settings: Any) -> ScheduleView:
+    def _post(self, name: str, spec: dict[str, Any], platform: dict[str, Any], **settings: Any) -> ScheduleView:
         known = {view.schedule_id for view in self.list(name)}
 
         def made() -> Any:
             new = [view for view in self.list(name) if view.schedule_id not in known]
             return self._read(new[0].schedule_id) if new else None
 
-        with package(spec, settings["pipeline_root"] or "") as path:
+        with package(spec, platform, settings["pipeline_root"] or "") as path:
             request = partial(
                 self._endpoint.client.create_recurring_run,
                 job_name=name,

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
-from pipeline.service.request_checks import bucket
-from pipeline.service.run_view import RunView, TaskView
+from pipeline.service.request_checks import root
+from pipeline.service.run_view import PIPELINE, RunView, TaskView
 from pipeline.service.submission import Submission, content_of
 from trainer.shared import google_cloud
 from trainer.shared.google_cloud import CloudError, Place, call
@@ -25,9 +25,11 @@ class RunsAs:
     pipeline_root: str
     service_account: str = ""
     network: str = ""
+    network_attachment: str = ""
+    encryption_key: str = ""
 
     def __post_init__(self) -> None:
-        bucket("--pipeline-root", self.pipeline_root)
+        root(self.pipeline_root)
         if self.service_account and not re.fullmatch(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com", self.service_account):
             raise InputError(
                 f"--service-account {self.service_account}: not a service account; give NAME@PROJECT.iam."
@@ -40,7 +42,8 @@ class RunsAs:
 
     def context(self) -> dict[str, str]:
         """The part that belongs to a submission's identity."""
-        return {"root": self.pipeline_root, "as": self.service_account, "network": self.network}
+        more = {name: getattr(self, name) for name in ("network_attachment", "encryption_key") if getattr(self, name)}
+        return {"root": self.pipeline_root, "as": self.service_account, "network": self.network, **more}
 
 
 def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str, content: str) -> Any:
@@ -55,21 +58,28 @@ def pipeline_job(submission: Submission, runs_as: RunsAs, display_name: str, con
     from google.cloud.aiplatform_v1.types import PipelineJob
     from google.protobuf import json_format
 
-    job = {
+    job: dict[str, Any] = {
         "displayName": display_name,
         "pipelineSpec": submission.spec,
         "labels": {**submission.labels, CONTENT_LABEL: content},
         "runtimeConfig": {
             "gcsOutputDirectory": runs_as.pipeline_root,
             "parameterValues": submission.parameters,
-            # The first failure ends the run. Tasks that don't depend on it would only cost money.
+            # After a failure no further task is started. Those that were started before still run to their end, and
+            # cost: a failed run is not over at once.
             "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         },
+        # The service checks the components before it creates the job.
+        "preflightValidations": True,
     }
     if runs_as.service_account:
         job["serviceAccount"] = runs_as.service_account
     if runs_as.network:
         job["network"] = runs_as.network
+    if runs_as.network_attachment:
+        job["pscInterfaceConfig"] = {"networkAttachment": runs_as.network_attachment}
+    if runs_as.encryption_key:
+        job["encryptionSpec"] = {"kmsKeyName": runs_as.encryption_key}
     return PipelineJob(json_format.ParseDict(job, PipelineJob.pb(PipelineJob())))
 
 
@@ -128,13 +138,16 @@ class VertexRuns:
         return self._view(self._get(run_id))
 
     def list(self, *, limit: int) -> list[RunView]:
-        """The newest runs first."""
+        """The newest runs of this pipeline first. The service filters and sorts, and returns only what is shown."""
 
         def request() -> Any:
             asked = {
                 "parent": self.place.parent,
+                "filter": f'pipeline_name="{PIPELINE}"',
                 "page_size": min(limit, 100),
                 "order_by": "create_time desc",
+                # A job's spec and task details are hundreds of kilobytes.
+                "read_mask": "name,state,createTime,labels",
             }
             pages = self._client.list_pipeline_jobs(request=asked, retry=None, timeout=google_cloud.CALL_SECONDS)
             found = []

@@ -132,12 +132,15 @@ class VertexSchedules(Schedules):
 
         action = f"delete the schedule {view.name} ({view.schedule_id})"
 
+        def gone() -> bool | None:
+            return view.schedule_id not in {other.schedule_id for other in self.list(view.name)} or None
+
         def request() -> None:
             try:
                 started = self._client.delete_schedule(
                     name=self._name(view), retry=None, timeout=google_cloud.CALL_SECONDS
                 )
-                google_cloud.finish(started, action, seconds=google_cloud.CALL_SECONDS)
+                google_cloud.finish(started, action, seconds=google_cloud.CALL_SECONDS, look=gone)
             except NotFound:
                 return  # an attempt that seemed lost deleted it
 

@@ -52,6 +52,14 @@ def test_a_network_without_subnetwork_goes_by_its_short_name_and_keeps_public_ad
     assert workers.use_public_ips is None
 
 
+def test_the_runs_labels_are_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERTEX_AI_PIPELINES_RUN_LABELS", '{"team": "vision", "pipeline": "centernet-training"}')
+    assert beam_options(arguments(), num_workers=1).view_as(GoogleCloudOptions).labels == [
+        "pipeline=centernet-preprocess",
+        "team=vision",
+    ]
+
+
 def test_two_jobs_never_share_a_name() -> None:
     names = {word for _ in range(2) for word in arguments() if word.startswith("--job_name=")}
     assert len(names) == 2

@@ -12,7 +12,7 @@ from kfp import dsl
 from beam_preprocess.base.errors import InputError
 from components.support.events import EVENTS, read_events
 from components.support.run_options import RunOptions, write_options
-from components.support.stage import CORES, TIMEOUT, WORK_DIR, cores, stage, step, threads
+from components.support.stage import CORES, TIMEOUT, WORK_DIR, cores, folder_of, stage, step, threads
 
 
 def backend(run: Path, **options: str) -> dsl.Artifact:
@@ -26,6 +26,14 @@ def test_stage_points_the_artifact_into_the_work_dir_and_takes_the_time(tmp_path
     with stage("train", artifact) as output:
         assert output == artifact.uri == "gs://bucket/run/train"
     assert artifact.metadata["seconds"] >= 0
+
+
+def test_an_artifact_is_handed_on_by_its_ready_file(tmp_path: Path) -> None:
+    artifact = backend(tmp_path)
+    with stage("train", artifact, ready="train.json") as output:
+        assert artifact.uri == output, "the file is there at the end"
+    assert artifact.uri == f"{output}/train.json"
+    assert folder_of(artifact) == output
 
 
 def test_stage_leaves_the_backends_place_without_a_work_dir(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from trainer.shared.google_cloud import Place
 def test_every_flag_reaches_the_request() -> None:
     line = (
         "--target vertex-gpu --coco-dir gs://b/coco --config mine.yaml --set gate.min_ap=0.4 --set seed=1 --seed 3 "
-        "--registry vertex://p/r/m --only-if-changed --no-cache --notify me@example.org --image r/i:1 --spot "
-        "--replicas 4 --reduction-servers 2 --labels a=b --param x=1 --param y=2 --no-config-check"
+        "--registry vertex://p/r/m --only-if-changed --no-cache --notify me@example.org --image r/i:1 --max-wait 2 "
+        "--webhook-secret slack "
+        "--capacity flex-start --machine-type a3-highgpu-8g --boot-disk-gb 300 --network-attachment n "
+        "--encryption-key k --replicas 4 --reduction-servers 2 --labels a=b --param x=1 --param y=2 --no-config-check"
     )
     flags = submit.parser().parse_args(line.split())
     assert request_of(flags) == RunRequest(
@@ -28,11 +30,17 @@ def test_every_flag_reaches_the_request() -> None:
         only_if_changed=True,
         cached=False,
         notify="me@example.org",
+        webhook_secret="slack",
     )
     assert options_of(flags) == SubmitOptions(
         target="vertex-gpu",
         image="r/i:1",
-        spot=True,
+        capacity="flex-start",
+        max_wait=2.0,
+        machine_type="a3-highgpu-8g",
+        boot_disk_gb=300,
+        network_attachment="n",
+        encryption_key="k",
         replicas=4,
         reduction_servers=2,
         labels=("a=b",),

@@ -9,6 +9,7 @@ import pytest
 from pipeline.commands.run import FIXED_BY_RESUME, main, parser
 from pipeline.graph.request import RunRequest
 from pipeline.local import run as local_run
+from pipeline.local.containers import IMAGE
 from pipeline.local.demo_data import DemoData, generate
 from pipeline.local.prepare import LocalOptions
 
@@ -120,12 +121,14 @@ FIXED = {
     "--registry": "registry",
     "--runs-dir": "runs",
     "--only-if-changed": "",
+    "--in-containers": "",
+    "--image": "localhost/python-cpu:1",
 }
 
 
 def test_every_flag_is_honoured_or_refused_by_a_resume() -> None:
     flags = {option for action in parser()._actions for option in action.option_strings if option.startswith("--")}
-    honoured = {"--help", "--resume", "--set", "--no-cache", "--notify", "--strict", "--verbose"}
+    honoured = {"--help", "--resume", "--set", "--no-cache", "--notify", "--webhook-secret", "--strict", "--verbose"}
     assert flags == honoured | FIXED.keys(), "a new flag needs a decision"
     assert {f"--{name.replace('_', '-')}" for name in FIXED_BY_RESUME} == FIXED.keys()
 
@@ -151,6 +154,11 @@ def test_a_folder_that_is_not_a_run(
     assert message in capsys.readouterr().err
 
 
+def test_an_image_without_containers_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--image", "mine:1"]) == 2
+    assert "--image mine:1: given without --in-containers; add it, or leave out --image" in capsys.readouterr().err
+
+
 def test_what_the_flags_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(local_run, "run", lambda request, options: asked.append((request, options)) or 0)
@@ -159,6 +167,9 @@ def test_what_the_flags_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert main([]) == 0
     assert main(["--resume", "runs/1", "--set", "gate.min_ap=0.4"]) == 0
+    assert main(["--in-containers"]) == main(["--in-containers", "--image", "mine:1"]) == 0
+    *asked, (_, contained), (_, chosen) = asked
+    assert (contained, chosen) == (LocalOptions(image=IMAGE), LocalOptions(image="mine:1"))
     (request, options), (demo, defaults), (again, resumed) = asked
     assert (request.coco_dir, request.cached, options.verbose) == ("c", False, True)
     assert request.changes == ("gate.min_ap=0.4", "preprocess.max_reject_fraction=0.5")

@@ -1,12 +1,16 @@
 """`centernet submit` against a Vertex AI on loopback, through Google's own client: what arrives, and what happens if
 nothing does."""
 
+import json
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cases.made_cases import make
+from tests.gcs_emulator import GcsEmulator
 from tests.loopback.invocations import ACCOUNT, CONFIG, DATA, PLACE, WHAT, WHERE, Run, output, spec_of, task
 from tests.loopback.server import Fault
 from tests.loopback.vertex_server import PARENT, VertexServer
@@ -55,7 +59,21 @@ def test_what_arrives(vertex: VertexServer, run: Run) -> None:
         f"https://console.cloud.google.com/vertex-ai/locations/us-central1/pipelines/runs/{job_id}?project=my-project"
     )
     assert link in out
-    assert "cost ceiling" in out
+    assert "machine-hours of" in out
+
+
+def test_tracking_is_one_more_task(vertex: VertexServer, run: Run) -> None:
+    """Off unless it is asked for."""
+    board = f"{PARENT}/tensorboards/77"
+    assert run(*SUBMIT)[0] == 0
+    assert run(*SUBMIT, "--tensorboard", board, "--experiment", "detector")[0] == 0
+    plain, tracked = (tasks_of(request.body["pipelineSpec"]) for request in vertex.sent("POST"))
+    assert set(tracked) - set(plain) == {"track"}
+    inputs = tracked["track"]["inputs"]
+    values = {name: value["runtimeValue"]["constant"] for name, value in inputs["parameters"].items()}
+    assert json.loads(values["tracking"]) == {"tensorboard": board, "experiment": "detector"}
+    assert values["job"] == "{{$.pipeline_job_resource_name}}"
+    assert inputs["artifacts"]["summary"]["taskOutputArtifact"]["producerTask"] == "report"
 
 
 def test_caching(vertex: VertexServer, run: Run) -> None:
@@ -108,7 +126,18 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--project", "", "--region", ""], ["--project and --region", "--endpoint"]),
         (["--region", "Mars"], ["--region 'Mars'", "europe-west4"]),
         (["--prices", "nowhere.yaml"], ["--prices nowhere.yaml"]),
-        (["--spot"], ["--spot", "custom job"]),
+        (["--spot"], ["--capacity", "custom job", "vertex-gpu-job"]),
+        (["--capacity", "spot"], ["--capacity", "custom job", "vertex-gpu-job"]),
+        (["--capacity", "cheap"], ["--capacity cheap", "flex-start"]),
+        (["--capacity", "reservation"], ["--capacity reservation", "reservations/NAME"]),
+        (["--max-wait", "3"], ["--max-wait 3", "--capacity flex-start"]),
+        (["--boot-disk-gb", "300"], ["--boot-disk-gb", "custom job"]),
+        (["--boot-disk-gb", "50", "--target", "vertex-gpu-job"], ["rule boot-disk", "100 to 64000 GB"]),
+        (["--machine-type", "a3-highgpu-1g", "--target", "vertex-gpu-h100"], ["rule capacity", "spot, flex-start"]),
+        (["--machine-type", "abacus", "--target", "vertex-gpu-job"], ["--machine-type abacus", "a2-highgpu-8g"]),
+        (["--capacity", "flex-start", "--target", "vertex-tpu-v5e"], ["rule capacity", "on-demand, spot"]),
+        (["--network-attachment", "mine"], ["rule network-attachment", "regions/us-central1/networkAttachments"]),
+        (["--encryption-key", "mine"], ["rule encryption-key", "locations/us-central1/keyRings"]),
         (["--replicas", "4"], ["--replicas 4", "one machine", "vertex-multinode-gpu"]),
         (["--reduction-servers", "2", "--target", "vertex-tpu-v3"], ["--reduction-servers 2", "vertex-multinode-gpu"]),
         (["--config", "demo", "--target", "vertex-multinode-gpu", "--replicas", "4"], ["32 devices"]),
@@ -124,6 +153,9 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--param", "beam_args=--runner=DataflowRunner"], ["beam_args", "preprocess_on=dataflow"]),
         (["--param", "work_dir=/tmp/x"], ["--work-dir /tmp/x", "gs://"]),
         (["--notify", "me"], ["--notify me", "owner@example.org"]),
+        (["--tensorboard", "77"], ["--tensorboard 77", "projects/PROJECT/locations/REGION/tensorboards/ID"]),
+        (["--tensorboard", "projects/p/locations/europe-west4/tensorboards/7"], ["not in --region us-central1"]),
+        (["--experiment", "My Experiment"], ["--experiment My Experiment", "a-z"]),
         (["--config", ""], ["--config", "custom-gpu"]),
         (["--param", "config=gate: {}"], ["--param config", "--config"]),
         (["--config", "custom-small"], ["global_batch_size: 4", "8 devices of vertex-gpu"]),
@@ -157,14 +189,54 @@ def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, verte
 def test_a_cpu_has_a_default_config(vertex: VertexServer, run: Run) -> None:
     code, out, _ = run(*SUBMIT, "--target", "vertex-cpu", "--config", "")
     assert code == 0
-    assert "custom-small.yaml (" in out
+    assert "custom-small.yaml with" in out
+
+
+def test_strict_reaches_the_data_check(vertex: VertexServer, run: Run) -> None:
+    assert run(*SUBMIT, "--strict")[0] == 0
+    assert vertex.sent("POST")[0].body["runtimeConfig"]["parameterValues"]["strict"] is True
+
+
+def test_a_split_is_written_before_the_run(tmp_path: Path, vertex: VertexServer, gcs: GcsEmulator, run: Run) -> None:
+    made = make(tmp_path).write()
+    with gcs.in_this_process() as bucket:
+        bucket.put(made.data()["train_images"], "my-data/one", recursive=True)
+        bucket.put(made.data()["train_annotations"], "my-data/one.json")
+        only_training = {"--train-images": "gs://my-data/one", "--train-annotations": "gs://my-data/one.json"}
+        flags = [*("submit", *WHERE, *WHAT[:-8]), *chain(*only_training.items()), "--val-fraction", "0.3"]
+        code, out, _ = run(*flags, "--dry-run")
+        assert code == 0
+        assert "a real run reads gs://my-data/one and writes both annotation files" in out
+        assert not bucket.exists("my-bucket/runs/splits")
+        code, out, err = run(*flags)
+        assert (code, err) == (0, "")
+        assert "split by image content (--val-fraction 0.3)" in out
+        values = vertex.sent("POST")[0].body["runtimeConfig"]["parameterValues"]
+        assert values["train_images"] == values["val_images"] == "gs://my-data/one"
+        sides = [json.loads(bucket.cat_file(values[f"{split}_annotations"]))["images"] for split in ("train", "val")]
+    assert all(sides)
+    assert sum(map(len, sides)) == len(made.train.files)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--val-fraction", "0.3"], "--val-images; give one"),
+        (["--val-fraction", "1.5"], "--val-fraction 1.5"),
+        (["--val-fraction", "0.3", "--pipeline-root", ""], "--pipeline-root"),
+    ],
+)
+def test_a_wrong_split_sends_nothing(flags: list[str], says: str, vertex: VertexServer, run: Run) -> None:
+    code, _, err = run(*SUBMIT, *flags)
+    assert code == 2
+    assert says in err
+    assert vertex.requests == []
 
 
 def test_dry_run_contacts_nothing(vertex: VertexServer, run: Run) -> None:
     code, out, _ = run(*SUBMIT, "--dry-run", "--train-images", "gs://no-such-bucket/x")
     assert code == 0
     assert "dry run" in out
-    assert "cost ceiling" in out
     assert vertex.requests == []
 
 

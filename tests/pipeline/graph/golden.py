@@ -23,9 +23,17 @@ ABSENT = "absent"
 CASES: Mapping[str, Target] = {
     **TARGETS,
     "vertex-multinode-gpu-spot-reduction": replace(
-        TARGETS["vertex-multinode-gpu"], spot=True, replicas=4, reduction_servers=4, image="example.com/python-own:1"
+        TARGETS["vertex-multinode-gpu"],
+        capacity="spot",
+        replicas=4,
+        reduction_servers=4,
+        image="example.com/python-own:1",
     ),
-    "vertex-tpu-v5e-mail": replace(TARGETS["vertex-tpu-v5e"], notify=("owner@example.org",)),
+    "vertex-tpu-v5e-mail": replace(
+        TARGETS["vertex-tpu-v5e"],
+        notify=("owner@example.org",),
+        webhook="projects/my-project/secrets/slack/versions/latest",
+    ),
 }
 
 
@@ -60,7 +68,13 @@ def view(spec: dict[str, Any]) -> dict[str, Any]:
                 declared = component.get("inputDefinitions", {}).get("parameters", {})
                 facts |= {key: container[key] for key in ("image", "resources") if key in container}
                 facts["env"] = {entry["name"]: entry["value"] for entry in container.get("env", [])}
-                for key in ("worker_pool_specs", "strategy", "timeout", "restart_job_on_worker_restart"):
+                for key in (
+                    "worker_pool_specs",
+                    "strategy",
+                    "max_wait_duration",
+                    "timeout",
+                    "restart_job_on_worker_restart",
+                ):
                     if key in declared:
                         facts[key] = declared[key].get("defaultValue")
                 if "worker_pool_specs" in facts:

@@ -40,7 +40,7 @@ def limit(target: Target) -> str:
 
 
 SMALL = ("data_check", "export_model", "report")
-OTHERS = ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged")
+OTHERS = ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged", "alert", "track")
 ROWS: dict[str, Callable[[Target], object]] = {
     "image": lambda target: target.image.rsplit("/", 1)[-1].split(":")[0],
     "device": lambda target: target.device,
@@ -52,7 +52,7 @@ ROWS: dict[str, Callable[[Target], object]] = {
     "TPU topology": lambda target: target.tpu_topology or "-",
     "replicas": lambda target: target.replicas,
     "reduction servers": lambda target: target.reduction_servers,
-    "spot": lambda target: "yes" if target.spot else ("`--spot`" if target.custom_job else "no"),
+    "capacity": lambda target: target.capacity + (", or `--capacity`" if target.custom_job else ""),
     "boot disk": lambda target: f"{target.boot_disk_gb} GB" if target.custom_job else "the service's",
     "training's time limit": limit,
     "training's further attempts": lambda target: target.retries,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each tar
 REPOSITORY = Path(__file__).parents[3]
 NEVER_CACHED = {"data-check", "should-run", "compare-splits", "resolve-champion", "gate", "promote", "hold", "report"}
 NEVER_CACHED |= {"remember"}
-NEVER_CACHED |= {"unchanged", "resolve-champion-2"}
+NEVER_CACHED |= {"unchanged", "resolve-champion-2", "promote-2"}
 # Champion and best: a failure to score one must not be cached.
 NEVER_CACHED |= {"evaluate-2", "evaluate-3"}
 
@@ -24,8 +24,10 @@ NEVER_CACHED |= {"evaluate-2", "evaluate-3"}
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     output = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     in_a_thread(compile_pipeline, TARGETS[request.param], output)
-    # One document: Vertex AI's client doesn't read a second one.
-    content: dict[str, Any] = yaml.load(output.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    documents = list(yaml.load_all(output.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    # Vertex AI's client doesn't read a second one.
+    assert len(documents) == (2 if request.param == "kubeflow-gpu" else 1)
+    content: dict[str, Any] = documents[0]
     return content
 
 
@@ -41,8 +43,8 @@ def test_the_committed_file_is_current() -> None:
 
 def test_every_task_has_a_name_for_people(compiled: dict[str, Any]) -> None:
     names = {task["taskInfo"]["name"] for task in tasks(compiled).values()}
-    assert len(names) == len(tasks(compiled)) == 17
-    assert {"check the data", "evaluate candidate", "evaluate champion", "promote", "hold"} < names
+    assert len(names) == len(tasks(compiled)) == 18
+    assert {"check the data", "evaluate candidate", "evaluate champion", "promote", "request approval", "hold"} < names
 
 
 def test_tasks_that_read_the_outside_world_are_not_cached(compiled: dict[str, Any]) -> None:
@@ -64,10 +66,12 @@ def test_tasks_use_our_image_and_install_nothing(compiled: dict[str, Any]) -> No
     assert images <= {target.image for target in TARGETS.values()}
 
 
-def test_the_gate_branches_on_one_unnamed_bool(compiled: dict[str, Any]) -> None:
+def test_the_gate_branches_on_one_unnamed_text(compiled: dict[str, Any]) -> None:
     assert list(compiled["components"]["comp-gate"]["outputDefinitions"]["parameters"]) == ["Output"]
     branches = compiled["components"]["comp-condition-branches-2"]["dag"]["tasks"]
     conditions = [branch["triggerPolicy"]["condition"] for branch in branches.values()]
-    gate = "inputs.parameter_values['pipelinechannel--gate-Output'] == true"
-    assert sorted(conditions) == [f"!({gate})", gate]
+    promote, ask = (
+        f"inputs.parameter_values['pipelinechannel--gate-Output'] == '{word}'" for word in ("promote", "ask")
+    )
+    assert sorted(conditions) == [f"!({promote}) && !({ask})", f"!({promote}) && {ask}", promote]
     assert set(tasks(compiled)["report"]["dependentTasks"]) >= {"condition-branches-2", "gate"}

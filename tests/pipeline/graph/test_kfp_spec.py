@@ -66,15 +66,17 @@ def test_a_graph_in_an_exit_handler_keeps_its_parameters() -> None:
         return task(text=text).set_display_name("tell it").output
 
     def compiled() -> Any:
-        handled = kfp_spec.in_exit_handler(graph, "the run", lambda: task(text="bye").set_display_name("at the end"))
-        return dsl.pipeline(name="probe")(handled)
+        last = [lambda name=name: task(text="bye").set_display_name(name) for name in ("at the end", "after it")]
+        return dsl.pipeline(name="probe")(kfp_spec.in_exit_handler(graph, "the run", last))
 
     spec = kfp_spec.as_dict(in_a_thread(compiled))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["text"] == {"parameterType": "STRING"}
     assert parameters["times"]["defaultValue"] == 2
-    last = next(task for task in spec["root"]["dag"]["tasks"].values() if task["taskInfo"]["name"] == "at the end")
-    assert last["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    tasks = {task["taskInfo"]["name"]: task for task in spec["root"]["dag"]["tasks"].values()}
+    for name in ("at the end", "after it"):
+        assert tasks[name]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}, name
+        assert tasks[name]["dependentTasks"] == ["exit-handler-1"], name
     assert "outputDefinitions" not in spec["root"]
 
 

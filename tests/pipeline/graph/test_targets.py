@@ -78,6 +78,9 @@ def test_steps_that_do_not_train_do_not_look_for_a_tpu(name: str) -> None:
         ("vertex-tpu-v3", {"reduction_servers": 2}, "no gradients to exchange"),
         ("vertex-tpu-v3", {"timeout_hours": 0}, "timeout_hours"),
         ("vertex-tpu-v3", {"machine_type": ""}, "machine_type"),
+        ("vertex-gpu", {"capacity": "spot"}, "capacity: spot needs custom_job"),
+        ("vertex-gpu-job", {"capacity": "reservation"}, "reservation"),
+        ("vertex-gpu-job", {"reservation": "projects/1/zones/a/reservations/b"}, "reservation"),
     ],
 )
 def test_a_target_that_contradicts_itself(target: str, change: dict[str, Any], message: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.local import cache as local_cache
-from pipeline.local.cache import READY, open_cache, origin
+from pipeline.local.cache import open_cache, origin
 
 
 def entry(cache: Path, key: str, name: str, uri: Path) -> Path:
@@ -17,18 +17,17 @@ def entry(cache: Path, key: str, name: str, uri: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", READY)
-def test_an_entry_stays_while_its_result_is_whole(tmp_path: Path, name: str) -> None:
+def test_an_entry_stays_while_its_result_is_whole(tmp_path: Path) -> None:
     cache = open_cache(tmp_path)
     result = tmp_path / "1" / "stages" / "x"
     result.mkdir(parents=True)
-    (result / READY[name]).write_text("")
-    path = entry(cache, "abcdef", name, result)
+    (result / "train.json").write_text("")
+    path = entry(cache, "abcdef", "checkpoint", result / "train.json")
     assert open_cache(tmp_path) == cache
     assert path.exists()
     assert origin(cache, "abc") == str(result)
     assert origin(cache, "0") == ""
-    (result / READY[name]).unlink()
+    (result / "train.json").unlink()
     open_cache(tmp_path)
     assert not path.exists(), "the folder alone is no result"
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +151,37 @@ class Kept:
 
     def reused(self, stage: str, key: str) -> None:
         raise AssertionError
+
+
+def test_a_container_is_started_by_our_function_whose_code_counts(tmp_path: Path) -> None:
+    """Look at kfp/local/docker_task_handler.py: DockerTaskHandler.run, full_command and env_vars."""
+    pytest.importorskip("docker", reason="Python's package docker is not installed")
+    from kfp import dsl
+    from kfp.local.docker_task_handler import DockerTaskHandler
+
+    def act(text: str) -> None: ...
+
+    component = dsl.component(act, base_image="example.com/none:1", install_kfp_package=False)
+
+    @dsl.pipeline(name="probe")
+    def probe() -> None:
+        first = component(text="one").set_env_variable("LIMIT", "3")
+        component(text="two").after(first).set_display_name("again")
+
+    codes, started = [0, 7], []
+
+    def start(command: Sequence[str], variables: Mapping[str, str]) -> int:
+        started.append((" ".join(command), dict(variables)))
+        print("in the container")
+        return codes[len(started) - 1]
+
+    own, listener = DockerTaskHandler.run, Kept()
+    with pytest.raises(kfp_runner.PipelineFailed, match="act-2"):
+        kfp_runner.run(probe, {}, pipeline_root=tmp_path, cache=None, listener=listener, start=start)
+    assert DockerTaskHandler.run is own
+    assert [variables for _, variables in started] == [{"LIMIT": "3"}, {}]
+    assert '"text": "one"' in started[0][0]
+    assert listener.lines.count(("in the container", True)) == 2
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])

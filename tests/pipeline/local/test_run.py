@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from beam_preprocess.base.errors import Failure, InputError
 from components.support.events import Event
 from pipeline.graph.request import RunRequest
-from pipeline.local import kfp_runner, prepare, run_folder
+from pipeline.local import containers, kfp_runner, prepare, run_folder
 from pipeline.local.prepare import LocalOptions
 from pipeline.local.run import LAST, UNCHANGED, run
+from tests.loopback.webhook_server import TOKEN, WebhookServer
 
 Pipeline = Callable[[Any, Path], None]
 
@@ -26,13 +28,13 @@ def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pipeline]
     folder = run_folder.create(tmp_path / "runs", {"config": "gate: {}", "seed": 0})
     monkeypatch.setattr(prepare, "new_run", lambda request, options: folder)
 
-    def start(pipeline: Pipeline) -> int:
+    def start(pipeline: Pipeline, request: RunRequest | None = None) -> int:
         def fake(graph: Any, arguments: Any, *, listener: Any, **_: Any) -> None:
             assert arguments["work_dir"] == "", "a folder among the arguments would make all cache keys new"
             pipeline(listener, folder.events)
 
         monkeypatch.setattr(kfp_runner, "run", fake)
-        return run(RunRequest(notify="me@example.org"), LocalOptions())
+        return run(request or RunRequest(notify="me@example.org"), LocalOptions())
 
     return start
 
@@ -101,6 +103,65 @@ def test_a_process_that_fails_before_its_stage_starts(
     assert "failed: Inner task failed: 'train'.\n    ModuleNotFoundError: no kfp" in errors
 
 
+class FakeEngine:
+    """A container that ends with a code, after it reported its stage's end or without a word."""
+
+    image, digest, built = "localhost/python-cpu:1", "0123", "today"
+
+    def __init__(self, code: int, events: tuple[Event, ...]) -> None:
+        self.code, self.events = code, events
+
+    def end(self, run: Path) -> int:
+        return 0
+
+    def hand_over(self, places: Any) -> None: ...
+
+    def task(self, run: Path, places: Any, environment: dict[str, str]) -> Callable[..., int]:
+        def start(command: Any, variables: Any) -> int:
+            if self.code < 0:
+                raise Failure("--in-containers: the container engine failed: gone")
+            write(Path(environment["STAGE_EVENTS"]), *self.events)
+            return self.code
+
+        return start
+
+
+@pytest.mark.parametrize(
+    ("code", "reports", "result", "printed"),
+    [
+        (0, True, 0, ""),
+        (0, False, 1, "the container ended with exit code 0, but its stage did not report that it is done\n"),
+        (137, False, 137, ""),
+        (-1, False, 1, "--in-containers: the container engine failed: gone\n"),
+    ],
+)
+def test_a_container_is_done_when_its_stage_says_so(
+    code: int,
+    reports: bool,
+    result: int,
+    printed: str,
+    ends: Callable[[Pipeline], int],  # for its folder
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    events = (Event(kind="start", stage="train", time=1.0), Event(kind="end", stage="train", time=2.0))
+    engine = FakeEngine(code, events if reports else ())
+    monkeypatch.setattr(run_folder.RunFolder, "image", engine.image)
+    monkeypatch.setattr(containers, "connect", lambda image: engine)
+    monkeypatch.setattr(containers, "places", lambda folder: [])
+    found = []
+
+    def fake(graph: Any, arguments: Any, *, start: Any, **_: Any) -> None:
+        capsys.readouterr()
+        found.append(start(["python3"], {}))
+        found.append(capsys.readouterr().out)
+
+    monkeypatch.setattr(kfp_runner, "run", fake)
+    run(RunRequest(), LocalOptions())
+    assert found[0] == result
+    assert found[1].endswith(printed)
+
+
 def test_an_interrupt(ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixture[str]) -> None:
     def pipeline(listener: Any, file: Path) -> None:
         write(file, Event(kind="start", stage="train", time=1.0))
@@ -108,3 +169,43 @@ def test_an_interrupt(ends: Callable[[Pipeline], int], capsys: pytest.CaptureFix
 
     assert ends(pipeline) == 1
     assert "interrupted during train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("events", "posts"),
+    [
+        ((), [("failed", "failed in the pipeline")]),
+        ((Event(kind="start", stage=UNCHANGED, time=1.0), Event(kind="end", stage=UNCHANGED, time=2.0)), []),
+    ],
+)
+def test_the_alert(
+    events: tuple[Event, ...],
+    posts: list[tuple[str, str]],
+    ends: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = WebhookServer()
+    monkeypatch.setenv("MY_WEBHOOK", server.address)
+    ends(lambda listener, file: write(file, *events), RunRequest(webhook_secret="MY_WEBHOOK"))
+    assert [(posted["outcome"], posted["sentence"][:22]) for posted in server.posted] == posts
+    assert all(TOKEN not in path.read_text() for path in tmp_path.rglob("*.*") if path.is_file())
+    server.stop()
+
+
+def test_bad_input_is_posted_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody reads the terminal of a run that cron starts."""
+    server = WebhookServer()
+    monkeypatch.setenv("MY_WEBHOOK", server.address)
+    with pytest.raises(InputError, match="--resume"):
+        run(RunRequest(webhook_secret="MY_WEBHOOK"), LocalOptions(resume=str(tmp_path)))
+    (posted,) = server.posted
+    assert posted["sentence"].startswith("failed: --resume ")
+    server.stop()
+
+
+@pytest.mark.parametrize("name", ["NOT_SET", "https://hooks.example.org/T0KEN"])
+def test_a_webhook_that_is_none_is_refused_before_the_run(name: str) -> None:
+    with pytest.raises(InputError, match="--webhook-secret") as error:
+        run(RunRequest(webhook_secret=name), LocalOptions())
+    assert "T0KEN" not in str(error.value)

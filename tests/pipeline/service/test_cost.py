@@ -1,68 +1,44 @@
-"""The cost ceiling: machines x price x time limit x attempts, and the file that the prices come from."""
+"""Machine-hours: machines x time limit x attempts."""
 
-from pathlib import Path
+import re
 from typing import Any
 
 import pytest
-import yaml
 
-from beam_preprocess.base.errors import InputError
 from components.support.dataflow import Dataflow
 from pipeline.graph.targets import TARGETS, Resources
-from pipeline.service import cost
-from pipeline.service.cost import PRICES, VERTEX_HOURS, Machine, Step, ceiling, read_prices, steps
+from pipeline.service.cost import VERTEX_HOURS, Machine, Step, accelerator_hours, machine_hours, steps, table
 from tests.loopback.invocations import WHAT, WHERE, Run, spec_of
 from tests.loopback.vertex_server import VertexServer
 
 pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
-PRICE = yaml.safe_load(PRICES.read_text())
-A100, A2 = PRICE["accelerators"]["NVIDIA_TESLA_A100"], PRICE["machines"]["a2-highgpu-8g"]
 ACCELERATED = {"accelerator": "NVIDIA_TESLA_A100", "accelerators": 8}
 
 
 @pytest.mark.parametrize(
-    ("machine", "dollars"),
+    ("machine", "kind", "devices"),
     [
-        (Machine(type="n1-standard-4"), PRICE["machines"]["n1-standard-4"]),
-        (Machine(type="n1-standard-4", count=3), 3 * PRICE["machines"]["n1-standard-4"]),
-        (Machine(type="n1-standard-4", spot=True), PRICE["spot"] * PRICE["machines"]["n1-standard-4"]),
-        (Machine(cpu=12, memory_gb=85), 12 * PRICE["vcpu"] + 85 * PRICE["memory_gb"]),
-        (Machine(cpu=96, memory_gb=680, **ACCELERATED), 96 * PRICE["vcpu"] + 680 * PRICE["memory_gb"] + 8 * A100),
-        (Machine(type="n1-standard-96", **ACCELERATED), PRICE["machines"]["n1-standard-96"] + 8 * A100),
-        (Machine(type="a2-highgpu-8g", **ACCELERATED), A2),  # its price includes the GPUs
-        (Machine(type="cloud-tpu", accelerator="TPU_V3", accelerators=8), 8 * PRICE["accelerators"]["TPU_V3"]),
-        (Machine(type="ct5lp-hightpu-8t", topology="2x4"), PRICE["machines"]["ct5lp-hightpu-8t"]),
-        (
-            Machine(type="n2-standard-8", count=50, dataflow=True),
-            50 * (8 * PRICE["dataflow_vcpu"] + 32 * PRICE["dataflow_memory_gb"]),
-        ),
-        (
-            Machine(type="n1-highmem-4", dataflow=True),
-            4 * PRICE["dataflow_vcpu"] + 26 * PRICE["dataflow_memory_gb"],
-        ),
+        (Machine(type="n1-standard-4", count=3), "n1-standard-4", 0),
+        (Machine(type="n1-standard-4", capacity="spot"), "n1-standard-4 (spot)", 0),
+        (Machine(cpu=12, memory_gb=85), "12 vCPU, 85 GB", 0),
+        (Machine(cpu=96, memory_gb=624, **ACCELERATED), "96 vCPU, 624 GB + 8 x NVIDIA_TESLA_A100", 8),
+        (Machine(type="a2-highgpu-8g", **ACCELERATED), "a2-highgpu-8g + 8 x NVIDIA_TESLA_A100", 8),
+        (Machine(type="cloud-tpu", accelerator="TPU_V3", accelerators=8), "cloud-tpu + 8 x TPU_V3", 8),
+        (Machine(type="ct5lp-hightpu-8t", topology="2x4"), "ct5lp-hightpu-8t", 8),
+        (Machine(type="n2-standard-8", count=50, dataflow=True), "n2-standard-8 (Dataflow)", 0),
     ],
     ids=str,
 )
-def test_an_hour(machine: Machine, dollars: float) -> None:
-    assert read_prices().hourly(machine) == pytest.approx(dollars)
-
-
-@pytest.mark.parametrize(
-    ("machine", "says"),
-    [
-        (Machine(type="z9-mega-1"), "machines has no z9-mega-1"),
-        (Machine(type="n1-standard-4", accelerator="ABACUS", accelerators=1), "accelerators has no ABACUS"),
-        (Machine(type="z9-mega-1", dataflow=True), "dataflow.machine_type: z9-mega-1"),
-    ],
-)
-def test_a_missing_price(machine: Machine, says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        read_prices().hourly(machine)
+def test_a_kind_of_machine(machine: Machine, kind: str, devices: int) -> None:
+    assert (machine.kind, machine.devices[1]) == (kind, devices)
+    step = Step(name="one", machines=(machine,), hours=2.0, attempts=3)
+    assert machine_hours([step, step]) == {kind: 12.0 * machine.count}
+    assert sum(accelerator_hours([step]).values()) == 6.0 * machine.count * devices
 
 
 def planned(target: str, dataflow: Dataflow | None = None, **changes: Any) -> dict[str, Step]:
-    return {step.name: step for step in steps(spec_of(target, **changes), "e2-standard-4", dataflow)}
+    return {step.name: step for step in steps(spec_of(target, **changes), dataflow)}
 
 
 def test_all_worker_pools_and_attempts_count() -> None:
@@ -73,10 +49,11 @@ def test_all_worker_pools_and_attempts_count() -> None:
         (3, "n1-highcpu-16"),
     ]
     assert (train.hours, train.attempts) == (10.0, 3)
-    dollars = (4 * A2 + 3 * PRICE["machines"]["n1-highcpu-16"]) * 10 * 3
-    assert ceiling([train], read_prices()) == pytest.approx(dollars)
-    spot = planned("vertex-multinode-gpu", replicas=4, reduction_servers=3, timeout_hours=10.0, spot=True)["train"]
-    assert ceiling([spot], read_prices()) == pytest.approx(dollars * PRICE["spot"])
+    a2 = "a2-highgpu-8g + 8 x NVIDIA_TESLA_A100"
+    assert machine_hours([train]) == {a2: 4 * 30.0, "n1-highcpu-16": 3 * 30.0}
+    assert accelerator_hours([train]) == {"NVIDIA_TESLA_A100": 32 * 30.0}
+    spot = planned("vertex-multinode-gpu", capacity="spot")["train"]
+    assert {machine.capacity for machine in spot.machines} == {"spot"}
 
 
 def test_a_stage_counts_until_its_time_limit() -> None:
@@ -110,71 +87,14 @@ def test_steps_come_in_an_order_in_which_they_can_run() -> None:
     assert sorted(order, key=names.index) == order
 
 
-@pytest.mark.parametrize("target", [name for name in TARGETS if name != "local"])
-def test_the_file_knows_every_targets_machines(target: str) -> None:
-    assert ceiling(list(planned(target).values()), read_prices()) > 0
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"volts": 230}, "unknown keys: volts"),
-        ({"spot": None}, "spot: None"),
-        ({"spot": True}, "spot: True"),
-        ({"vcpu": "0.04"}, "vcpu: '0.04'"),
-        ({"vcpu": float("nan")}, "vcpu: nan"),
-        ({"memory_gb": -1}, "memory_gb: -1"),
-        ({"machines": [0.1]}, "machines: [0.1]; give a table"),
-        ({"machines": {"e2-standard-4": "cheap"}}, "machines.e2-standard-4: 'cheap'"),
-        ({"machines": {}}, "default_machine: e2-standard-4 is not in machines"),
-        ({"source": ""}, "source: ''"),
-        ({"currency": 1}, "currency: 1"),
-    ],
-)
-def test_a_wrong_price_list(change: dict[str, Any], says: str, tmp_path: Path, vertex: VertexServer, run: Run) -> None:
-    path = tmp_path / "prices.yaml"
-    path.write_text(yaml.safe_dump({**PRICE, **change}))
-    code, _, err = run("submit", *WHERE, *WHAT, "--prices", path, "--dry-run")
-    assert code == 2
-    assert err.startswith(f"error: --prices {path}: ")
-    assert says in err
-    assert vertex.requests == []
-
-
-@pytest.mark.parametrize("text", ["- 1", "{", "spot: 0.4", "\x00"])
-def test_no_price_list_at_all(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "prices.yaml"
-    path.write_text(text)
-    with pytest.raises(InputError, match="--prices"):
-        read_prices(path)
-
-
-def test_an_own_price_list(tmp_path: Path, vertex: VertexServer, run: Run) -> None:
-    own = {**PRICE, "date": "2027-01-31", "source": "our contract", "currency": "EUR", "region": "europe-west4"}
-    own["machines"] = dict.fromkeys(PRICE["machines"], 1.0)
-    path = tmp_path / "prices.yaml"
-    path.write_text(yaml.safe_dump(own))
-    dry_run = ["submit", *WHERE, *WHAT, "--target", "vertex-multinode-gpu", "--dry-run"]
-    code, out, _ = run(*dry_run, "--prices", path)
-    assert code == 0
-    # Two machines x 48 h x three attempts at 1 EUR.
-    (line,) = [line for line in out.splitlines() if line.startswith("train ")]
-    assert line.split()[-1] == "288.00"
-    assert "EUR" in out
-    assert "europe-west4 prices of 2027-01-31 (our contract; replace them with --prices)" in out
-    assert "from memory, not looked up" in run(*dry_run)[1], "unverified prices are labelled"
-    del own["machines"]["a2-highgpu-8g"]
-    path.write_text(yaml.safe_dump(own))
-    code, _, err = run("submit", *WHERE, *WHAT, "--target", "vertex-multinode-gpu", "--prices", path)
-    assert code == 2
-    assert "machines has no a2-highgpu-8g" in err
-    assert vertex.requests == []
-
-
-def test_the_sum_is_the_steps(run: Run, vertex: VertexServer) -> None:
+def test_the_sums_are_those_of_the_steps(run: Run, vertex: VertexServer) -> None:
     _, out, _ = run("submit", *WHERE, *WHAT, "--dry-run")
-    found = planned("vertex-gpu")
-    wanted = ceiling(list(found.values()), read_prices())
-    assert f"cost ceiling {wanted:,.2f} USD" in out
-    assert wanted == pytest.approx(sum(ceiling([step], read_prices()) for step in found.values()))
-    assert cost.ceiling([], read_prices()) == 0
+    found = list(planned("vertex-gpu").values())
+    for kind, hours in machine_hours(found).items():
+        assert hours == pytest.approx(sum(machine_hours([step]).get(kind, 0.0) for step in found))
+        assert re.search(rf"^  machine-hours of {re.escape(kind)} +{hours:,.1f}$", out, re.MULTILINE)
+    hours = accelerator_hours(found)["NVIDIA_TESLA_A100"]
+    assert re.search(rf"^  accelerator-hours of NVIDIA_TESLA_A100 +{hours:,.1f}$", out, re.MULTILINE)
+    assert "USD" not in out, "no price is built in"
+    assert table([]), "an empty plan has a table too"
+    assert vertex.requests == []

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
 PLACE = Place(project="my-project", region="us-central1")
 RUNS_AS = RunsAs(pipeline_root="gs://my-bucket/runs")
-REQUEST = RunRequest(coco_dir="gs://my-data/coco", config="coco-centernet-hourglass-gpu")
+WEIGHTS = "task.init_checkpoint=gs://my-data/weights/extremenet"
+REQUEST = RunRequest(coco_dir="gs://my-data/coco", config="coco-centernet-hourglass-gpu", changes=(WEIGHTS,))
 OPTIONS = SubmitOptions(target="vertex-gpu", config_check=False)
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
@@ -59,5 +60,5 @@ def test_runs_of_a_schedule_share_no_folder() -> None:
 
 
 def test_set_changes_the_configuration_that_is_sent() -> None:
-    found = submission(replace(REQUEST, changes=("gate.min_ap=0.41",)))
+    found = submission(replace(REQUEST, changes=(WEIGHTS, "gate.min_ap=0.41")))
     assert parse_config(found.parameters["config"]).gate.min_ap == 0.41

@@ -1,6 +1,7 @@
 """`centernet config`."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,14 @@ from trainer.config.__main__ import main
 from trainer.config.sections import CONFIGS
 
 
-def test_check_is_a_command() -> None:
-    command = [sys.executable, "-m", "trainer.config", "check", str(CONFIGS / "demo.yaml")]
-    assert "demo.yaml: valid" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_check_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `python -m trainer.config` runs it, without the process, which loads TensorFlow for seconds."""
+    monkeypatch.setattr(sys, "argv", ["trainer.config", "check", str(CONFIGS / "demo.yaml")])
+    monkeypatch.delitem(sys.modules, main.__module__)  # imported above; runpy warns of a second one
+    with pytest.raises(SystemExit) as done:
+        runpy.run_module("trainer.config", run_name="__main__", alter_sys=True)
+    assert done.value.code == 0
+    assert "demo.yaml: valid" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,15 @@ def test_another_seed_holds_out_the_same_images(folder: Path) -> None:
     assert one.tolist() != other.tolist()
 
 
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> np.ndarray:
+    return trained_on(folder, 5, steps=20)
+
+
 @pytest.mark.parametrize("first_step", [1, 4, 5, 13])
-def test_a_resumed_run_reads_on_where_it_stopped(folder: Path, first_step: int) -> None:
-    undisturbed = trained_on(folder, 5, steps=20)[first_step * BATCH :]
-    assert trained_on(folder, 5, steps=20 - first_step, first_step=first_step).tolist() == undisturbed.tolist()
+def test_a_resumed_run_reads_on_where_it_stopped(folder: Path, undisturbed: np.ndarray, first_step: int) -> None:
+    resumed = trained_on(folder, 5, steps=20 - first_step, first_step=first_step)
+    assert resumed.tolist() == undisturbed[first_step * BATCH :].tolist()
 
 
 def test_without_a_hold_out_the_order_is_the_one_of_before(folder: Path) -> None:

@@ -49,11 +49,17 @@ def test_order_is_a_function_of_the_seed(folder: Path) -> None:
     assert not all(np.array_equal(a[0], b[0]) for a, b in zip(same, other, strict=True))
 
 
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    return _train(folder, 9)
+
+
 @pytest.mark.parametrize("first_step", [1, 3, 6])
-def test_a_resumed_run_reads_on_where_it_stopped(folder: Path, first_step: int) -> None:
-    undisturbed = _train(folder, 9)[first_step:]
+def test_a_resumed_run_reads_on_where_it_stopped(
+    folder: Path, undisturbed: list[tuple[np.ndarray, np.ndarray]], first_step: int
+) -> None:
     resumed = _train(folder, 9 - first_step, first_step=first_step)
-    for expected, found in zip(undisturbed, resumed, strict=True):
+    for expected, found in zip(undisturbed[first_step:], resumed, strict=True):
         assert np.array_equal(expected[0], found[0])
         assert np.array_equal(expected[1], found[1])
 

@@ -38,13 +38,15 @@ def _settings(model: tf_keras.Model) -> set[tuple[float, float, bool]]:
         (True, 0.1, True),  # the published models' on all layers, whatever is configured
     ],
 )
-def test_every_batch_norm_has_the_configured_settings_which_model_garden_ignores(
-    reference: bool, momentum: float, sync: bool
-) -> None:
+def test_every_batch_norm_has_the_configured_settings(reference: bool, momentum: float, sync: bool) -> None:
     """On two stacks: also in the layers between them."""
     task = _task(config=TWO_STACKS)
     task.model.reference_bn, task.model.norm_activation.use_sync_bn = reference, sync
     assert _settings(network.build_model(task)) == {(momentum, 0.02, sync)}
+
+
+def test_model_garden_ignores_the_configured_settings() -> None:
+    task = _task(config=TWO_STACKS)
     task.model.norm_activation.use_sync_bn = False
     shipped = factory.build_backbone(
         input_specs=tf_keras.layers.InputSpec(shape=[None, *SIZE, 3]),

@@ -72,6 +72,7 @@ def test_the_champions_numbers():
         ("promoted: v0002 (was v0001)", "promoted", "v0002"),
         ("promoted: v0002 (already champion)", "promoted", "v0002"),
         ("held: min_ap 0.4100 < 0.5000", "held", ""),
+        ("pending approval: v0002 (champion is v0001)", "pending approval", "v0002"),
     ],
 )
 def test_outcome(outcome, kind, version):
@@ -79,7 +80,7 @@ def test_outcome(outcome, kind, version):
     assert (decision.outcome, decision.new_version, decision.sentence) == (kind, version, outcome)
 
 
-@pytest.mark.parametrize("outcome", ["", "v0002", "failed: x", "promoted", "promoted:", "held"])
+@pytest.mark.parametrize("outcome", ["", "v0002", "failed: x", "promoted", "promoted:", "held", "pending: v0002"])
 def test_unknown_outcome(outcome):
     with pytest.raises(InputError, match="outcome"):
         summary(outcome=outcome)

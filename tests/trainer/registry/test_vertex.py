@@ -91,10 +91,43 @@ def test_an_upload_that_does_not_end(
 ) -> None:
     """It is not started a second time, and the error says what happened."""
     monkeypatch.setattr("trainer.registry.vertex.UPLOAD_SECONDS", 0.05)
-    monkeypatch.setattr(vertex, "_operations_get", lambda name, _request: {"name": f"{PARENT}/operations/{name}"})
+    vertex.operation_requests = 10**6
     with pytest.raises(RegistryError, match="has not ended after"):
         registry.publish(model, FACTS, key="run-1")
     assert len(vertex.sent("POST", "models:upload")) == 1
+
+
+@pytest.mark.parametrize("requests", [1, 5])
+def test_an_operation_that_cannot_be_followed(
+    requests: int, vertex: VertexServer, registry: Registry, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The address of operations answers 404: the version is looked for by its key, and nothing is uploaded twice."""
+    vertex.operations_address, vertex.operation_requests = "/v1/", requests
+    assert registry.publish(model, FACTS, key="run-1") == "1"
+    assert "the operation can't be followed" in capsys.readouterr().out
+    assert registry.publish(model, FACTS, key="run-2") == "2"
+    registry.swap_alias("champion", "2", expected=None)
+    registry.publish(model, FACTS, key="run-3")
+    registry.remove("1")
+    assert [version.version for version in registry.list()] == ["2", "3"]
+    assert len(vertex.sent("POST", "models:upload")) == 3
+
+
+def test_an_upload_that_fails(vertex: VertexServer, registry: Registry, model: str) -> None:
+    """An operation that ends in an error is believed at once."""
+    error = {"code": 9, "message": "the artifact is gone"}
+    ended = {"name": f"{PARENT}/operations/1", "done": True, "error": error}
+    vertex._operations_get = lambda _name, _request: ended  # type: ignore[method-assign]
+    vertex.operation_requests = 10**6
+    with pytest.raises((RegistryError, InputError), match="the artifact is gone"):
+        registry.publish(model, FACTS, key="run-1")
+    assert len(vertex.sent("POST", "models:upload")) == 1
+
+
+def test_operations_that_take_a_while(vertex: VertexServer, registry: Registry, model: str) -> None:
+    vertex.operation_requests = 4
+    assert [registry.publish(model, FACTS, key=key) for key in "ab"] == ["1", "2"]
+    assert len(vertex.sent("GET", "/operations/")) > 2
 
 
 def test_another_promotion_in_the_gap(vertex: VertexServer, registry: Registry, model: str) -> None:

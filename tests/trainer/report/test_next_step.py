@@ -50,9 +50,14 @@ CONFUSION = Confusion(classes=[1, 2], matrix=[[50, 9, 0], [2, 40, 0], [0, 0, 0]]
 @pytest.mark.parametrize(
     ("changes", "run", "findings", "words"),
     [
-        ({}, {}, SURE, "Check the labels first: 6 boxes in 3 images are probably wrong. Open label_errors.coco.json"),
+        (
+            {},
+            {},
+            SURE,
+            "Look at the labels first: 6 boxes in 3 images contradict confident detections. Open",
+        ),
         ({}, {}, SURE, "start with first.jpg"),
-        ({"overall": thresholds(objects=60)}, {}, SURE, "Check the labels first"),
+        ({"overall": thresholds(objects=60)}, {}, SURE, "Look at the labels first"),
         ({"overall": thresholds(objects=60)}, {}, SURE[:2], "Annotate more validation images: 60 objects"),
         ({"overall": thresholds(objects=99)}, {}, (), "99 objects are too few"),
         ({"errors": errors(missed=9)}, {"history": history(0.1, 0.2, 0.3, 0.4)}, (), "Train longer: AP rose by 0.100"),

@@ -105,6 +105,18 @@ def test_the_comparison_with_the_champion_is_on_top(run, ap, verdict, difference
     assert "its lower end must be at least -0.0050" in banner
 
 
+def test_pending_approval(run):
+    passed = run.summary(run.good, run.poor, "v0001")
+    decision = replace(
+        passed.decision, outcome="pending approval", sentence="pending approval: v0002 (champion is v0001)"
+    )
+    page = run.page(replace(passed, decision=decision))
+    assert "<title>Pending approval v0002 · AP 1.0000</title>" in page
+    banner = text_of(page[page.index("<section") : page.index("</section>")])
+    assert banner.startswith("Pending approval: v0002 passed, v0001 is still champion centernet approve v0002")
+    assert "AP 1.0000 against" in banner
+
+
 def test_nan_and_null_are_shown_not_hidden(run):
     broken = replace(run.good, metrics={**run.good.metrics, "ap": math.nan, "ap75": None})
     text = text_of(run.page(run.summary(broken, NONE)))
@@ -139,9 +151,9 @@ def test_user_text_is_escaped(run):
 def test_a_summary_without_history_data_seconds_and_paths_is_enough(run):
     """As from a run that reused everything."""
     empty = {"history": (), "data": {}, "seconds": {}, "paths": {}, "versions": {}, "config": "", "data_digest": ""}
-    text = text_of(run.page(replace(run.summary(run.good, NONE), objects_unusable=0, **empty)))
-    assert "Nothing was rejected or repaired." in text
-    assert "<svg" not in run.output.read_text()
+    page = run.page(replace(run.summary(run.good, NONE), objects_unusable=0, **empty))
+    assert "Nothing was rejected or repaired." in text_of(page)
+    assert "<svg" not in page
 
 
 def analysed_page(run: Run, tmp_path: Path, found: Analysis | None, change: dict | None = None) -> str:
@@ -169,6 +181,12 @@ INTERVALS = {
         "best": None,
     },
 }
+
+
+@pytest.fixture(scope="module")
+def analysed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page with an analysis."""
+    return analysed_page(run, tmp_path_factory.mktemp("analysed"), analysis())
 
 
 def test_analysis_and_intervals_are_shown(run, tmp_path):
@@ -245,8 +263,8 @@ def test_the_header_names_run_date_data_and_commit(run):
     assert "commit unknown" in text_of(run.page(run.summary(run.good, NONE)))
 
 
-def test_every_class_has_counts_and_a_threshold(run, tmp_path):
-    text = text_of(analysed_page(run, tmp_path, analysis()))
+def test_every_class_has_counts_and_a_threshold(analysed):
+    text = text_of(analysed)
     assert "Class Objects Found Missed Confused False Threshold Precision Recall F1" in text
     assert "disc 90 5 4 4 1 0.420 0.7500 0.6000 0.6667" in text
     assert "ring&lt;/b&gt; 7 6 1 0 4 common" in text
@@ -255,16 +273,16 @@ def test_every_class_has_counts_and_a_threshold(run, tmp_path):
     assert "Best F1 0.67 at a threshold of 0.42: precision 0.75, recall 0.60." in text
 
 
-def test_sizes_have_the_counts_of_ap(run, tmp_path):
+def test_sizes_have_the_counts_of_ap(analysed):
     """By `area`, as AP counts, not by the boxes of the records."""
-    text = text_of(analysed_page(run, tmp_path, analysis()))
+    text = text_of(analysed)
     sizes = text[text.index("Size AP") : text.index("Classes AP of each class")]
     assert re.search(r"Small objects below 32. pixels .* 97 Medium", sizes)
     assert re.search(r"Medium .* 63 Large", sizes)
 
 
-def test_confusion_matrix(run, tmp_path):
-    text = text_of(analysed_page(run, tmp_path, analysis()))
+def test_confusion_matrix(run, tmp_path, analysed):
+    text = text_of(analysed)
     assert "missed disc 5 4 0 bar &amp; &lt;b&gt;ring&lt;/b&gt; 0 6 1 background 1 0 0" in text
     many = Confusion(classes=list(range(31)), matrix=[[1] * 32 for _ in range(32)])
     text = text_of(analysed_page(run, tmp_path, analysis(confusion=many)))
@@ -272,8 +290,8 @@ def test_confusion_matrix(run, tmp_path):
     assert "Object detected as" in text
 
 
-def test_the_next_step_is_on_top(run, tmp_path):
-    text = text_of(analysed_page(run, tmp_path, analysis()))
+def test_the_next_step_is_on_top(run, tmp_path, analysed):
+    text = text_of(analysed)
     assert text.index("Next step. Look at &#39;disc&#39;") < text.index("Measured on")
     text = text_of(analysed_page(run, tmp_path / "other", None))
     assert "Next step. Evaluate the model again with centernet evaluate" in text
@@ -306,9 +324,9 @@ def test_a_training_without_validation_says_so(run):
     assert "<figcaption>AP50<span>" in page
 
 
-def test_every_colour_has_a_dark_value(run, tmp_path):
+def test_every_colour_has_a_dark_value(analysed):
     """Charts and page take their colours from variables, all of which change with the scheme."""
-    page = analysed_page(run, tmp_path, analysis())
+    page = analysed
     light, dark = page[page.index(":root") :].split("@media (prefers-color-scheme: dark)", 1)
     dark = dark[: dark.index("} }")]
     names = {*re.findall(r"var\((--[\w-]+)\)", page)}

@@ -36,14 +36,14 @@ def test_a_family_trains_resumes_exports_converts_and_is_fine_tuned(
     """Compiled by XLA, in one of the three precisions, with a moving average."""
     config = family_config(kind, runtime={"mixed_precision_dtype": precision, "enable_xla": True})
     model, served = tmp_path / "model", tmp_path / "served"
-    for steps in (2, 4):
-        train(
-            records=str(records_folder),
-            output=str(model),
-            config=config,
-            params_override=f"trainer.train_steps={steps},trainer.optimizer_config.ema.average_decay=0.5",
-        )
-    assert f"steps 2 to 4, resumed from {model}" in capsys.readouterr().out
+    override = "trainer.train_steps=4,trainer.optimizer_config.ema.average_decay=0.5"
+    train(records=str(records_folder), output=str(model), config=config, params_override=override)
+    if kind == "resnet":  # the smallest to compile
+        (model / finished.SUMMARY).unlink()
+        for file in model.glob("ckpt-4.*"):
+            file.write_bytes(b"")  # interrupted while it was saved
+        train(records=str(records_folder), output=str(model), config=config, params_override=override)
+        assert f"steps 2 to 4, resumed from {model}" in capsys.readouterr().out
     assert [row["step"] for row in read_history(str(model))] == [2, 4]
     tf_keras.mixed_precision.set_global_policy("float32")
 

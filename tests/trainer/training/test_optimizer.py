@@ -121,6 +121,7 @@ def test_the_average_is_what_is_exported(averaged_model: Path) -> None:
         np.testing.assert_array_equal(kept[name], average, err_msg=name)
     kernels = [name for name in averages if "kernel" in name]
     assert all((raw[name] != kept[name]).any() for name in kernels)
+    assert 1e-5 < max(np.abs(raw[name] - kept[name]).max() for name in kernels) < 0.1
     others = [name for name in kept if name not in averages]
     assert others and all("moving_" in name for name in others)
     for name in others:

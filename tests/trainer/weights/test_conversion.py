@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.trainer.families import family_config
 from tests.trainer.weights.models import TWO_STACKS, build, same
 from tests.trainer.weights.od_api_archive import write_archive
 from trainer.config.experiment import build_experiment
@@ -76,6 +77,7 @@ def test_an_object_detection_archive_is_converted(
             "efficientnet-lite0 is for EfficientNet-lite0, and task.model.backbone.type is hourglass; set",
         ),
         (["--config_file", "wider.yaml"], "doesn't fit task.model (Hourglass 20 x 2)"),
+        (["--config_file", "resnet.yaml"], "task.model.backbone.type is resnet; give a configuration with the hourgl"),
     ],
 )
 def test_bad_input_is_exit_code_2(
@@ -90,6 +92,7 @@ def test_bad_input_is_exit_code_2(
     Path("two.yaml").write_text(TWO_STACKS)
     Path("wider.yaml").write_text(WIDER)
     Path("cut.tar.gz").write_bytes(archive[1].read_bytes()[:-1000])
+    Path("resnet.yaml").write_text(family_config("resnet"))
     defaults = {"--from": str(archive[1]), "--to": "init", "--config_file": "two.yaml"}
     given = defaults | dict(zip(flags[::2], flags[1::2], strict=True))
     assert main([part for pair in given.items() for part in pair]) == 2

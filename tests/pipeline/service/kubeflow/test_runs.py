@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.graph import training_pipeline
 from tests.loopback.invocations import Run, endpoint_flags, spec_of
 from tests.loopback.kubeflow_server import KubeflowServer
 
@@ -17,14 +18,13 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
     assert code == 0
     (request,) = kubeflow.sent("POST", "/runs")
     body = request.body
-    wanted = spec_of("vertex-gpu")
-    for executor in wanted["deploymentSpec"]["executors"].values():
-        for key in ("type", "resourceType"):
-            if "accelerator" in executor["container"].get("resources", {}):
-                executor["container"]["resources"]["accelerator"][key] = "nvidia.com/gpu"
-    text = json.dumps(wanted)
+    text = json.dumps(spec_of("kubeflow-gpu"))
     assert text.count("{{$.pipeline_root}}") == 2
-    assert body["pipeline_spec"] == json.loads(text.replace("{{$.pipeline_root}}", "gs://my-bucket/runs"))
+    assert body["pipeline_spec"]["pipeline_spec"] == json.loads(
+        text.replace("{{$.pipeline_root}}", "gs://my-bucket/runs")
+    )
+    executors = body["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors["exec-train"]["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
     assert body["service_account"] == "trainer"
     assert body["runtime_config"]["pipeline_root"] == "gs://my-bucket/runs"
     values = body["runtime_config"]["parameters"]
@@ -39,7 +39,7 @@ def test_a_namespace_of_an_installation_with_several_users(kubeflow: KubeflowSer
     assert run("submit", *endpoint_flags(kubeflow.url), "--namespace", "team")[0] == 0
     assert [experiment["namespace"] for experiment in kubeflow.experiments.values()] == ["team"]
     assert run("list", "--endpoint", kubeflow.url, "--namespace", "team")[0] == 0
-    assert kubeflow.sent("GET", "/runs")[-1].query["namespace"] == "team"
+    assert kubeflow.sent("GET", "/experiments")[-1].query["namespace"] == "team"
 
 
 def detail(name: str, state: str) -> dict[str, Any]:
@@ -51,6 +51,7 @@ def detail(name: str, state: str) -> dict[str, Any]:
     [
         ("SUCCEEDED", [detail("promote", "SUCCEEDED"), detail("hold", "SKIPPED")], 0),
         ("SUCCEEDED", [detail("promote", "SKIPPED"), detail("hold", "SUCCEEDED")], 3),
+        ("SUCCEEDED", [detail("promote", "SKIPPED"), detail("request approval", "SUCCEEDED")], 3),
         ("SUCCEEDED", [detail("nothing new", "SUCCEEDED"), detail("promote", "SKIPPED")], 0),
         ("SUCCEEDED", [detail("unchanged", "SKIPPED"), detail("promote", "SKIPPED")], 1),
         ("FAILED", [detail("train", "FAILED")], 1),
@@ -83,8 +84,11 @@ def test_operating(kubeflow: KubeflowServer, run: Run) -> None:
 
 def test_more_runs_than_a_page(kubeflow: KubeflowServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.service.kubeflow.runs.PAGE", 2)
+    assert run("list", "--endpoint", kubeflow.url)[1] == "no runs\n", "nothing ran here yet"
+    kubeflow.experiments["1"] = {"experiment_id": "1", "display_name": training_pipeline.NAME}
     for number in range(5):
-        kubeflow.runs[f"run-{number}"] = {"run_id": f"run-{number}", "state": "SUCCEEDED"}
+        kubeflow.runs[f"run-{number}"] = {"run_id": f"run-{number}", "state": "SUCCEEDED", "experiment_id": "1"}
+    kubeflow.runs["other"] = {"run_id": "other", "state": "SUCCEEDED", "experiment_id": "2"}
     for limit in (1, 4, 20):
         lines = run("list", "--endpoint", kubeflow.url, "--limit", str(limit))[1].splitlines()
         assert [line.split()[0] for line in lines] == [f"run-{n}" for n in range(5)][::-1][:limit]
@@ -94,6 +98,19 @@ def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
     run("submit", *endpoint_flags(kubeflow.url), "--no-cache")
     (request,) = kubeflow.sent("POST", "/runs")
     assert '"enableCache": true' not in json.dumps(request.body["pipeline_spec"])
+
+
+def test_the_webhooks_secret_is_the_clusters(kubeflow: KubeflowServer, run: Run) -> None:
+    """What kfp-kubernetes 2.17's use_secret_as_env writes, without the name as a parameter, which old servers lack."""
+    assert run("submit", *endpoint_flags(kubeflow.url), "--webhook-secret", "alerts/slack")[0] == 0
+    (request,) = kubeflow.sent("POST", "/runs")
+    sent = request.body["pipeline_spec"]
+    secret = {"secretName": "alerts", "keyToEnv": [{"secretKey": "slack", "envVar": "CENTERNET_WEBHOOK"}]}
+    executors = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors == {"exec-alert": {"secretAsEnv": [secret]}}
+    alert = sent["pipeline_spec"]["root"]["dag"]["tasks"]["alert"]
+    assert alert["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    assert "taskFinalStatus" not in json.dumps(sent), "released backends refuse it: kubeflow/pipelines#11641"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +124,14 @@ def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
         (["--pipeline-root", "minio://mlpipeline/v2"], "--pipeline-root minio://mlpipeline/v2"),
         (["--labels", "team=vision"], "--labels"),
         (["--notify", "owner@example.org"], "--notify"),
+        (["--experiment", "detector"], "--experiment detector: only Vertex AI"),
+        (["--webhook-secret", "slack"], "--webhook-secret slack: give a Kubernetes secret with its key"),
         (["--target", "vertex-tpu-v5e"], "custom job"),
+        (["--target", "vertex-gpu"], "which no node of a cluster can give whole; with --endpoint choose kubeflow or"),
+        (["--target", "vertex-multinode-gpu"], "one pod on one node"),
+        (["--replicas", "2"], "--replicas 2: a step of an endpoint is one pod on one node"),
+        (["--param", "work_dir=gs://my-bucket/shared"], "--param work_dir=gs://my-bucket/shared: an endpoint refuses"),
+        (["--pods", "no-such-file.yaml"], "--pods no-such-file.yaml: cannot be read"),
         (["--endpoint", "localhost"], "http://localhost"),
         (["--endpoint", "http://[bad"], "http://localhost"),
     ],

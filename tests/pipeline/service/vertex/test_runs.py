@@ -14,7 +14,7 @@ from trainer.shared.versions import VERSION
 pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
 NETWORK = "projects/123/global/networks/mine"
-CLOUD_TARGETS = [name for name in TARGETS if name != "local"]
+CLOUD_TARGETS = [name for name in TARGETS if name.startswith("vertex-")]
 HOW = {
     "submit": ["submit"],
     "schedule": ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1"],
@@ -24,7 +24,11 @@ A100S = {"machine_type": "a2-highgpu-8g", "accelerator_type": "NVIDIA_TESLA_A100
 TRAINS: dict[str, tuple[str, Any]] = {
     "vertex-cpu": ("python-cpu", {"cpu": 32.0, "accelerator": {}}),
     "vertex-gpu": ("python-gpu", {"cpu": 96.0, "accelerator": {"type": "NVIDIA_TESLA_A100", "count": "8"}}),
-    "vertex-gpu-h100": ("python-gpu", {"cpu": 208.0, "accelerator": {"type": "NVIDIA_H100_80GB", "count": "8"}}),
+    "vertex-gpu-job": ("python-gpu", [(1.0, A100S)]),
+    "vertex-gpu-h100": (
+        "python-gpu",
+        [(1.0, {"machine_type": "a3-highgpu-8g", "accelerator_type": "NVIDIA_H100_80GB", "accelerator_count": 8.0})],
+    ),
     "vertex-multinode-gpu": ("python-gpu", [(1.0, A100S), (1.0, A100S)]),
     "vertex-tpu-v3": (
         "python-tpu",
@@ -82,6 +86,8 @@ def test_every_target(target: str, how: str, vertex: VertexServer, run: Run) -> 
     assert job["pipelineSpec"] == spec_of(target)
     assert job["serviceAccount"] == ACCOUNT
     assert job["network"] == NETWORK
+    assert job["preflightValidations"] is True
+    assert not {"pscInterfaceConfig", "encryptionSpec"} & set(job)
     assert job["labels"].pop("content")
     assert job["labels"] == {"pipeline": "centernet-training", "target": target, "team": "vision"}
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://my-bucket/runs"
@@ -117,6 +123,20 @@ def test_spot(target: str, how: str, vertex: VertexServer, run: Run) -> None:
     task, component, _ = training(job)
     assert value_of(job, task, "strategy") == "SPOT"
     assert component["inputDefinitions"]["parameters"]["restart_job_on_worker_restart"]["defaultValue"] is True
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("target", ["vertex-gpu", "vertex-gpu-job"])
+def test_a_private_network_and_a_key(target: str, how: str, vertex: VertexServer, run: Run) -> None:
+    attachment = "projects/1/regions/us-central1/networkAttachments/mine"
+    key = "projects/1/locations/us-central1/keyRings/ring/cryptoKeys/mine"
+    job = received(vertex, run, how, "--target", target, "--network-attachment", attachment, "--encryption-key", key)
+    assert job["pscInterfaceConfig"] == {"networkAttachment": attachment}
+    assert job["encryptionSpec"] == {"kmsKeyName": key}
+    if TARGETS[target].custom_job:
+        task, _, _ = training(job)
+        assert value_of(job, task, "psc_interface_config") == {"network_attachment": attachment}
+        assert value_of(job, task, "encryption_spec_key_name") == key
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -167,10 +187,13 @@ def test_dataflow_takes_over_place_account_and_network(vertex: VertexServer, run
     }
 
 
-def test_the_mail_comes_whatever_happens(vertex: VertexServer, run: Run) -> None:
-    job = received(vertex, run, "submit", "--target", "vertex-gpu", "--notify", "owner@example.org")
-    (mail,) = [
-        task for task in job["pipelineSpec"]["root"]["dag"]["tasks"].values() if "mail" in task["taskInfo"]["name"]
-    ]
-    assert mail["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
-    assert mail["inputs"]["parameters"]["recipients"]["runtimeValue"]["constant"] == ["owner@example.org"]
+def test_mail_and_alert_come_whatever_happens(vertex: VertexServer, run: Run) -> None:
+    extra = ("--notify", "owner@example.org", "--webhook-secret", "slack")
+    job = received(vertex, run, "submit", "--target", "vertex-gpu", *extra)
+    tasks = {task["taskInfo"]["name"]: task for task in job["pipelineSpec"]["root"]["dag"]["tasks"].values()}
+    for name, parameter, value in (
+        ("mail the outcome", "recipients", ["owner@example.org"]),
+        ("alert", "secret", "projects/my-project/secrets/slack/versions/latest"),
+    ):
+        assert tasks[name]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+        assert tasks[name]["inputs"]["parameters"][parameter]["runtimeValue"]["constant"] == value

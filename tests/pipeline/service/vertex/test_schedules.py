@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.service.cron import parse
 from pipeline.service.vertex.schedules import VertexSchedules
-from tests.loopback.invocations import WHAT, WHERE, Run
+from tests.loopback.invocations import PLACE, WHAT, WHERE, Run
 from tests.loopback.vertex_server import VertexServer
 from trainer.shared.google_cloud import Place
 
@@ -29,3 +29,12 @@ def test_schedules_of_other_kinds_are_not_listed(vertex: VertexServer, run: Run)
     vertex.schedules[f"{name}9"] = {**notebook, "name": f"{name}9", "displayName": "a notebook"}
     schedules = VertexSchedules(Place(project="my-project", region="us-central1"))
     assert [view.name for view in schedules.list()] == ["weekly"]
+
+
+def test_a_deletion_whose_operation_cannot_be_followed(vertex: VertexServer, run: Run) -> None:
+    vertex.operations_address, vertex.operation_requests = "/v1/", 4
+    assert run("schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", *WHERE, *WHAT)[0] == 0
+    code, out, err = run("schedule", "delete", "weekly", *PLACE)
+    assert (code, err) == (0, "")
+    assert "the operation can't be followed" in out
+    assert vertex.schedules == {}
