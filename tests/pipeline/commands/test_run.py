@@ -114,6 +114,8 @@ FIXED = {
     "--val-fraction": "0.2",
     "--demo-data-dir": "d",
     "--config": "demo",
+    "--init": "scratch",
+    "--train-steps": "0",
     "--max-reject-fraction": "0",
     "--seed": "0",  # the default, too: the run may have another one
     "--registry": "registry",
