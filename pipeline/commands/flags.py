@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+from typing import Any
 
 from beam_preprocess.base.command import Parser
 from pipeline.commands.profiles import add_profile
@@ -179,7 +180,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_start(group: argparse._ArgumentGroup) -> None:
+def add_start(group: Any) -> None:
     """Adds the flags that say what the training starts from, and how long it is."""
     group.add_argument(
         "--init",

@@ -45,8 +45,6 @@ FIXED_BY_RESUME = (
     "registry",
     "runs_dir",
     "only_if_changed",
-    "init",
-    "train_steps",
     "in_containers",
     "image",
 )

@@ -36,5 +36,5 @@ def test_an_id_that_is_not_in_the_address_names_no_folder(tmp_path: Path, run_id
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run-options.json").write_text('{"work_dir": 1}')
-    with pytest.raises(InputError, match="lacks preprocess_on, dataflow, beam_args; start the run again"):
+    with pytest.raises(InputError, match="lacks preprocess_on, dataflow, beam_args, strict; start the run again"):
         read_options(f"{tmp_path}/train/checkpoint")

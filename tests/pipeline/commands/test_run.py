@@ -121,8 +121,6 @@ FIXED = {
     "--registry": "registry",
     "--runs-dir": "runs",
     "--only-if-changed": "",
-    "--init": "scratch",
-    "--train-steps": "7",
     "--in-containers": "",
     "--image": "localhost/python-cpu:1",
 }

@@ -178,7 +178,7 @@ def test_the_launcher_refuses_and_counts(
 
     def elsewhere(_step: Step) -> Json:
         uri = "gs://my-bucket/elsewhere/report.html"
-        return {"artifacts": {"html": {"artifacts": [{"uri": uri}]}}}
+        return {"parameterValues": {"Output": uri}, "artifacts": {"html": {"artifacts": [{"uri": uri}]}}}
 
     def whole(step: Step) -> Json:
         made = steps._folder(step)

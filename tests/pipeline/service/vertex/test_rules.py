@@ -133,7 +133,7 @@ BREAKS: list[tuple[str, str, Callable[[Json], None]]] = [
     ("encryption-key", "vertex-gpu", field(encryptionSpec={"kmsKeyName": KEY.replace("us-central1", "global")})),
 ]
 FITS: list[tuple[str, Callable[[Json], None]]] = [
-    *((name, field()) for name in TARGETS if name != "local"),
+    *((name, field()) for name in TARGETS if name.startswith("vertex-")),
     ("vertex-gpu-h100", both(machine(**ONE_H100), trains(strategy="SPOT"))),
     ("vertex-gpu-h100", both(machine(**ONE_H100), trains(strategy="FLEX_START"))),
     ("vertex-gpu-job", reserved(RESERVATION)),
