@@ -6,7 +6,7 @@ import pytest
 import yaml as plain_yaml
 
 from beam_preprocess.base.config_keys import table
-from beam_preprocess.base.config_text import SHIPPED
+from beam_preprocess.base.config_text import SHIPPED, resolve
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG
 from trainer.config.canonical import stage_configs
@@ -16,7 +16,7 @@ from trainer.config.sections import parse_config
 TEXTS = {
     "tiny": TINY_CONFIG,
     "empty": "",
-    **{path.stem: path.read_text() for path in sorted(SHIPPED.glob("*.yaml"))},
+    **{path.stem: resolve(path.stem).text for path in sorted(SHIPPED.glob("*.yaml"))},
     "averaged": "trainer: {optimizer_config: {ema: {}}}",
     "averaged, at the default": "trainer: {optimizer_config: {ema: {average_decay: 0.99}}}",
     "no warm-up": "trainer: {optimizer_config: {warmup: {type: null}}}",
