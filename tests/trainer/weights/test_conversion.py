@@ -12,6 +12,7 @@ from official.projects.centernet.modeling.layers import cn_nn_blocks
 from official.vision.modeling.backbones import mobilenet
 from official.vision.modeling.layers import nn_blocks
 
+from tests.trainer.families import family_config
 from tests.trainer.weights.models import TWO_STACKS, build, same
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
