@@ -50,6 +50,7 @@ BELOW = {
 BELOW |= _layers(("components.support",), ("components",), doors=tuple(BELOW))
 BELOW |= _layers(
     ("pipeline.graph", "pipeline.preflight"),
+    ("pipeline.recommend",),
     ("pipeline.local", "pipeline.service"),
     ("pipeline.commands",),
     ("pipeline",),
