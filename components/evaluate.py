@@ -15,7 +15,7 @@ def evaluate(
     evaluation: dsl.Output[dsl.Artifact],
 ) -> None:
     """Scores the model in that folder. `model_digest` makes a cached result that of the same files; `status` is
-    "candidate", or resolve_champion's: a champion that fails holds the candidate, which is no error."""
+    "candidate", or resolve_champion's: a champion that fails holds the candidate and raises nothing."""
     from components.support.stage import stage
 
     with stage(name, evaluation, ready="evaluation.json") as output:

@@ -76,3 +76,15 @@ resource "google_billing_budget" "project" {
     threshold_percent = 0.9
   }
 }
+
+# The secret itself, with the address, is made by hand: Terraform would keep the address in its state.
+resource "google_secret_manager_secret_iam_member" "webhook" {
+  count = var.webhook_secret == "" ? 0 : 1
+
+  project   = var.project
+  secret_id = var.webhook_secret
+  role      = "roles/secretmanager.secretAccessor"
+  member    = local.members["runner"]
+
+  depends_on = [google_service_account.all]
+}

@@ -31,6 +31,12 @@ variable "alert_email" {
   default     = ""
 }
 
+variable "webhook_secret" {
+  description = "Name of the secret that holds a webhook's address (--webhook-secret); the runner may read it. Empty: none."
+  type        = string
+  default     = ""
+}
+
 variable "billing_account" {
   description = "Id of the billing account, for a budget of the project that mails at 50 % and 90 %. Empty: no budget."
   type        = string

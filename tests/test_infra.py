@@ -160,6 +160,13 @@ def test_the_alert() -> None:
     assert after(words, "--display-name") == policy["display_name"].strip('"')
 
 
+def test_the_webhooks_secret() -> None:
+    (words,) = beginning("secrets", "add-iam-policy-binding")
+    declared = terraform()["google_secret_manager_secret_iam_member.webhook"]
+    assert after(words, "--role") == declared["role"].strip('"')
+    assert who(after(words, "--member")) in declared["member"]
+
+
 @pytest.mark.parametrize("account", ACCOUNTS)
 def test_the_outputs_are_the_flags(account: str) -> None:
     assert f'google_service_account.all["{account}"].email' in terraform()[f"output.{account}"]["value"]

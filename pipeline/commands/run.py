@@ -47,6 +47,8 @@ FIXED_BY_RESUME = (
     "registry",
     "runs_dir",
     "only_if_changed",
+    "init",
+    "train_steps",
     "in_containers",
     "image",
 )

@@ -21,7 +21,6 @@ EXAMPLES = (
     f"centernet submit --target vertex-multinode-gpu --capacity spot {PLACE} {ROOT} {DATA} --notify me@example.org "
     "--param preprocess_on=dataflow --param 'dataflow={\"max_workers\": 20}'",
     f"centernet submit --target vertex-gpu-h100 --capacity flex-start --max-wait 48 {PLACE} {ROOT} {DATA} --dry-run",
-    f"centernet submit --target vertex-gpu --endpoint http://localhost:8080 {ROOT} {DATA} "
     f"centernet submit --target kubeflow-gpu --endpoint http://localhost:8080 {ROOT} {DATA} "
     "--image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:VERSION "
     "--registry vertex://my-project/us-central1/centernet",

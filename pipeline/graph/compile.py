@@ -53,8 +53,9 @@ def _text(path: Path) -> str:
     # libyaml reads and writes the spec five times faster than the Python code.
     try:
         # A second document is for Kubernetes alone.
-        content, *platform = yaml.load_all(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        content, *platform = list(yaml.load_all(path.read_text(), loader)) or [None]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(
             f"--output {path}: cannot be read ({' '.join(str(error).split())[:200]}); compile it again"
         ) from error

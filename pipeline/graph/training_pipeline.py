@@ -36,10 +36,10 @@ from components.should_run import should_run
 from components.track import track
 from components.train import train
 from components.unchanged import unchanged
-from pipeline.graph import kfp_spec
+from pipeline.graph import kfp_spec, pods
 from pipeline.graph.targets import Target
 from pipeline.graph.tasks import Tasks
-from trainer.shared.webhook import SECRET_VERSION
+from trainer.shared.webhook import CLUSTER_SECRET, CLUSTER_VARIABLE, SECRET_VERSION
 
 NAME = "centernet-training"
 
@@ -280,7 +280,7 @@ def _mail(recipients: tuple[str, ...]) -> dsl.PipelineTask:
 def _alert(task: Tasks, secret: str) -> dsl.PipelineTask:
     # Only Vertex AI fills in the resource name, which has the project that a link needs.
     vertex = SECRET_VERSION.fullmatch(secret)
-    return task(
+    added = task(
         alert,
         "alert",
         cached=False,
@@ -289,3 +289,6 @@ def _alert(task: Tasks, secret: str) -> dsl.PipelineTask:
         job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         run=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if vertex else dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
     )
+    if cluster := CLUSTER_SECRET.fullmatch(secret):
+        pods.place(added, pods.Pod(secrets=(pods.Secret(name=cluster[1], key=cluster[2], env=CLUSTER_VARIABLE),)))
+    return added

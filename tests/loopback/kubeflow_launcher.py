@@ -20,7 +20,7 @@ from typing import Any
 from tests.loopback.kubernetes_nodes import NODES, Node, pod_of, unschedulable
 from tests.loopback.server import Json
 
-CONDITION = re.compile(r"(!\()?inputs\.parameter_values\['(.+?)'\] == true\)?")
+CLAUSE = re.compile(r"(!\()?inputs\.parameter_values\['([^']+)'\] == (?:(true)|'(\w+)')\)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,16 @@ class Launcher:
     def run(self, spec: Json, platform: Json, values: Json, *, root: str, run_id: str) -> "Run":
         """Runs a pipeline until it ends, or until a pod waits for ever."""
         return Run(self, spec, platform, values, root=root, run_id=run_id)
+
+
+def _holds(condition: str, parameters: Json) -> bool:
+    """Whether a condition of the forms that kfp's compiler writes holds."""
+    for clause in condition.split(" && "):
+        found = CLAUSE.fullmatch(clause)
+        assert found, condition
+        if (parameters[found[2]] == (True if found[3] else found[4])) == bool(found[1]):
+            return False
+    return True
 
 
 class TaskFailed(Exception):
@@ -123,12 +133,10 @@ class Run:
             kind: {key: self._resolved(source, scope[kind], done, kind) for key, source in given.items()}
             for kind, given in ((kind, task.get("inputs", {}).get(kind, {})) for kind in ("parameters", "artifacts"))
         }
-        if condition := task.get("triggerPolicy", {}).get("condition"):
-            found = CONDITION.fullmatch(condition)
-            assert found, condition
-            if bool(taken["parameters"][found[2]]) == bool(found[1]):
-                self._skip(task)
-                return {"parameters": {}, "artifacts": {}}
+        condition = task.get("triggerPolicy", {}).get("condition")
+        if condition and not _holds(condition, taken["parameters"]):
+            self._skip(task)
+            return {"parameters": {}, "artifacts": {}}
         component = self._spec["components"][task["componentRef"]["name"]]
         if "dag" in component:
             return self._graph(component["dag"], taken)

@@ -227,21 +227,15 @@ def check_fits(entry: Entry, model: Mapping[str, Any]) -> None:
     wanted = entry.needs["type"]
     fix = f"give --config {entry.config}, or set {{}}" if entry.config else "set {}"
     kind = given.get("type", "hourglass")
+    start = f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone"
     if kind != wanted:
-        need = f"task.model.backbone.type: {wanted}"
-        raise InputError(
-            f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone.type is {kind}; "
-            f"{fix.format(need)}"
-        )
+        raise InputError(f"{start}.type is {kind}; {fix.format(f'task.model.backbone.type: {wanted}')}")
     section = given.get(wanted) or {}
     for key, value in entry.needs[wanted].items():
         default = _DEFAULTS.get((wanted, key), value)
         if (found := section.get(key, default)) != value:
             need = f"task.model.backbone.{wanted}.{key}: {value}"
-            raise InputError(
-                f"task.init_checkpoint: {entry.name} is for {entry.backbone}, and task.model.backbone.{wanted}.{key} "
-                f"is {found}; {fix.format(need)}"
-            )
+            raise InputError(f"{start}.{wanted}.{key} is {found}; {fix.format(need)}")
 
 
 _DEFAULTS = {("hourglass", "num_hourglasses"): 1}

@@ -16,6 +16,8 @@ _IN_RUN = ("checkpoint", os.path.join("stages", "train"))
 """Where a run's folder has its model folder: once it is finished, and before."""
 _EXPORTED = os.path.join("variables", "variables")
 """Path of the weights within a SavedModel."""
+_ATTRIBUTES = {"backbone": "_backbone", "head": "_head"}
+"""Part to its attribute in Model Garden's CenterNetModel."""
 LISTED = 5
 
 
@@ -119,7 +121,9 @@ def _match(prefix: str, parts: dict[str, tf_keras.Model]) -> _Matches:
         shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
         objects = tf.train.Checkpoint(**parts)
         if prefix.endswith(_EXPORTED):
-            objects = tf.train.Checkpoint(model=objects)  # the attribute of the serving module
+            # A SavedModel has the names of attributes: the serving module's `model`, and Keras's of the parts.
+            named = {_ATTRIBUTES.get(name, name): part for name, part in parts.items()}
+            objects = tf.train.Checkpoint(model=tf.train.Checkpoint(**named))
         keys = keys_of_variables(prefix, objects)
     except NotObjectBased as error:
         raise InputError(

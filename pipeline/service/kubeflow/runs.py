@@ -17,7 +17,6 @@ from pipeline.service.kubeflow.endpoint import Endpoint
 from pipeline.service.request_checks import bucket
 from pipeline.service.run_view import PIPELINE, RunView, TaskView
 from pipeline.service.submission import Submission
-from trainer.shared.webhook import CLUSTER_SECRET, CLUSTER_VARIABLE
 
 PAGE = 200
 """The maximum number of runs per page that the service allows."""
@@ -162,8 +161,7 @@ def package(spec: dict[str, Any], platform: dict[str, Any], pipeline_root: str) 
 
     Vertex AI fills in the pipeline root where the graph refers to it; the open-source backend doesn't.
     """
-    spec, platform = copy.deepcopy(spec), copy.deepcopy(platform)
-    _add_secret(spec, platform)
+    spec = copy.deepcopy(spec)
     _without_final_status(spec)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
@@ -182,20 +180,3 @@ def _without_final_status(spec: dict[str, Any]) -> None:
             if "taskFinalStatus" in source:
                 task["inputs"]["parameters"][name] = {"runtimeValue": {"constant": {}}}
                 declared[name] = {"parameterType": "STRUCT"}
-
-
-def _add_secret(spec: dict[str, Any], platform: dict[str, Any]) -> None:
-    """Gives the alert's step its secret as an environment variable, as kfp-kubernetes' `use_secret_as_env` does."""
-    alert = spec["root"]["dag"]["tasks"].get("alert")
-    if alert is None:
-        return
-    name = alert["inputs"]["parameters"]["secret"]["runtimeValue"]["constant"]
-    found = CLUSTER_SECRET.fullmatch(name)
-    if found is None:
-        raise InputError(f"--webhook-secret {name}: not a secret of the cluster; give its name and key, SECRET/KEY")
-    executor = spec["components"][alert["componentRef"]["name"]]["executorLabel"]
-    variable = {"secretName": found[1], "keyToEnv": [{"secretKey": found[2], "envVar": CLUSTER_VARIABLE}]}
-    place = platform
-    for key in ("platforms", "kubernetes", "deploymentSpec", "executors", executor):
-        place = place.setdefault(key, {})
-    place["secretAsEnv"] = [*(known for known in place.get("secretAsEnv", []) if known != variable), variable]

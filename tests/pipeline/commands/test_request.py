@@ -49,6 +49,40 @@ def test_every_flag_reaches_the_request() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        ("--init od-api:hg104", ('task.init_checkpoint="od-api:hg104"',)),
+        ("--init scratch", ('task.init_checkpoint=""',)),
+        (
+            "--init gs://b/start --train-steps 0 --set task.init_checkpoint_modules=matching",
+            (
+                'task.init_checkpoint="gs://b/start"',
+                "trainer.train_steps=0",
+                "task.init_checkpoint_modules=all",
+                "task.init_checkpoint_modules=matching",  # what is set by hand comes last, and wins
+            ),
+        ),
+    ],
+)
+def test_a_start_is_a_change_of_the_configuration(flags: str, changes: tuple[str, ...]) -> None:
+    parsed = submit.parser().parse_args(["--target", "vertex-gpu", *flags.split()])
+    assert request_of(parsed).changes == changes
+
+
+def test_a_whole_detector_brings_its_configuration() -> None:
+    assert RunRequest(init="od-api:hg104").config_or("custom-small") == "coco-centernet-hourglass-published"
+    assert RunRequest(init="od-api:hg104", config="mine").config_or("custom-small") == "mine"
+    assert RunRequest(init="efficientnet-lite0").config_or("custom-small") == "custom-small"
+    assert RunRequest().config_or("") == ""
+
+
+def test_a_start_on_this_machine_can_t_be_submitted() -> None:
+    flags = submit.parser().parse_args(["--target", "vertex-gpu", "--init", "runs/latest"])
+    with pytest.raises(InputError, match="--init runs/latest: on this machine; copy it to a bucket"):
+        request_of(flags)
+
+
 def test_a_project_or_an_endpoint() -> None:
     root = ["--target", "vertex-gpu", "--pipeline-root", "gs://my-bucket/runs"]
     flags = submit.parser().parse_args([*root, "--project", "my-project", "--region", "us-central1"])

@@ -115,11 +115,15 @@ FIXED = {
     "--demo-data-dir": "d",
     "--config": "demo",
     "--minutes": "5",
+    "--init": "scratch",
+    "--train-steps": "0",
     "--max-reject-fraction": "0",
     "--seed": "0",  # the default, too: the run may have another one
     "--registry": "registry",
     "--runs-dir": "runs",
     "--only-if-changed": "",
+    "--init": "scratch",
+    "--train-steps": "7",
     "--in-containers": "",
     "--image": "localhost/python-cpu:1",
 }

@@ -91,11 +91,36 @@ def new_run(folder: Path, **request: Any) -> run_folder.RunFolder:
 
 def test_the_first_lines_warn_and_estimate(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = new_run(tmp_path, **made.data())
-    first, second, third = capsys.readouterr().out.splitlines()
+    start, first, second, third = capsys.readouterr().out.splitlines()
+    assert start == "weights              from scratch"
     assert first == "warnings:"
     assert second.startswith("  - ") and "14 of 16 annotations repeat an id" in second
     assert third.startswith("estimate             disk ")
     assert [f"  - {warning}" for warning in folder.warnings()] == [second]
+
+
+def test_a_run_without_steps_prepares_a_few_images(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "UNTRAINED_IMAGES", 3)
+    changes = ("trainer.train_steps=0", "task.init_checkpoint=./nowhere", "task.init_checkpoint_modules=all")
+    with pytest.raises(InputError, match=r"task\.init_checkpoint: \./nowhere: no checkpoint there"):
+        new_run(tmp_path, **made.data(), changes=changes)
+    (few,) = (tmp_path / "runs" / prepare.SPLITS).iterdir()
+    content = json.loads(few.read_text())
+    assert len(content["images"]) == 3 and content["categories"] == made.train.content["categories"]
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("efficientnet-lite", "no such weights, file or folder; did you mean efficientnet-lite0"),
+        ("garden:resnet50", "garden:resnet50 is for ResNet-50, and task.model.backbone.type is hourglass; set"),
+        ("od-api:hg104", "od-api:hg104 is for Hourglass-104, .* give --config coco-centernet-hourglass-published"),
+    ],
+)
+def test_a_start_that_doesn_t_fit_starts_no_run(made: Made, tmp_path: Path, start: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        new_run(tmp_path, **made.data(), config="custom-small", changes=(f"task.init_checkpoint={start}",))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_strict_refuses_a_run_before_it_starts(made: Made, tmp_path: Path) -> None:

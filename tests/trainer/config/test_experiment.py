@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from beam_preprocess.base.config_text import resolve
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG
 from trainer.config.experiment import as_dict, build_experiment
@@ -23,7 +24,7 @@ def _changed(path: str, value: object) -> str:
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configs_build(config: Path) -> None:
-    parsed = parse_config(config.read_text())
+    parsed = parse_config(resolve(str(config)).text)
     experiment = build_experiment(parsed)
     assert experiment.task.model.input_size == [*parsed.preprocess.image_size, 3]
 
@@ -58,8 +59,8 @@ def test_building_does_not_change_the_parsed_configuration() -> None:
 
 
 def test_an_error_names_the_file() -> None:
-    with pytest.raises(InputError, match=r"^run.yaml: trainer.train_steps: 0 is out of range"):
-        build_experiment(parse_config(_changed("trainer.train_steps", 0), "run.yaml"))
+    with pytest.raises(InputError, match=r"^run.yaml: trainer.train_steps: -1 is out of range"):
+        build_experiment(parse_config(_changed("trainer.train_steps", -1), "run.yaml"))
 
 
 def test_a_section_may_be_null() -> None:

@@ -19,7 +19,7 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
     (request,) = kubeflow.sent("POST", "/runs")
     body = request.body
     text = json.dumps(spec_of("kubeflow-gpu"))
-    assert text.count("{{$.pipeline_root}}") == 2
+    assert text.count("{{$.pipeline_root}}") == 3
     assert body["pipeline_spec"]["pipeline_spec"] == json.loads(
         text.replace("{{$.pipeline_root}}", "gs://my-bucket/runs")
     )
@@ -101,13 +101,13 @@ def test_no_cache(kubeflow: KubeflowServer, run: Run) -> None:
 
 
 def test_the_webhooks_secret_is_the_clusters(kubeflow: KubeflowServer, run: Run) -> None:
-    """What kfp-kubernetes 2.17's use_secret_as_env writes, without the name as a parameter, which old servers lack."""
     assert run("submit", *endpoint_flags(kubeflow.url), "--webhook-secret", "alerts/slack")[0] == 0
     (request,) = kubeflow.sent("POST", "/runs")
     sent = request.body["pipeline_spec"]
-    secret = {"secretName": "alerts", "keyToEnv": [{"secretKey": "slack", "envVar": "CENTERNET_WEBHOOK"}]}
     executors = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert executors == {"exec-alert": {"secretAsEnv": [secret]}}
+    (secret,) = executors["exec-alert"]["secretAsEnv"]
+    assert secret["secretName"] == secret["secretNameParameter"]["runtimeValue"]["constant"] == "alerts"
+    assert secret["keyToEnv"] == [{"secretKey": "slack", "envVar": "CENTERNET_WEBHOOK"}]
     alert = sent["pipeline_spec"]["root"]["dag"]["tasks"]["alert"]
     assert alert["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
     assert "taskFinalStatus" not in json.dumps(sent), "released backends refuse it: kubeflow/pipelines#11641"

@@ -96,7 +96,7 @@ class Steps:
         decision = step.output("decision")
         self.write(f"{decision}/decision.json")
         page = {"page": {"artifacts": [{"uri": f"{decision}/decision.md"}]}}
-        return {"parameterValues": {"Output": True}, "artifacts": page}
+        return {"parameterValues": {"Output": "promote"}, "artifacts": page}
 
     def _promote(self, step: Step) -> Json:
         model = step.executor_input["inputs"]["artifacts"]["model"]["artifacts"][0]["uri"]
@@ -108,13 +108,14 @@ class Steps:
     def _report(self, step: Step) -> Json:
         html = step.output("html")
         uris = {"html": f"{html}/report.html", "summary": f"{html}/summary.json"}
-        return {"artifacts": {name: {"artifacts": [{"uri": uri}]} for name, uri in uris.items()}}
+        made = {name: {"artifacts": [{"uri": uri}]} for name, uri in uris.items()}
+        return {"parameterValues": {"Output": uris["html"]}, "artifacts": made}
 
     def _remember(self, step: Step) -> Json:
         return {"parameterValues": {"Output": remember(**step.parameters)}}
 
-    def _unchanged(self, _step: Step) -> Json:
-        return {"parameterValues": {"Output": unchanged()}}
+    def _unchanged(self, step: Step) -> Json:
+        return {"parameterValues": {"Output": unchanged(**step.parameters)}}
 
 
 @pytest.fixture
