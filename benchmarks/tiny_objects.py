@@ -3,8 +3,8 @@
     python -m benchmarks.tiny_objects                         the written configuration, ten minutes of training
     python -m benchmarks.tiny_objects --config custom-cpu     a square of 192 pixels, for comparison
 
-Generates the data (40 training and 10 validation images, 50 objects each, two classes), runs `centernet run`, and prints
-AP with wall and CPU seconds.
+Generates the data (40 training and 10 validation images, 50 objects each, two classes), runs `centernet run`, and
+prints AP with wall and CPU seconds.
 """
 
 import argparse

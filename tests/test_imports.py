@@ -87,6 +87,7 @@ LAZILY = {
     "pipeline.service.kubeflow": {"kfp"},
     "pipeline.service.vertex": {"google.cloud.aiplatform"},
     "trainer.config": {"tensorflow"},
+    "trainer.trial": {"tensorflow"},
     "trainer.registry.vertex": {"google.cloud.aiplatform"},
     "trainer.report.tracking": {"google.cloud.aiplatform"},
     "trainer.registry.vertex_evaluation": {"google.cloud.aiplatform"},

@@ -12,6 +12,7 @@ from beam_preprocess.dataset.foreign import recognise_folder
 from beam_preprocess.dataset.split import check_fraction, first_images, split_by_content
 from beam_preprocess.dataset.warnings import block
 from beam_preprocess.format.annotations import class_map
+from beam_preprocess.format.config import PreprocessConfig
 from pipeline.graph.layouts import coco_layout, known_files
 from pipeline.graph.request import RunRequest
 from pipeline.local import demo_data, run_folder
@@ -62,12 +63,13 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
         check_fraction(request.val_fraction)
     data = located(request)
     runs, registry = Path(options.runs_dir).absolute(), Path(request.registry or REGISTRY).absolute()
-    check_writable(runs, "--runs-dir")
-    check_writable(registry, "--registry")
     if data and not request.config_or(""):
+        minutes = MINUTES if options.minutes is None else options.minutes
+        made_with = before_data(CPU, minutes, request.changes)
+        _check_writable(runs, registry)
         if request.val_fraction:
             data = split(data, request.val_fraction, str(runs / SPLITS))
-        config = _written(data, request, MINUTES if options.minutes is None else options.minutes, runs / TRIALS)
+        config = _written(data, made_with, request, minutes, runs / TRIALS)
         request = replace(request, val_fraction=0.0)
     elif options.minutes is not None:
         raise InputError(f"--minutes {options.minutes:g}: only for your own data without --config; leave it out")
@@ -75,6 +77,7 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
         config = resolve(request.config_or(DEMO_CONFIG), request.changes)
     parsed = parse_config(config.text, config.where)
     print(f"weights              {check_start(parsed, config.where)}", flush=True)
+    _check_writable(runs, registry)
     config_check = ConfigCheck(config)
     try:
         if not data:
@@ -114,12 +117,17 @@ def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     return folder
 
 
-def _written(data: Mapping[str, str], request: RunRequest, minutes: float, trials: Path) -> ConfigText:
+def _check_writable(runs: Path, registry: Path) -> None:
+    check_writable(runs, "--runs-dir")
+    check_writable(registry, "--registry")
+
+
+def _written(
+    data: Mapping[str, str], made_with: PreprocessConfig, request: RunRequest, minutes: float, trials: Path
+) -> ConfigText:
     """The configuration written from the data; prints its choices."""
-    checked = check_data(data, before_data(CPU, minutes, request.changes), strict=request.strict)
-    written = write(
-        checked.parsed, checked.folders["train"], minutes=minutes, changes=request.changes, known=trials
-    )
+    checked = check_data(data, made_with, strict=request.strict)
+    written = write(checked.parsed, checked.folders["train"], minutes=minutes, changes=request.changes, known=trials)
     for title, line in written.lines.items():
         print(f"{title:<20} {line}", flush=True)
     return written.config(request.changes)

@@ -43,7 +43,7 @@ class Base:
 
     @property
     def pixels(self) -> int:
-        """Of its input."""
+        """Number of pixels of its input."""
         return self.image_size[0] * self.image_size[1]
 
 
@@ -112,7 +112,11 @@ def _network(model: Any) -> str:
     if kind == HOURGLASS:
         return f"Hourglass {chosen.get('model_id', _DEFAULT_ID)} x {chosen.get('num_hourglasses', 1)}"
     lite = kind == "efficientnet" and chosen.get("se_ratio") == 0
-    named = {"resnet": "ResNet", "mobilenet": "MobileNet", "efficientnet": "EfficientNet-lite" if lite else "EfficientNet"}
+    named = {
+        "resnet": "ResNet",
+        "mobilenet": "MobileNet",
+        "efficientnet": "EfficientNet-lite" if lite else "EfficientNet",
+    }
     return f"{named[kind]} {chosen.get('model_id', '')} with a feature pyramid".replace("  ", " ")
 
 

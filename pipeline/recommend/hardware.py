@@ -34,7 +34,8 @@ FORWARD = {"hourglass": 2.24e6, "resnet": 4.6e5}
 """FLOP per input pixel of a forward pass: Hourglass-104 from docs/benchmarks.md (a step of one 512 x 512 image has
 1.76e12), ResNet-50 with an FPN of 256 filters counted by hand."""
 PIXELS_PER_GB = 0.3e6
-"""Of a GPU's memory. Half of what Hourglass-104 needs of a TPU's in bfloat16 (docs/benchmarks.md); not measured."""
+"""Pixels of a step per GB of a GPU's memory. Half of what Hourglass-104 takes in bfloat16 on a TPU
+(docs/benchmarks.md); not measured."""
 
 
 def _gpu(name: str, gigabytes: int, peak: float) -> Hardware:

@@ -1,4 +1,4 @@
-"""From facts to choices. Pure functions: the numbers in them are where they were measured, or said to be assumptions."""
+"""From facts to choices. Pure functions; each number in them names where it was measured, or that it is assumed."""
 
 import math
 import re
@@ -82,12 +82,12 @@ class Recommendation:
 
 
 def input_of(facts: Facts, base: Base, max_pixels: float = math.inf) -> Input:
-    """The smallest input at which the objects are clear, or where that is too much, at which they can be told apart.
+    """The smallest input at which the objects are clear; where that is too much, at which each has a cell of its own.
 
     Args:
       facts: of the data.
       base: whose input is the smallest that is chosen.
-      max_pixels: what the time allows. Objects that could not be told apart are worse than few steps.
+      max_pixels: what the time allows. Objects that share a cell are worse than few steps.
     """
     shape = _shape_of(facts)
     sizes = list(_sizes(facts, base))
@@ -309,13 +309,14 @@ def _lines(
 ) -> dict[str, str]:
     value = {choice.key: choice.value for choice in choices}
     mirror = mirrored(facts.classes)
+    flips = f"no mirror images: {mirror}" if mirror else f"as in {base.name}; no class name forbids mirror images"
     start = f"from {base.start_shown}" if base.start else f"from scratch: {base.why_scratch}"
     gate = [f"{key} {value[f'gate.{key}']:g}" for key in ("min_delta", "min_support") if f"gate.{key}" in value]
     return {
         "input": f"{found.size[0]} x {found.size[1]}: {found.why}",
         "network": f"{base.network} ({base.name}), {start}",
         "training": f"{steps:,} steps of {batch} images, {views} views: {why}",
-        "augmentation": f"no mirror images: {mirror}" if mirror else f"as in {base.name}; no class name forbids mirrors",
+        "augmentation": flips,
         "gate": f"{', '.join(gate) or 'as given'} for {facts.val_images} validation images",
     }
 

@@ -17,7 +17,7 @@ def with_base(base: str, choices: Sequence[Choice], header: str) -> str:
 
 
 def standing_alone(values: Mapping[str, Any], choices: Sequence[Choice], header: str) -> str:
-    """All values of a configuration. A comment stands above each chosen key that still has the chosen value."""
+    """All values of a configuration. Each chosen key that still has the chosen value has its comment."""
     have = flat(values)
     kept = [choice for choice in choices if have.get(choice.key) == choice.value]
     return _comment(header, 0) + _sections(values, kept)
@@ -61,7 +61,5 @@ def _one(key: str, value: Any) -> str:
 
 
 def _comment(text: str, depth: int) -> str:
-    lines = [
-        line for part in text.split("\n") for line in textwrap.wrap(part, WIDTH - 2 * depth, break_on_hyphens=False) or [""]
-    ]
-    return "".join(f"{'  ' * depth}# {line}".rstrip() + "\n" for line in lines)
+    indent = f"{'  ' * depth}# "
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) + "\n"

@@ -121,7 +121,7 @@ def _header(facts: Facts, hardware: Hardware, minutes: float) -> str:
         else "agree with the annotations"
     )
     return (
-        f"Written by centernet init for {hardware.name} and {minutes:g} minutes of training, from {facts.train_images:,} "
-        f"training and {facts.val_images:,} validation images, {len(facts.objects):,} training objects, "
-        f"{len(facts.classes)} classes; {sample}."
+        f"Written by centernet init for {hardware.name} and {minutes:g} minutes of training, from "
+        f"{facts.train_images:,} training and {facts.val_images:,} validation images, {len(facts.objects):,} training "
+        f"objects, {len(facts.classes)} classes; {sample}."
     )

@@ -115,8 +115,6 @@ FIXED = {
     "--demo-data-dir": "d",
     "--config": "demo",
     "--minutes": "5",
-    "--init": "scratch",
-    "--train-steps": "0",
     "--max-reject-fraction": "0",
     "--seed": "0",  # the default, too: the run may have another one
     "--registry": "registry",

@@ -43,7 +43,9 @@ KINDS = {
 def facts_of(name: str, folder: Path) -> Facts:
     """The facts of a kind of data; the images aren't there."""
     kind = KINDS[name]
-    parsed = {split: _file(kind, split, count, folder) for split, count in zip(("train", "val"), kind.images, strict=True)}
+    parsed = {
+        split: _file(kind, split, count, folder) for split, count in zip(("train", "val"), kind.images, strict=True)
+    }
     return gather(parsed, str(folder))
 
 

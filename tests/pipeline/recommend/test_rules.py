@@ -82,7 +82,9 @@ def test_objects_below_a_cell_at_any_input_ask_for_tiles(tmp_path: Path) -> None
     assert "into tiles" in made.lines["input"]
 
 
-@pytest.mark.parametrize(("machine", "multiple", "chips"), [("gpu:a100", 32, 1), ("gpu:t4", 32, 1), ("tpu:v5e", 128, 8)])
+@pytest.mark.parametrize(
+    ("machine", "multiple", "chips"), [("gpu:a100", 32, 1), ("gpu:t4", 32, 1), ("tpu:v5e", 128, 8)]
+)
 def test_other_hardware(machine: str, multiple: int, chips: int, tmp_path: Path) -> None:
     found = chosen("80 classes", tmp_path, machine, minutes=60)
     assert all(side % multiple == 0 and side >= 384 for side in found[SIZE])
@@ -122,7 +124,9 @@ def test_from_scratch_has_its_own_base() -> None:
         base_of(hardware.CPU, "efficientnet-lite")
 
 
-@pytest.mark.parametrize(("name", "hint"), [("gpu:a10", "gpu:a100"), ("a100", "gpu:a100"), ("abacus", "use one of cpu")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("gpu:a10", "gpu:a100"), ("a100", "gpu:a100"), ("abacus", "use one of cpu")]
+)
 def test_unknown_hardware(name: str, hint: str) -> None:
     with pytest.raises(InputError, match=hint):
         hardware.find(name)
