@@ -174,7 +174,7 @@ def recommend(
 def chosen_input(
     facts: Facts, base: Base, hardware: Hardware, *, minutes: float, speed: Speed | None, given: Mapping[str, Any]
 ) -> Input:
-    """The user's input, or the one for the data and the time; without a speed, time is no limit."""
+    """The user's input, or the one for the data and the time; without a speed, whatever the time."""
     if size := given.get("preprocess.image_size"):
         return Input(size=(int(size[0]), int(size[1])), enough=True, why="given")
     most = hardware.batch_pixels / max(2, hardware.chips)
