@@ -13,7 +13,7 @@ with the champion, then promote the model or hold it, and report why. Without da
 generates the demo data set and runs on that."""
 EXAMPLES = (
     "centernet run",
-    "centernet run --coco-dir /data/coco --config custom-small",
+    "centernet run --coco-dir /data/coco",
     "centernet run --coco-dir /data/coco --set trainer.train_steps=2000 --set gate.min_ap=0.4",
     "centernet run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1",
     "centernet run --train-images D --train-annotations F --val-fraction 0.2",
@@ -77,8 +77,8 @@ def parser() -> command.Parser:
     options.add_argument(
         "--config",
         metavar="NAME",
-        help="a shipped configuration's name, or a YAML file's path or URI; default: demo for the demo, custom-small "
-        "for your own data",
+        help="a shipped configuration's name, or a YAML file's path or URI; default: demo for the demo, custom-cpu for "
+        "your own data",
     )
     options.add_argument(
         "--set",

@@ -24,7 +24,7 @@ from pipeline.preflight.weights import check_start, check_weights
 from trainer.config.sections import parse_config
 
 DEMO_CONFIG = "demo"
-OWN_DATA_CONFIG = "custom-small"
+OWN_DATA_CONFIG = "custom-cpu"
 REGISTRY = "registry"
 SPLITS = ".splits"
 """Folder below the runs' folder for the annotation files that `--val-fraction` writes."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from official.core import config_definitions as cfg
 
+from beam_preprocess.base.config_text import resolve
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG
 from trainer.config.checks import RANGES, _at, warnings
@@ -54,7 +55,10 @@ def experiment() -> cfg.ExperimentConfig:
         # unknown
         ("trainer.train_step=1", "trainer.train_step: unknown key; did you mean 'train_steps'?"),
         ("trainer.optimizer_config.warmup.linear.steps=1", "trainer.optimizer_config.warmup.linear.steps: unknown key"),
-        ("task.losses.class_offset=1", "task.losses.class_offset: unknown key; known are crowd_is_object, detect"),
+        (
+            "task.losses.class_offset=1",
+            "task.losses.class_offset: unknown key; known are box_radius, crowd_is_object, detect",
+        ),
         (
             "trainer: {optimizer_config: {ema: {avg_decay: 1}}}",
             "optimizer_config.ema.avg_decay: unknown key; did you",
@@ -163,7 +167,7 @@ def test_a_schedule_of_another_length_than_the_training_is_warned_about(
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_key_that_has_a_rule_exists(config: Path) -> None:
-    experiment = build_experiment(parse_config(config.read_text()))
+    experiment = build_experiment(parse_config(resolve(str(config)).text))
     assert not warnings(experiment)
     for path in (*RANGES, *(f"{section}.{key}" for section, keys in LIVE_KEYS.items() for key in keys)):
         *parents, last = path.split(".")
