@@ -1,7 +1,9 @@
-"""AP against CPU seconds: whole pipeline runs of the small configurations, and of changes that their comments speak of.
+"""AP against CPU seconds: whole pipeline runs of the small configurations, and of changes of them, one at a time.
 
-    python -m benchmarks.recipes --list
-    python -m benchmarks.recipes --coco-dir DIR --only custom-cpu custom-small
+    python -m benchmarks.recipes --list                                  names, and what --state holds
+    python -m benchmarks.recipes --coco-dir DIR                          the shipped configurations, three seeds
+    python -m benchmarks.recipes --coco-dir DIR --ablations --seeds 0    also one change at a time
+    python -m benchmarks.recipes --coco-dir DIR --only custom-cpu "custom-cpu, without flip"
     python -m benchmarks.recipes --coco-dir DIR --seeds 0 --only custom-cpu --set task.losses.detection.scale_weight=0.1
 
 Each row is `centernet run` in a process of its own, without its cache, into a registry of its own: CPU seconds and
@@ -37,36 +39,69 @@ DEMO = "demo"
 KEPT = ("ap", "ap50", "ap75")
 
 
+RATE = "trainer.optimizer_config.learning_rate.cosine"
+LITE0 = (
+    "task.init_checkpoint=efficientnet-lite0",
+    "task.model.backbone={type: efficientnet, efficientnet: {model_id: b0, se_ratio: 0.0}}",
+    "task.model.decoder={type: fpn, fpn: {num_filters: 96, use_separable_conv: false}}",
+    "task.model.norm_activation={activation: relu6, norm_epsilon: 0.001}",
+    "task.train_data.global_batch_size=8",
+)
+"""From a small Hourglass to the network of custom-cpu."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """A shipped configuration, perhaps with changes."""
 
+    name: str
     config: str
     changes: tuple[str, ...] = ()
 
-    @property
-    def name(self) -> str:
-        """For people and for --only."""
-        return " ".join([self.config, *self.changes])
+
+SHIPPED = tuple(Recipe(name=name, config=name) for name in ("custom-cpu", "custom-small", DEMO))
 
 
-def _cpu(*changes: str) -> Recipe:
-    return Recipe(config="custom-cpu", changes=changes)
+def _cpu(name: str, *changes: str) -> Recipe:
+    return Recipe(name=f"custom-cpu, {name}", config="custom-cpu", changes=changes)
 
 
-RECIPES = (
-    _cpu(),
-    Recipe(config="custom-small"),
-    Recipe(config=DEMO),
+ABLATIONS = (
+    _cpu("from scratch", "task.init_checkpoint=''"),
+    _cpu("size weight 0.1", "task.losses.detection.scale_weight=0.1"),
+    _cpu("size weight 0.5", "task.losses.detection.scale_weight=0.5"),
+    _cpu("boxes also around the centre", "task.losses.box_radius=1"),
+    _cpu("decoder 64", "task.model.decoder.fpn.num_filters=64"),
+    _cpu("decoder 128", "task.model.decoder.fpn.num_filters=128"),
+    _cpu("separable decoder", "task.model.decoder.fpn.use_separable_conv=true"),
+    _cpu("learning rate 0.001", f"{RATE}.initial_learning_rate=0.001"),
+    _cpu("900 steps", "trainer.train_steps=900", f"{RATE}.decay_steps=900"),
+    _cpu("256 px", "preprocess.image_size=[256, 256]"),
+    _cpu("EMA 0.95", "trainer.optimizer_config.ema.average_decay=0.95"),
+    _cpu("without flip", "export.flip=false"),
+    Recipe(
+        name="custom-small, size weight 0.2",
+        config="custom-small",
+        changes=("task.losses.detection.scale_weight=0.2",),
+    ),
+    Recipe(
+        name="custom-small, boxes also around the centre", config="custom-small", changes=("task.losses.box_radius=1",)
+    ),
+    Recipe(
+        name="demo, EfficientNet-lite0 500 steps",
+        config=DEMO,
+        changes=(*LITE0, "trainer.train_steps=500", f"{RATE}.decay_steps=500"),
+    ),
 )
-"""Shipped configurations, and the changes that their comments and docs/benchmarks.md speak of."""
+"""One change of a shipped configuration each."""
 
 
 def parser() -> Parser:
     """The benchmark's flags."""
     made = Parser(description=__doc__)
     made.add_argument("--coco-dir", default="", metavar="DIR", help="photographs; default: the demo's generated data")
-    made.add_argument("--only", nargs="+", default=[], metavar="NAME", help="recipes to run (default: all)")
+    made.add_argument("--ablations", action="store_true", help="also the changes, one at a time, of which --list tells")
+    made.add_argument("--only", nargs="+", default=[], metavar="NAME", help="recipes to run, by name")
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a change of each recipe, as a row of its own"
     )
@@ -79,7 +114,7 @@ def parser() -> Parser:
 
 
 def _call(flags: argparse.Namespace) -> None:
-    recipes = _chosen(flags.only, tuple(flags.set))
+    recipes = _chosen(flags.only, tuple(flags.set), ablations=flags.ablations or flags.list)
     state = Path(flags.state).absolute()
     rows: dict[str, dict[str, Any]] = files.read_json(str(state), "give another --state") if state.exists() else {}
     work = Path(flags.work).absolute() if flags.work else state.with_suffix(".runs")
@@ -90,17 +125,21 @@ def _call(flags: argparse.Namespace) -> None:
                 rows[key] = _measure(recipe, _data(recipe, flags.coco_dir), seed, work, keep=flags.keep)
                 files.write_text(str(state), json.dumps(rows, indent=1))
                 print(json.dumps(rows[key]), file=sys.stderr, flush=True)
-    print(f"{_cpu_name()}, {os.cpu_count()} cores, {date.today()}")
     print(_table(recipes, rows, flags.coco_dir, flags.seeds))
 
 
-def _chosen(names: Sequence[str], changes: tuple[str, ...]) -> list[Recipe]:
-    known = {recipe.name: recipe for recipe in RECIPES}
+def _chosen(names: Sequence[str], changes: tuple[str, ...], *, ablations: bool) -> list[Recipe]:
+    known = {recipe.name: recipe for recipe in (*SHIPPED, *ABLATIONS)}
     for name in names:
         if name not in known:
             raise InputError(f"--only {name}: not a recipe; use {', '.join(map(repr, known))}")
-    chosen = [known[name] for name in names or known]
-    return [Recipe(config=recipe.config, changes=recipe.changes + changes) for recipe in chosen]
+    chosen = [known[name] for name in names] or [*SHIPPED, *(ABLATIONS if ablations else ())]
+    if not changes:
+        return chosen
+    return [
+        Recipe(name=" ".join([recipe.name, *changes]), config=recipe.config, changes=recipe.changes + changes)
+        for recipe in chosen
+    ]
 
 
 def _data(recipe: Recipe, coco_dir: str) -> str:
@@ -148,7 +187,7 @@ def _measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) ->
         "wall": round(wall, 1),
         "seconds": summary["seconds"],
         "load": round(load, 1),
-        "machine": _cpu_name(),
+        "machine": f"{_cpu_name()}, {os.cpu_count()} cores",
         "date": str(date.today()),
     }
     if not keep:
@@ -163,16 +202,18 @@ def _generated(folder: Path) -> Path:
 
 
 def _table(recipes: Sequence[Recipe], rows: dict[str, Any], coco_dir: str, seeds: Sequence[int]) -> str:
-    """Medians over the seeds that were run, with the lowest and the highest."""
+    """Medians over the seeds that were run, with the lowest and the highest, and where they were measured."""
     lines = ["| recipe | data | seeds | AP | AP50 | AP75 | CPU s | wall s |", "|---|---|---|---|---|---|---|---|"]
+    places = set()
     for recipe in recipes:
         data = _data(recipe, coco_dir)
         keys = [_key(recipe, data, seed) for seed in seeds]
         found = [rows[key] for key in keys if key in rows]
+        places |= {f"{row['machine']}, {row['date']}, load average {row['load']}" for row in found}
         cells = [_spread([row[name] for row in found], ".3f") for name in KEPT]
         cells += [_spread([row[name] for row in found], ".0f") for name in ("cpu", "wall")]
         lines.append(f"| {recipe.name} | {Path(data).name} | {len(found)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *sorted(places)])
 
 
 def _spread(values: Sequence[float], form: str) -> str:
