@@ -64,7 +64,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="YAML",
         help="name of a shipped configuration, or a file, whose contents are sent with the job; default on CPUs: "
-        "custom-small",
+        "custom-cpu",
     )
     run.add_argument(
         "--set",
