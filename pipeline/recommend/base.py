@@ -47,17 +47,18 @@ class Base:
         return self.image_size[0] * self.image_size[1]
 
 
-def base_of(hardware: Hardware, start: str | None = None) -> Base:
+def base_of(hardware: Hardware, start: str | None = None, *, large: bool = False) -> Base:
     """The base for a machine.
 
     Args:
       hardware: the machine.
+      large: see `Hardware.large`.
       start: the user's `task.init_checkpoint`; "" is from scratch, None leaves the choice to us.
 
     Raises:
       InputError: an unknown start.
     """
-    name, why = hardware.base, "as given"
+    name, why = hardware.large if large else hardware.base, "as given"
     if hardware == CPU and start is None and (missing := _missing(name)):
         name, why = FROM_SCRATCH, missing
     elif hardware == CPU and start == "":

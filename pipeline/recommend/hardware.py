@@ -18,6 +18,8 @@ class Hardware:
     name: str
     base: str
     """The shipped configuration to begin with."""
+    large: str = ""
+    """The one to begin with where images and time suffice for a network of several times the computation."""
     batch_pixels: float
     """Maximum of images times pixels of one step: memory, and on a CPU time."""
     chips: int = 1
@@ -30,16 +32,22 @@ class Hardware:
         return USED * self.peak / (STEP * FORWARD.get(network, FORWARD["resnet"]))
 
 
-FORWARD = {"hourglass": 2.24e6, "resnet": 4.6e5}
+FORWARD = {"hourglass": 2.24e6, "resnet": 3.0e5}
 """FLOP per input pixel of a forward pass: Hourglass-104 from docs/benchmarks.md (a step of one 512 x 512 image has
-1.76e12), ResNet-50 with an FPN of 256 filters counted by hand."""
+1.76e12), ResNet-50 with an FPN of 128 filters counted by hand."""
 PIXELS_PER_GB = 0.3e6
 """Pixels of a step per GB of a GPU's memory. Half of what Hourglass-104 takes in bfloat16 on a TPU
 (docs/benchmarks.md); not measured."""
 
 
 def _gpu(name: str, gigabytes: int, peak: float) -> Hardware:
-    return Hardware(name=f"gpu:{name}", base="custom-gpu", batch_pixels=gigabytes * PIXELS_PER_GB, peak=peak)
+    return Hardware(
+        name=f"gpu:{name}",
+        base="custom-gpu",
+        large="custom-gpu-hourglass",
+        batch_pixels=gigabytes * PIXELS_PER_GB,
+        peak=peak,
+    )
 
 
 def _tpu(name: str, peak: float) -> Hardware:

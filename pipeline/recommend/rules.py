@@ -21,6 +21,9 @@ MIN_STEPS = 300
 """Fewer steps leave the heads half trained."""
 EPOCHS = 200
 """Maximum passes over the images: beyond, a network learns the images by heart."""
+LARGE_IMAGES, LARGE_EPOCHS, LARGE_PIXELS = 10_000, 20, 512 * 512
+"""What Hourglass-104 needs to pay: images, passes over them, and its input. Assumed: COCO, where it is 10 points of AP
+better than ResNet-50, has 118,000 images."""
 FEW_IMAGES, FEW_VIEWS = 100, 16
 """With fewer images, more views of each."""
 AP_NOISE = 0.72
@@ -79,6 +82,14 @@ class Recommendation:
 
     choices: tuple[Choice, ...]
     lines: Mapping[str, str]
+
+
+def wants_large(facts: Facts, hardware: Hardware, minutes: float) -> bool:
+    """Whether there are images and time enough for the large network of a machine that has one."""
+    if not hardware.large or facts.train_images < LARGE_IMAGES:
+        return False
+    seen = minutes * 60 * hardware.pixels_per_second("hourglass") / LARGE_PIXELS
+    return seen >= LARGE_EPOCHS * facts.train_images
 
 
 def input_of(facts: Facts, base: Base, max_pixels: float = math.inf) -> Input:

@@ -65,8 +65,10 @@ def write(
       InputError: the data or a change can't be used.
     """
     check_minutes(minutes)
-    base = base_of(hardware, changed(changes).get("task.init_checkpoint"))
     facts = gather(parsed, folder)
+    start = changed(changes).get("task.init_checkpoint")
+    large = start is None and rules.wants_large(facts, hardware, minutes)
+    base = base_of(hardware, start, large=large)
     found = choose(facts, base, hardware, minutes=minutes, changes=changes, known=known)
     return Written(base=base.name, header=_header(facts, hardware, minutes), choices=found.choices, lines=found.lines)
 

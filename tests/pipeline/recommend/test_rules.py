@@ -1,5 +1,6 @@
 """From facts to choices, on annotation files of several kinds of data."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,24 @@ def test_other_hardware(machine: str, multiple: int, chips: int, tmp_path: Path)
     assert all(side % multiple == 0 and side >= 384 for side in found[SIZE])
     assert found[BATCH] % chips == 0 and found[BATCH] >= 8
     assert (found.get("preprocess.class_index") == "rank") == machine.startswith("tpu")
+
+
+@pytest.mark.parametrize(
+    ("machine", "images", "minutes", "large"),
+    [
+        ("gpu:a100", 20_000, 2000, True),
+        ("gpu:a100", 20_000, 60, False),
+        ("gpu:a100", 300, 2000, False),
+        ("cpu", 20_000, 40_000, False),
+    ],
+)
+def test_the_large_network_needs_images_and_time(
+    machine: str, images: int, minutes: float, large: bool, tmp_path: Path
+) -> None:
+    facts, one = replace(facts_of("one class", tmp_path), train_images=images), hardware.find(machine)
+    assert rules.wants_large(facts, one, minutes) == large
+    if large:
+        assert base_of(one, large=True).kind == "hourglass"
 
 
 def test_what_the_user_gives_is_not_chosen(tmp_path: Path) -> None:
