@@ -54,6 +54,7 @@ def _call(flags: argparse.Namespace) -> None:
     from pipeline.graph.request import DATA, RunRequest
     from pipeline.local.prepare import located, split
     from pipeline.preflight.data import SPLITS, check_data, exists_in_bucket
+    from pipeline.preflight.weights import check_name
     from pipeline.recommend.hardware import find
     from pipeline.recommend.write import before_data, write
 
@@ -66,6 +67,7 @@ def _call(flags: argparse.Namespace) -> None:
     if flags.init is not None:
         changes.append(f"task.init_checkpoint={json.dumps('' if flags.init == SCRATCH else flags.init)}")
     made_with = before_data(hardware, flags.minutes, changes)
+    check_name(made_with, made_with.where)
     with tempfile.TemporaryDirectory(prefix="centernet-init-") as folder:
         remote = any("://" in value for value in given.values() if isinstance(value, str))
         data: Mapping[str, str] = request.located(exists_in_bucket).data() if remote else located(request)
@@ -73,10 +75,10 @@ def _call(flags: argparse.Namespace) -> None:
             data = split(data, request.val_fraction, folder, out=sys.stderr)
         if remote:  # the image folders are not listed
             sources = {name: (data[f"{name}_images"], data[f"{name}_annotations"]) for name in SPLITS}
-            parsed, _, _, findings = examine_annotations(sources, made_with)
+            parsed, _, _, findings = examine_annotations(sources, made_with.preprocess)
             warnings: Sequence[str] = [finding.message for finding in findings]
         else:
-            checked = check_data(data, made_with)
+            checked = check_data(data, made_with.preprocess)
             parsed, warnings = dict(checked.parsed), checked.warnings
     if warnings:
         print(block(warnings), file=sys.stderr)

@@ -12,7 +12,6 @@ from beam_preprocess.dataset.foreign import recognise_folder
 from beam_preprocess.dataset.split import check_fraction, first_images, split_by_content
 from beam_preprocess.dataset.warnings import block
 from beam_preprocess.format.annotations import class_map
-from beam_preprocess.format.config import PreprocessConfig
 from pipeline.graph.layouts import coco_layout, known_files
 from pipeline.graph.request import RunRequest
 from pipeline.local import demo_data, run_folder
@@ -24,7 +23,7 @@ from pipeline.preflight.folders import check_writable
 from pipeline.preflight.weights import check_start, check_weights
 from pipeline.recommend.hardware import CPU
 from pipeline.recommend.write import MINUTES, before_data, write
-from trainer.config.sections import parse_config
+from trainer.config.sections import RunConfig, parse_config
 
 DEMO_CONFIG = "demo"
 REGISTRY = "registry"
@@ -66,6 +65,7 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     if data and not request.config_or(""):
         minutes = MINUTES if options.minutes is None else options.minutes
         made_with = before_data(CPU, minutes, request.changes)
+        check_start(made_with, made_with.where)
         _check_writable(runs, registry)
         if request.val_fraction:
             data = split(data, request.val_fraction, str(runs / SPLITS))
@@ -123,10 +123,10 @@ def _check_writable(runs: Path, registry: Path) -> None:
 
 
 def _written(
-    data: Mapping[str, str], made_with: PreprocessConfig, request: RunRequest, minutes: float, trials: Path
+    data: Mapping[str, str], made_with: RunConfig, request: RunRequest, minutes: float, trials: Path
 ) -> ConfigText:
     """The configuration written from the data; prints its choices."""
-    checked = check_data(data, made_with, strict=request.strict)
+    checked = check_data(data, made_with.preprocess, strict=request.strict)
     written = write(checked.parsed, checked.folders["train"], minutes=minutes, changes=request.changes, known=trials)
     for title, line in written.lines.items():
         print(f"{title:<20} {line}", flush=True)

@@ -1,24 +1,17 @@
 """From facts to choices. Pure functions; each number in them names where it was measured, or that it is assumed."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from beam_preprocess.dataset.sizes import LARGEST, too_small
 from pipeline.recommend.base import Base
+from pipeline.recommend.choices import Choice, Input, Recommendation, Speed
 from pipeline.recommend.facts import Facts
 from pipeline.recommend.hardware import Hardware
+from pipeline.recommend.judging import gate, mirror, mirrored
+from pipeline.recommend.network_input import MIN_STEPS, input_of
 
-CLEAR_SIDE = 16.0
-"""Median side of the objects, in input pixels, beyond which a larger input is not worth its time. Cards at 192 and at
-256 pixels have the same AP for the same time."""
 BATCHES = (64, 32, 16, 8, 4, 2)
-MIN_STEPS = 300
-"""Fewer steps leave the heads half trained."""
 EPOCHS = 200
 """Maximum passes over the images: beyond, a network learns the images by heart."""
 LARGE_IMAGES, LARGE_EPOCHS, LARGE_PIXELS = 10_000, 20, 512 * 512
@@ -26,62 +19,8 @@ LARGE_IMAGES, LARGE_EPOCHS, LARGE_PIXELS = 10_000, 20, 512 * 512
 better than ResNet-50, has 118,000 images."""
 FEW_IMAGES, FEW_VIEWS = 100, 16
 """With fewer images, more views of each."""
-AP_NOISE = 0.72
-"""Width of AP's 95 % bootstrap interval times the square root of the number of images: 0.08 on the demo's 80."""
-LEAST_NOISE, MOST_NOISE = 0.005, 0.3
-SUPPORT = (10, 100)
-CLASS_NOISE = 1.1
-"""Likewise for the AP of one class and its objects: 0.25 with 20 objects."""
-MIN_AP = 0.1
-SIDES = re.compile(r"(?<![a-z])(left|right|lhs|rhs|port|starboard|clockwise|counterclockwise)(?![a-z])", re.IGNORECASE)
-TEXT = re.compile(r"(?<![a-z])(text|word|letter|digit|character|number|numeral|plate|barcode|logo)s?(?![a-z])", re.I)
 MANY = 100
 """Detections that the exported model returns unless told otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """One key of the configuration."""
-
-    key: str
-    value: Any
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Speed:
-    """How fast a step is."""
-
-    pixels_per_second: float
-    """Images times pixels."""
-    start_seconds: float
-    """Before the first step."""
-    origin: str
-    """For people: measured, or assumed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Input:
-    """The network's input."""
-
-    size: tuple[int, int]
-    """(height, width)."""
-    enough: bool
-    """Whether the objects are large enough at it."""
-    why: str
-
-    @property
-    def pixels(self) -> int:
-        """Number of its pixels."""
-        return self.size[0] * self.size[1]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recommendation:
-    """What is written, and the five lines about it."""
-
-    choices: tuple[Choice, ...]
-    lines: Mapping[str, str]
 
 
 def wants_large(facts: Facts, hardware: Hardware, minutes: float) -> bool:
@@ -90,38 +29,6 @@ def wants_large(facts: Facts, hardware: Hardware, minutes: float) -> bool:
         return False
     seen = minutes * 60 * hardware.pixels_per_second("hourglass") / LARGE_PIXELS
     return seen >= LARGE_EPOCHS * facts.train_images
-
-
-def input_of(facts: Facts, base: Base, max_pixels: float = math.inf) -> Input:
-    """The smallest input at which the objects are clear; where that is too much, at which each has a cell of its own.
-
-    Args:
-      facts: of the data.
-      base: whose input is the smallest that is chosen.
-      max_pixels: what the time allows. Objects that share a cell are worse than few steps.
-    """
-    shape = _shape_of(facts)
-    sizes = list(_sizes(facts, base))
-    floor = next((size for size in sizes if size[0] * size[1] >= 0.9 * base.pixels), sizes[-1])
-    sizes = sizes[sizes.index(floor) :]
-    enough = next((i for i, size in enumerate(sizes) if not _too_small(facts, size)), None)
-    if enough is None:
-        found = _largest(sizes, max_pixels)
-        text = f"{shape}; at any input up to {LARGEST} px objects are smaller than a cell or share one: cut the images"
-        return Input(size=found, enough=False, why=f"{text} into tiles; {_sides(facts, found)}")
-    clear = next((i for i, size in enumerate(sizes) if i >= enough and _clear(facts, size)), len(sizes) - 1)
-    within = [i for i in range(enough, clear + 1) if sizes[i][0] * sizes[i][1] <= max_pixels]
-    chosen = max(within, default=enough)
-    found = sizes[chosen]
-    if chosen == 0:
-        text = f"{shape}; objects are clear at {base.name}'s size"
-    elif chosen == clear and chosen > enough:
-        text = f"{shape}; enlarged until objects are clear, or the images have their own size"
-    elif chosen == clear:
-        text = f"{shape}; enlarged until objects are larger than a cell of {base.stride} px and don't share one"
-    else:
-        text = f"{shape}; a larger one would leave fewer than {MIN_STEPS} steps for the minutes"
-    return Input(size=found, enough=True, why=f"{text}; {_sides(facts, found)}")
 
 
 def batch_of(facts: Facts, base: Base, hardware: Hardware, pixels: int) -> int:
@@ -151,7 +58,7 @@ def recommend(
     steps = given.get("trainer.train_steps")
     found = chosen_input(facts, base, hardware, minutes=minutes, speed=speed, given=given)
     batch = int(given.get("task.train_data.global_batch_size") or batch_of(facts, base, hardware, found.pixels))
-    step_pixels, why = batch * found.pixels, f"given; {minutes:g} minutes were not used"
+    step_pixels, why = batch * found.pixels, "given"
     if steps is None:
         assert speed is not None
         steps, why = _steps(facts, batch, minutes=minutes, seconds=step_pixels / speed.pixels_per_second, speed=speed)
@@ -174,9 +81,9 @@ def recommend(
             f"per image), and a quarter of the {facts.train_images} images.",
         ),
         *_schedule(base, steps, batch, why),
-        *_mirror(facts),
+        *mirror(facts),
         *_many(facts),
-        *_gate(facts),
+        *gate(facts),
     ]
     wanted = tuple(choice for choice in choices if choice.key not in given)
     return Recommendation(choices=wanted, lines=_lines(facts, base, found, wanted, steps, batch, views, why))
@@ -263,21 +170,6 @@ def _network(facts: Facts, base: Base, hardware: Hardware) -> Iterator[Choice]:
     yield Choice(key="task.init_checkpoint", value=base.start, why=why)
 
 
-def _mirror(facts: Facts) -> Iterator[Choice]:
-    if reason := mirrored(facts.classes):
-        yield Choice(key="task.augmentation.flip", value=False, why=f"No mirror images: {reason}.")
-        yield Choice(key="export.flip", value=False, why="Nor when predicting.")
-
-
-def mirrored(classes: tuple[str, ...]) -> str:
-    """Why a mirror image of these classes is another class; "" if nothing in their names says so."""
-    sides = [name for name in classes if SIDES.search(name.replace("_", " "))]
-    if sides:
-        return f"left and right are classes ({', '.join(sides[:3])})"
-    text = [name for name in classes if TEXT.search(name.replace("_", " ")) or re.fullmatch(r"\w", name)]
-    return f"text is not text when mirrored ({', '.join(text[:3])})" if text else ""
-
-
 def _many(facts: Facts) -> Iterator[Choice]:
     if facts.most_objects > MANY:
         most = min(1000, math.ceil(facts.most_objects / 50) * 50)
@@ -288,80 +180,21 @@ def _many(facts: Facts) -> Iterator[Choice]:
         )
 
 
-def _gate(facts: Facts) -> Iterator[Choice]:
-    yield Choice(
-        key="gate.min_ap",
-        value=MIN_AP,
-        why="Only refuses a model that finds nothing: what your product needs isn't in the data. Set it.",
-    )
-    delta = min(MOST_NOISE, max(LEAST_NOISE, AP_NOISE / math.sqrt(max(facts.val_images, 1))))
-    yield Choice(
-        key="gate.min_delta",
-        value=-round(delta, 3),
-        why=f"The width that the 95 % interval of AP has on {facts.val_images} validation images "
-        f"(about {AP_NOISE} / square root of {facts.val_images}): a model within it may be as good as the champion.",
-    )
-    counts = sorted(count for count in facts.val_objects if count) or [0]
-    quarter = counts[len(counts) // 4]
-    support = max(SUPPORT[0], min(SUPPORT[1], quarter))
-    yield Choice(
-        key="gate.min_support",
-        value=support,
-        why=f"Three of four classes have {quarter} validation objects or more; fewer than this don't judge a class.",
-    )
-    drop = round(min(MOST_NOISE, max(0.1, CLASS_NOISE / math.sqrt(support))), 2)
-    why = f"AP of {support} objects moves by this from seed to seed."
-    yield Choice(key="gate.max_class_drop", value=drop, why=why)
-    yield Choice(key="gate.max_size_drop", value=drop, why=why)
-
-
 def _lines(
     facts: Facts, base: Base, found: Input, choices: tuple[Choice, ...], steps: int, batch: int, views: int, why: str
 ) -> dict[str, str]:
     value = {choice.key: choice.value for choice in choices}
-    mirror = mirrored(facts.classes)
-    flips = f"no mirror images: {mirror}" if mirror else f"as in {base.name}; no class name forbids mirror images"
+    sides = mirrored(facts.classes)
+    flips = f"no mirror images: {sides}" if sides else f"as in {base.name}; no class name forbids mirror images"
     start = f"from {base.start_shown}" if base.start else f"from scratch: {base.why_scratch}"
-    gate = [f"{key} {value[f'gate.{key}']:g}" for key in ("min_delta", "min_support") if f"gate.{key}" in value]
+    judged = [f"{key} {value[f'gate.{key}']:g}" for key in ("min_delta", "min_support") if f"gate.{key}" in value]
     return {
         "input": f"{found.size[0]} x {found.size[1]}: {found.why}",
         "network": f"{base.network} ({base.name}), {start}",
         "training": f"{steps:,} steps of {batch} images, {views} views: {why}",
         "augmentation": flips,
-        "gate": f"{', '.join(gate) or 'as given'} for {facts.val_images} validation images",
+        "gate": f"{', '.join(judged) or 'as given'} for {facts.val_images} validation images",
     }
-
-
-def _shape_of(facts: Facts) -> str:
-    height, width = facts.image_size
-    if facts.aspect == 1.0 and height != width:
-        return f"square, because the images' shapes differ ({facts.alike:.0%} are like {height} x {width})"
-    return f"the shape of the images, {height} x {width} (median)"
-
-
-def _sizes(facts: Facts, base: Base) -> Iterator[tuple[int, int]]:
-    """Inputs of the images' shape, from small to large, in the backbone's multiples."""
-    multiple, aspect = base.multiple, facts.aspect
-    for longer in range(multiple, LARGEST + 1, multiple):
-        shorter = max(multiple, round(longer * min(aspect, 1 / aspect) / multiple) * multiple)
-        yield (longer, shorter) if aspect > 1 else (shorter, longer)
-
-
-def _too_small(facts: Facts, size: tuple[int, int]) -> bool:
-    return too_small(*facts.objects.counts(size), len(facts.objects))
-
-
-def _clear(facts: Facts, size: tuple[int, int]) -> bool:
-    own = all(side >= image for side, image in zip(size, facts.image_size, strict=True))
-    return own or float(np.median(facts.objects.sides(size))) >= CLEAR_SIDE
-
-
-def _largest(sizes: list[tuple[int, int]], max_pixels: float) -> tuple[int, int]:
-    return next((size for size in reversed(sizes) if size[0] * size[1] <= max_pixels), sizes[0])
-
-
-def _sides(facts: Facts, size: tuple[int, int]) -> str:
-    return f"half of the objects are wider and higher than {np.median(facts.objects.sides(size)):.0f} px there"
 
 
 def _sentence(text: str) -> str:

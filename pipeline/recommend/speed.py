@@ -12,8 +12,8 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import write_text
 from components.support.stage import threads
 from pipeline.preflight.processes import child_environment
+from pipeline.recommend.choices import Speed
 from pipeline.recommend.hardware import USED, Hardware
-from pipeline.recommend.rules import Speed
 
 SECONDS = 10.0
 """Duration of the trial, after TensorFlow was imported and the step was built."""

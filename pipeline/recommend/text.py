@@ -6,7 +6,7 @@ from typing import Any
 
 from beam_preprocess.base import yaml
 from beam_preprocess.base.config_text import flat
-from pipeline.recommend.rules import Choice
+from pipeline.recommend.choices import Choice
 
 WIDTH = 100
 

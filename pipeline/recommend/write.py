@@ -8,13 +8,12 @@ from beam_preprocess.base import yaml
 from beam_preprocess.base.config_text import ConfigText, changed, resolve, resolve_text
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.annotations import CocoAnnotations
-from beam_preprocess.format.config import PreprocessConfig
 from pipeline.recommend import rules, speed, text
 from pipeline.recommend.base import Base, base_of
+from pipeline.recommend.choices import Choice, Recommendation, Speed
 from pipeline.recommend.facts import Facts, gather
 from pipeline.recommend.hardware import CPU, Hardware
-from pipeline.recommend.rules import Choice, Recommendation
-from trainer.config.sections import parse_config
+from trainer.config.sections import RunConfig, parse_config
 
 MINUTES = 10.0
 LONGEST = 60 * 24 * 30
@@ -73,15 +72,15 @@ def write(
     return Written(base=base.name, header=_header(facts, hardware, minutes), choices=found.choices, lines=found.lines)
 
 
-def before_data(hardware: Hardware, minutes: float, changes: Sequence[str]) -> PreprocessConfig:
-    """What is wrong without looking at the data, and the base's `preprocess:` section, which the data is checked with.
+def before_data(hardware: Hardware, minutes: float, changes: Sequence[str]) -> RunConfig:
+    """The base with the user's changes, which needs no data; long work comes after it.
 
     Raises:
       InputError: a number or a change that can't be used.
     """
     check_minutes(minutes)
     checked = resolve(base_of(hardware, changed(changes).get("task.init_checkpoint")).name, changes)
-    return parse_config(checked.text, checked.where).preprocess
+    return parse_config(checked.text, checked.where)
 
 
 def check_minutes(minutes: float) -> None:
@@ -105,7 +104,7 @@ def choose(
     return rules.recommend(facts, base, hardware, minutes=minutes, speed=pace, given=given)
 
 
-def _trial(facts: Facts, base: Base, hardware: Hardware, changes: Sequence[str], known: Path | None) -> rules.Speed:
+def _trial(facts: Facts, base: Base, hardware: Hardware, changes: Sequence[str], known: Path | None) -> Speed:
     """Times the base's network at the input that the data would take without a limit of time."""
     given = changed(changes)
     found = rules.chosen_input(facts, base, hardware, minutes=0, speed=None, given=given)

@@ -192,11 +192,20 @@ def test_without_a_config_one_is_written_and_kept(
         ({"minutes": 5.0}, {"config": "custom-small"}, "--minutes 5: only for your own data without --config"),
         ({}, {"changes": ("trainer.train_step=4",)}, "train_step"),
         ({}, {"changes": ("task.init_checkpoint=efficientnet-lite",)}, "did you mean efficientnet-lite0"),
+        ({}, {"changes": ("task.init_checkpoint=keras:resnet50",)}, "is for ResNet-50"),
+        ({}, {"config": "custom-gpu"}, "file/centernet/weights/garden-resnet50: garden:resnet50 can't be kept there"),
     ],
 )
 def test_what_is_wrong_is_said_before_the_machine_is_measured(
-    options: dict[str, Any], request_: dict[str, Any], message: str, made: Made, tmp_path: Path
+    options: dict[str, Any],
+    request_: dict[str, Any],
+    message: str,
+    made: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     request = RunRequest(registry=str(tmp_path / "registry"), **made.data(), **request_)
     with pytest.raises(InputError, match=message):
         prepare.new_run(request, LocalOptions(runs_dir=str(tmp_path / "runs"), **options))

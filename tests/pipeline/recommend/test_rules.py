@@ -9,7 +9,10 @@ import pytest
 from beam_preprocess.base.errors import InputError
 from pipeline.recommend import hardware, rules, speed
 from pipeline.recommend.base import base_of
-from pipeline.recommend.rules import Speed, mirrored, recommend
+from pipeline.recommend.choices import Speed
+from pipeline.recommend.judging import mirrored
+from pipeline.recommend.network_input import MIN_STEPS
+from pipeline.recommend.rules import recommend
 from tests.pipeline.recommend.made_data import facts_of
 
 TWO_CORES = Speed(pixels_per_second=1.06e6, start_seconds=20.0, origin="measured here")
@@ -64,7 +67,7 @@ def test_too_little_time_keeps_what_the_objects_need(tmp_path: Path) -> None:
     facts, base = facts_of("tiny dense", tmp_path), base_of(hardware.CPU)
     made = recommend(facts, base, hardware.CPU, minutes=1, speed=TWO_CORES, given={})
     values = {choice.key: choice.value for choice in made.choices}
-    assert values[STEPS] == rules.MIN_STEPS
+    assert values[STEPS] == MIN_STEPS
     height, width = values[SIZE]
     below, shared = facts.objects.counts((height, width))
     assert below <= 0.1 * len(facts.objects) and shared <= 0.01 * len(facts.objects)
