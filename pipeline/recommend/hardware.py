@@ -84,6 +84,8 @@ def find(name: str) -> Hardware:
     """
     if name in KNOWN:
         return KNOWN[name]
+    if of_kind := [known for known in KNOWN if known.startswith(f"{name}:")]:
+        raise InputError(f"--hardware {name}: which one? use one of {', '.join(of_kind)}")
     # Without the kind too: "a100" means one.
     close = [known for known in KNOWN if known.endswith(f":{name}")] or difflib.get_close_matches(name, KNOWN, n=1)
     hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(KNOWN)}"

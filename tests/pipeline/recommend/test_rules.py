@@ -147,7 +147,8 @@ def test_from_scratch_has_its_own_base() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("gpu:a10", "gpu:a100"), ("a100", "gpu:a100"), ("abacus", "use one of cpu")]
+    ("name", "hint"),
+    [("gpu:a10", "gpu:a100"), ("a100", "gpu:a100"), ("abacus", "use one of cpu"), ("gpu", "which one")],
 )
 def test_unknown_hardware(name: str, hint: str) -> None:
     with pytest.raises(InputError, match=hint):
