@@ -14,7 +14,7 @@ EXAMPLES = (
     "centernet check --images coco/val2017 --annotations coco/annotations/instances_val2017.json --split val",
     "centernet check --train-images photos --train-annotations train.json "
     "--val-images photos --val-annotations val.json",
-    "centernet check --images photos --annotations train.json --split train --config custom-small --num-workers 2",
+    "centernet check --images photos --annotations train.json --split train --config custom-cpu --num-workers 2",
 )
 
 

@@ -15,7 +15,7 @@ EXAMPLES = (
     "centernet preprocess --images coco/train2017 --annotations coco/annotations/instances_train2017.json "
     "--split train --output records/train --views 8 --image-size 512 --num-workers 2",
     "centernet preprocess --images photos --annotations val.json --split val --output records/val "
-    "--config custom-small --preview 8",
+    "--config custom-cpu --preview 8",
     "centernet preprocess --images gs://bucket/train2017 --annotations gs://bucket/instances_train2017.json "
     "--split train --output gs://bucket/records/train --runner DataflowRunner --project my-project "
     "--region us-central1 --temp_location gs://bucket/temp --max_num_workers 100 "

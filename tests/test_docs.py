@@ -53,7 +53,7 @@ def commands(page: str) -> list[list[str]]:
     # Within a sentence, a verb without flags is a name: test_verbs_exist looks at it.
     lines = [*blocks(page), *(span for span in spans(page) if " -" in span)]
     filled = [re.sub(r"\$\{?(\w+)\}?", lambda name: VARIABLES.get(name[1], name[0]), line) for line in lines]
-    parts = [part.strip() for line in filled for part in re.split(r"&&|;|\|", re.split(r"\s#", line)[0])]
+    parts = [part.strip() for line in filled for part in re.split(r"&&|;|\||\s>\s", re.split(r"\s#", line)[0])]
     return [shlex.split(part)[1:] for part in parts if re.match(r"centernet [a-z](?!.*…)", part)]
 
 

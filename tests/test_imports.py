@@ -50,6 +50,7 @@ BELOW = {
 BELOW |= _layers(("components.support",), ("components",), doors=tuple(BELOW))
 BELOW |= _layers(
     ("pipeline.graph", "pipeline.preflight"),
+    ("pipeline.recommend",),
     ("pipeline.local", "pipeline.service"),
     ("pipeline.commands",),
     ("pipeline",),
@@ -86,6 +87,7 @@ LAZILY = {
     "pipeline.service.kubeflow": {"kfp"},
     "pipeline.service.vertex": {"google.cloud.aiplatform"},
     "trainer.config": {"tensorflow"},
+    "trainer.trial": {"tensorflow"},
     "trainer.registry.vertex": {"google.cloud.aiplatform"},
     "trainer.report.tracking": {"google.cloud.aiplatform"},
     "trainer.registry.vertex_evaluation": {"google.cloud.aiplatform"},

@@ -14,8 +14,8 @@ def parser() -> command.Parser:
         "Draw real records as the network sees them, on a contact sheet. Each image has a row, with its heatmap below "
         "it; the first column is the record as stored, each other column one step of a training with this seed.",
         examples=[
-            "centernet preview-augmentation --records=records/train --config_file=custom-small --output=sheet.jpg",
-            "centernet preview-augmentation --records=records/train --config_file=custom-small --output=sheet.jpg "
+            "centernet preview-augmentation --records=records/train --config_file=custom-cpu --output=sheet.jpg",
+            "centernet preview-augmentation --records=records/train --config_file=custom-cpu --output=sheet.jpg "
             "--images=6 --steps 100 101 102 103 --params_override=task.augmentation.hue=0.1",
         ],
         notes="exit codes: 0 written; 2 bad input",

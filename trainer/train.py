@@ -18,7 +18,7 @@ def parser() -> command.Parser:
         "that was already trained with the same records, configuration and seed is left alone; an interrupted training "
         "resumes from its newest checkpoint.",
         examples=[
-            "centernet train --model_dir=OUT --records=DIR --config_file=custom-small",
+            "centernet train --model_dir=OUT --records=DIR --config_file=custom-cpu",
             "centernet train --model_dir=OUT --records=DIR --val-records=DIR --mode=train_and_eval "
             "--config_file=demo --params_override=task.augmentation.hue=0.05",
             "centernet train --model_dir=OUT --val-records=DIR --mode=eval --config_file=demo",

@@ -45,7 +45,17 @@ def resolve(name: str, changes: Sequence[str] = ()) -> ConfigText:
       InputError: there is no such configuration, it cannot be read, it is not YAML, its bases form a circle, or it or a
         change names an unknown key.
     """
-    text, where = _find(name, "")
+    return resolve_text(*_find(name, ""), changes)
+
+
+def resolve_text(text: str, where: str, changes: Sequence[str] = ()) -> ConfigText:
+    """As `resolve`, of a text that is at hand.
+
+    Args:
+      text: YAML, which may have a `base:`.
+      where: its origin, for messages.
+      changes: see `resolve`.
+    """
     values, has_base = _merged(text, where, ())
     if not changes:
         return ConfigText(text=yaml.dump(values) if has_base else text, where=where)
@@ -53,6 +63,27 @@ def resolve(name: str, changes: Sequence[str] = ()) -> ConfigText:
         values = _over(values, _change(change))
     flags = " ".join(map(_flag, changes))
     return ConfigText(text=yaml.dump(values), where=f"{where} with {flags}")
+
+
+def changed(changes: Sequence[str]) -> dict[str, Any]:
+    """The values that `--set` arguments give, by dotted key.
+
+    Raises:
+      InputError: a change names an unknown key.
+    """
+    values: dict[str, Any] = {}
+    for change in changes:
+        values = _over(values, _change(change))
+    return flat(values)
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The values of nested mappings by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        below = f"{path}.{key}" if path else key
+        found |= flat(value, below) if isinstance(value, Mapping) and value else {below: value}
+    return found
 
 
 def _merged(text: str, where: str, above: tuple[str, ...]) -> tuple[dict[str, Any], bool]:

@@ -45,7 +45,7 @@ class Sizes:
     @property
     def suspicious(self) -> bool:
         """Whether either fraction is above its limit."""
-        return _too_small(self.below_cell, self.shared_cells, self.objects)
+        return too_small(self.below_cell, self.shared_cells, self.objects)
 
     def to_mapping(self) -> dict[str, Any]:
         """JSON values."""
@@ -77,21 +77,16 @@ def measure(coco: CocoAnnotations, keep: np.ndarray, boxes: np.ndarray, config: 
     Returns:
       None without objects in images of known size. The others are among the rejects already: no plain view shows them.
     """
-    rows = image_rows(coco)
-    keep = keep & (coco.image_sizes[rows] > 0).all(axis=1)
-    if not keep.any():
+    objects = objects_of(coco, keep, boxes, config.stride)
+    if objects is None:
         return None
-    rows = rows[keep]
-    image_sizes = coco.image_sizes[rows].astype(np.float64)
-    classes = np.unique(coco.annotation_category_ids[keep], return_inverse=True)[1]
-    objects = _Objects(rows, image_sizes, classes, boxes[keep], config.stride)
     sides = objects.sides(config.image_size)
     below, shared = objects.counts(config.image_size)
-    needed = _too_small(below, shared, len(rows))
+    needed = too_small(below, shared, len(objects))
     return Sizes(
         input_size=config.image_size,
         stride=config.stride,
-        objects=len(rows),
+        objects=len(objects),
         sides={str(q): round(float(np.percentile(sides, q)), 2) for q in QUANTILES},
         below_cell=below,
         shared_cells=shared,
@@ -99,7 +94,18 @@ def measure(coco: CocoAnnotations, keep: np.ndarray, boxes: np.ndarray, config: 
     )
 
 
-class _Objects:
+def objects_of(coco: CocoAnnotations, keep: np.ndarray, boxes: np.ndarray, stride: int) -> "Objects | None":
+    """The objects of one split; None without objects in images of known size. See `measure` for the arguments."""
+    rows = image_rows(coco)
+    keep = keep & (coco.image_sizes[rows] > 0).all(axis=1)
+    if not keep.any():
+        return None
+    rows = rows[keep]
+    classes = np.unique(coco.annotation_category_ids[keep], return_inverse=True)[1]
+    return Objects(rows, coco.image_sizes[rows].astype(np.float64), classes, boxes[keep], stride)
+
+
+class Objects:
     """Objects in original pixels, and what becomes of them in an input of any size."""
 
     def __init__(
@@ -128,11 +134,11 @@ class _Objects:
         ordered = keys[order]
         return below, int((ordered[1:] == ordered[:-1]).all(axis=1).sum())
 
-    def sample(self) -> "_Objects":
+    def sample(self) -> "Objects":
         """The objects of the first images: whole images, because neighbours share cells."""
         last = np.sort(self._rows)[min(_SAMPLE, len(self._rows)) - 1]
         chosen = self._rows <= last
-        return _Objects(
+        return Objects(
             self._rows[chosen], self.image_sizes[chosen], self._classes[chosen], self._boxes[chosen], self._stride
         )
 
@@ -145,17 +151,18 @@ class _Objects:
         return zoom
 
 
-def _suggested(objects: _Objects, configured: tuple[int, int]) -> tuple[int, int] | None:
+def _suggested(objects: Objects, configured: tuple[int, int]) -> tuple[int, int] | None:
     """The smallest input with the images' aspect ratio at which neither fraction is above its limit."""
     height, width = np.median(objects.image_sizes, axis=0)
     for longer in range(MULTIPLE, LARGEST + 1, MULTIPLE):
         zoom = longer / max(height, width)
         sides = [max(MULTIPLE, -(-round(side * zoom) // MULTIPLE) * MULTIPLE) for side in (height, width)]
         candidate = (int(sides[0]), int(sides[1]))
-        if candidate != configured and not _too_small(*objects.counts(candidate), len(objects)):
+        if candidate != configured and not too_small(*objects.counts(candidate), len(objects)):
             return candidate
     return None
 
 
-def _too_small(below: int, shared: int, objects: int) -> bool:
+def too_small(below: int, shared: int, objects: int) -> bool:
+    """Whether more objects than allowed are smaller than a cell, or share one."""
     return below > MAX_BELOW_CELL * objects or shared > MAX_SHARED * objects

@@ -36,6 +36,7 @@ _TABLE = (
     Verb("run", _PROJECT, "run the whole pipeline on this machine", "pipeline.commands.run"),
     Verb("compile", _PROJECT, "compile the pipeline to a YAML file for one target", "pipeline.commands.compile"),
     Verb("runs", _PROJECT, "remove old runs on this machine", "pipeline.commands.runs"),
+    Verb("init", _PROJECT, "write a configuration from a data set", "pipeline.commands.init"),
     Verb("config", _PROJECT, "show and check configurations", "trainer.config.__main__"),
     Verb("check", _DATA, "report what is wrong with a data set", "beam_preprocess.check"),
     Verb("preprocess", _DATA, "write training records from a data set", "beam_preprocess.preprocess"),

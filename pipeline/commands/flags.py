@@ -65,7 +65,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="YAML",
         help="name of a shipped configuration, or a file, whose contents are sent with the job; default on CPUs: "
-        "custom-small",
+        "custom-cpu",
     )
     run.add_argument(
         "--set",
@@ -177,6 +177,26 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--prices", default="", metavar="FILE", help="your price list, for a cost ceiling (docs/vertex.md)"
+    )
+
+
+def add_data(group: Any) -> None:
+    """Adds the flags that name data on this machine; a flag that isn't given is None."""
+    for split in ("train", "val"):
+        group.add_argument(f"--{split}-images", metavar="DIR", help=f"folder of the {split} images")
+        group.add_argument(f"--{split}-annotations", metavar="FILE", help=f"COCO JSON file of the {split} images")
+    group.add_argument(
+        "--coco-dir",
+        metavar="DIR",
+        help="instead of the four: a folder laid out as COCO 2017 (annotations/instances_{train,val}2017.json, "
+        "train2017/, val2017/), by Roboflow (train/_annotations.coco.json, valid/), CVAT, Label Studio or FiftyOne",
+    )
+    group.add_argument(
+        "--val-fraction",
+        type=float,
+        metavar="F",
+        help="split the training data, such as 0.2: by a hash of each image's content, so an image keeps its side when "
+        "others are added",
     )
 
 

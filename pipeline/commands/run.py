@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 from beam_preprocess.base import command
 from beam_preprocess.base.errors import InputError
-from pipeline.commands.flags import SCRATCH, add_start, start_changes
+from pipeline.commands.flags import SCRATCH, add_data, add_start, start_changes
 
 DESCRIPTION = """Run the whole pipeline on this machine: check the data, preprocess, train, export, evaluate, compare
 with the champion, then promote the model or hold it, and report why. Without data flags, it
 generates the demo data set and runs on that."""
 EXAMPLES = (
     "centernet run",
-    "centernet run --coco-dir /data/coco --config custom-small",
-    "centernet run --coco-dir /data/coco --set trainer.train_steps=2000 --set gate.min_ap=0.4",
+    "centernet run --coco-dir /data/coco",
+    "centernet run --coco-dir /data/coco --minutes 30 --set gate.min_ap=0.4",
+    "centernet run --coco-dir /data/coco --config my.yaml --set trainer.train_steps=2000",
     "centernet run --train-images D --train-annotations F --val-images D --val-annotations F --seed 1",
     "centernet run --train-images D --train-annotations F --val-fraction 0.2",
     "centernet run --coco-dir /data/coco --init od-api:hg104 --train-steps 0",
@@ -38,6 +39,7 @@ FIXED_BY_RESUME = (
     "val_fraction",
     "demo_data_dir",
     "config",
+    "minutes",
     "init",
     "train_steps",
     "max_reject_fraction",
@@ -55,30 +57,15 @@ def parser() -> command.Parser:
     """The flags. A flag that `--resume` can't honour is None when it is not given."""
     made = command.parser("run", DESCRIPTION, examples=EXAMPLES, notes=NOTES)
     data = made.add_argument_group("data (COCO format)")
-    for split in ("train", "val"):
-        data.add_argument(f"--{split}-images", metavar="DIR", help=f"folder of the {split} images")
-        data.add_argument(f"--{split}-annotations", metavar="FILE", help=f"COCO JSON file of the {split} images")
-    data.add_argument(
-        "--coco-dir",
-        metavar="DIR",
-        help="instead of the four: a folder laid out as COCO 2017 (annotations/instances_{train,val}2017.json, "
-        "train2017/, val2017/), by Roboflow (train/_annotations.coco.json, valid/), CVAT, Label Studio or FiftyOne",
-    )
-    data.add_argument(
-        "--val-fraction",
-        type=float,
-        metavar="F",
-        help="split the training data, such as 0.2: by a hash of each image's content, so an image keeps its side when "
-        "others are added",
-    )
+    add_data(data)
     data.add_argument("--demo-data-dir", metavar="DIR", help="folder of the demo's data; default: .demo-data")
 
     options = made.add_argument_group("run options")
     options.add_argument(
         "--config",
         metavar="NAME",
-        help="a shipped configuration's name, or a YAML file's path or URI; default: demo for the demo, custom-small "
-        "for your own data",
+        help="a shipped configuration's name, or a YAML file's path or URI; default: demo for the demo; for "
+        "your own data, one that is written from them, as centernet init does, and kept in the run's folder",
     )
     options.add_argument(
         "--set",
@@ -86,6 +73,12 @@ def parser() -> command.Parser:
         default=[],
         metavar="KEY=VALUE",
         help="override one key of the configuration, such as trainer.train_steps=2000; repeatable",
+    )
+    options.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="without --config: duration of the training, from a trial of this machine; default: 10",
     )
     add_start(options)
     options.add_argument(
@@ -162,6 +155,8 @@ def _call(flags: argparse.Namespace) -> int:
     if flags.resume:
         _refuse_fixed(flags)
     flags.init = _located(flags.init)
+    if flags.minutes is not None and flags.config:
+        raise InputError(f"--minutes {flags.minutes:g}: given with --config; set trainer.train_steps instead")
     if flags.image and not flags.in_containers:
         raise InputError(f"--image {flags.image}: given without --in-containers; add it, or leave out --image")
     changes = [*start_changes(flags), *flags.set]
@@ -169,7 +164,7 @@ def _call(flags: argparse.Namespace) -> int:
         changes.append(f"preprocess.max_reject_fraction={flags.max_reject_fraction}")
     given = {name: getattr(flags, name) for name in (*DATA, "coco_dir", "val_fraction", "config", "seed", "registry")}
     given = {name: value for name, value in given.items() if value is not None}
-    local = {name: getattr(flags, name) for name in ("runs_dir", "demo_data_dir")}
+    local = {name: getattr(flags, name) for name in ("runs_dir", "demo_data_dir", "minutes")}
     local = {name: value for name, value in local.items() if value is not None}
     request = RunRequest(
         **given,

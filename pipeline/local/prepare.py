@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from beam_preprocess.base.config_text import ConfigText, resolve
 from beam_preprocess.base.errors import InputError
@@ -21,11 +21,14 @@ from pipeline.preflight.data import LocalData, check_data
 from pipeline.preflight.estimates import check_space, estimate
 from pipeline.preflight.folders import check_writable
 from pipeline.preflight.weights import check_start, check_weights
-from trainer.config.sections import parse_config
+from pipeline.recommend.hardware import CPU
+from pipeline.recommend.write import MINUTES, before_data, write
+from trainer.config.sections import RunConfig, parse_config
 
 DEMO_CONFIG = "demo"
-OWN_DATA_CONFIG = "custom-small"
 REGISTRY = "registry"
+TRIALS = ".trials.json"
+"""File below the runs' folder with what the trials of this machine measured."""
 SPLITS = ".splits"
 """Folder below the runs' folder for the annotation files that `--val-fraction` writes."""
 UNTRAINED_IMAGES = 16
@@ -45,6 +48,8 @@ class LocalOptions:
     image: str = ""
     """Image of the containers that the stages run in; "" runs them as processes."""
     verbose: bool = False
+    minutes: float | None = None
+    """Of training, for a configuration that is written from the data."""
 
 
 def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
@@ -55,19 +60,30 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     """
     if request.val_fraction:
         check_fraction(request.val_fraction)
-    data = _located(request)
-    config = resolve(request.config_or(OWN_DATA_CONFIG if data else DEMO_CONFIG), request.changes)
+    data = located(request)
+    runs, registry = Path(options.runs_dir).absolute(), Path(request.registry or REGISTRY).absolute()
+    if data and not request.config_or(""):
+        minutes = MINUTES if options.minutes is None else options.minutes
+        made_with = before_data(CPU, minutes, request.changes)
+        check_start(made_with, made_with.where)
+        _check_writable(runs, registry)
+        if request.val_fraction:
+            data = split(data, request.val_fraction, str(runs / SPLITS))
+        config = _written(data, made_with, request, minutes, runs / TRIALS)
+        request = replace(request, val_fraction=0.0)
+    elif options.minutes is not None:
+        raise InputError(f"--minutes {options.minutes:g}: only for your own data without --config; leave it out")
+    else:
+        config = resolve(request.config_or(DEMO_CONFIG), request.changes)
     parsed = parse_config(config.text, config.where)
     print(f"weights              {check_start(parsed, config.where)}", flush=True)
-    runs, registry = Path(options.runs_dir).absolute(), Path(request.registry or REGISTRY).absolute()
-    check_writable(runs, "--runs-dir")
-    check_writable(registry, "--registry")
+    _check_writable(runs, registry)
     config_check = ConfigCheck(config)
     try:
         if not data:
             data = _demo_data(Path(options.demo_data_dir).absolute())
         if request.val_fraction:
-            data = _split(data, request.val_fraction, runs)
+            data = split(data, request.val_fraction, str(runs / SPLITS))
         if parsed.experiment["trainer"].get("train_steps") == 0:
             data = _without_training(data, runs)
         checked = check_data(data, parsed.preprocess, strict=request.strict)
@@ -101,8 +117,28 @@ def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     return folder
 
 
-def _located(request: RunRequest) -> dict[str, str]:
-    """The request's data as absolute paths, in whatever layout its folder has."""
+def _check_writable(runs: Path, registry: Path) -> None:
+    check_writable(runs, "--runs-dir")
+    check_writable(registry, "--registry")
+
+
+def _written(
+    data: Mapping[str, str], made_with: RunConfig, request: RunRequest, minutes: float, trials: Path
+) -> ConfigText:
+    """The configuration written from the data; prints its choices."""
+    checked = check_data(data, made_with.preprocess, strict=request.strict)
+    written = write(checked.parsed, checked.folders["train"], minutes=minutes, changes=request.changes, known=trials)
+    for title, line in written.lines.items():
+        print(f"{title:<20} {line}", flush=True)
+    return written.config(request.changes)
+
+
+def located(request: RunRequest) -> dict[str, str]:
+    """The request's data as absolute paths, in whatever layout its folder has.
+
+    Raises:
+      InputError: the folder has none that is known.
+    """
     if not request.coco_dir:
         return {name: str(Path(value).absolute()) for name, value in request.data().items()}
     folder = Path(request.coco_dir).absolute()
@@ -118,11 +154,11 @@ def _located(request: RunRequest) -> dict[str, str]:
     return found
 
 
-def _split(data: Mapping[str, str], fraction: float, runs: Path) -> dict[str, str]:
-    """The data parameters of both splits of one annotation file."""
+def split(data: Mapping[str, str], fraction: float, folder: str, out: TextIO | None = None) -> dict[str, str]:
+    """The data parameters of both splits of one annotation file, which are written into a folder."""
     images = data["train_images"]
-    made = split_by_content(images, data["train_annotations"], fraction, str(runs / SPLITS))
-    print(made.line(fraction), flush=True)
+    made = split_by_content(images, data["train_annotations"], fraction, folder)
+    print(made.line(fraction), flush=True, file=out)
     return {
         "train_images": images,
         "train_annotations": made.train,

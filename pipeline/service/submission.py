@@ -25,7 +25,7 @@ from trainer.shared.google_cloud import Place
 
 DEFAULT_MODEL = "centernet"
 """Id of the model in Vertex AI Model Registry, unless --registry names another."""
-DEFAULT_CONFIG = "custom-small"
+DEFAULT_CONFIG = "custom-cpu"
 
 
 class ActsAs(Protocol):
@@ -203,8 +203,8 @@ def platform_of(target: Target) -> dict[str, Any]:
 def _default_config(target: Target) -> str:
     if target.device != "cpu":
         raise InputError(
-            f"--config: not given, and the default custom-small is for CPUs, not for {target.name}; give custom-gpu, a "
-            "reference configuration, or your own file"
+            f"--config: not given, and the default {DEFAULT_CONFIG} is for CPUs, not for {target.name}; give "
+            "custom-gpu, a reference configuration, or your own file"
         )
     return DEFAULT_CONFIG
 

@@ -147,9 +147,16 @@ def export_step(
 
 
 def build_step(
-    experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int
+    experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int, *, compiled: bool = True
 ) -> tuple[Any, list[tf.TensorSpec], tf_keras.Model]:
-    """(the step as a compiled function of the inputs that returns the loss, the inputs' types, the model)."""
+    """(the step as a function of the inputs that returns the loss, the inputs' types, the model).
+
+    Args:
+      experiment: see `export_step`.
+      manifest: see `export_step`.
+      batch: see `export_step`.
+      compiled: with XLA; otherwise as a graph.
+    """
     global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
     task = Task(experiment.task, manifest, step=global_step)
     model = task.build_model()
@@ -158,7 +165,7 @@ def build_step(
     data = dataclasses.replace(experiment.task.train_data, global_batch_size=batch, input_path="none")
     specs = tf.nest.flatten(task.build_inputs(data).element_spec)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=compiled or None)
     def step(image: tf.Tensor, *labels: tf.Tensor) -> tf.Tensor:
         loss = task.train_step((image, Labels(*labels)), model, optimizer)[task.loss]
         global_step.assign_add(1)

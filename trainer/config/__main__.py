@@ -18,9 +18,9 @@ def parser() -> command.Parser:
         "config",
         "Check a run's configuration, or show every key of it.",
         examples=[
-            "centernet config check custom-small",
+            "centernet config check custom-cpu",
             "centernet config check run.yaml --set trainer.train_steps=4000",
-            "centernet config show custom-small --set gate.min_ap=0.6",
+            "centernet config show custom-cpu --set gate.min_ap=0.6",
             "centernet config show run.yaml --yaml",
         ],
         notes="exit codes: 0 done, 2 bad input. Every key: docs/configuration.md",

@@ -114,8 +114,7 @@ FIXED = {
     "--val-fraction": "0.2",
     "--demo-data-dir": "d",
     "--config": "demo",
-    "--init": "scratch",
-    "--train-steps": "0",
+    "--minutes": "5",
     "--max-reject-fraction": "0",
     "--seed": "0",  # the default, too: the run may have another one
     "--registry": "registry",

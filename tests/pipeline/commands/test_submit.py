@@ -159,7 +159,7 @@ def test_image_is_every_steps(vertex: VertexServer, run: Run) -> None:
         (["--config", ""], ["--config", "custom-gpu"]),
         (["--param", "config=gate: {}"], ["--param config", "--config"]),
         (["--config", "custom-small"], ["global_batch_size: 4", "8 devices of vertex-gpu"]),
-        (["--config", "custom-gpu", "--target", "vertex-multinode-gpu"], ["global_batch_size: 8", "16 devices"]),
+        (["--config", "custom-gpu-hourglass", "--target", "vertex-multinode-gpu"], ["batch_size: 8", "16 devices"]),
         (["--config", "demo", "--target", "vertex-tpu-v5e"], ["global_batch_size: 4", "8 devices"]),
         (["--config", "demo", "--target", "vertex-tpu-v3"], ["global_batch_size: 4", "8 devices"]),
         (["--param", "preprocess_on=moon"], ["preprocess_on", "dataflow"]),
@@ -189,7 +189,7 @@ def test_a_config_that_only_model_garden_knows_to_be_wrong(tmp_path: Path, verte
 def test_a_cpu_has_a_default_config(vertex: VertexServer, run: Run) -> None:
     code, out, _ = run(*SUBMIT, "--target", "vertex-cpu", "--config", "")
     assert code == 0
-    assert "custom-small.yaml with" in out
+    assert "custom-cpu.yaml with" in out
 
 
 def test_strict_reaches_the_data_check(vertex: VertexServer, run: Run) -> None:

@@ -15,6 +15,7 @@ from pipeline.local import prepare, run_folder
 from pipeline.local.demo_data import DemoData, generate
 from pipeline.local.prepare import LocalOptions
 from tests.cases.made_cases import Made, make
+from trainer.config.sections import parse_config
 
 
 @pytest.fixture
@@ -84,7 +85,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 
 def new_run(folder: Path, **request: Any) -> run_folder.RunFolder:
     options = LocalOptions(runs_dir=str(folder / "runs"))
-    return prepare.new_run(RunRequest(registry=str(folder / "registry"), **request), options)
+    named = {"config": "custom-small", "registry": str(folder / "registry")}
+    return prepare.new_run(RunRequest(**named | request), options)
 
 
 def test_the_first_lines_warn_and_estimate(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,3 +165,48 @@ def test_a_yolo_folder_is_named(made: Made, tmp_path: Path) -> None:
     (root / "data.yaml").unlink()
     with pytest.raises(InputError, match=r"has none of the annotation files annotations/instances_train2017.json, "):
         new_run(tmp_path, coco_dir=str(root))
+
+
+def test_without_a_config_one_is_written_and_kept(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The steps are given, so that this machine isn't measured."""
+    changes = ("trainer.train_steps=40", "gate.min_ap=0.7")
+    folder = new_run(tmp_path, **made.data(), config="", changes=changes)
+    titles = [line[:20].strip() for line in capsys.readouterr().out.splitlines()]
+    assert titles[:6] == ["input", "network", "training", "augmentation", "gate", "weights"]
+    text = folder.config.read_text()
+    config = parse_config(text)
+    assert config.experiment["trainer"]["train_steps"] == 40 and config.gate.min_ap == 0.7
+    assert config.experiment["task"]["init_checkpoint"] == "efficientnet-lite0"
+    assert "# Height and width. The shape of the images" in text
+    assert "Only refuses a model that finds nothing" not in text, "the user's value has no comment of ours"
+    assert prepare.resumed_run(RunRequest(), LocalOptions(resume=str(folder.path))).config.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("options", "request_", "message"),
+    [
+        ({"minutes": 0.0}, {}, "--minutes 0: give the minutes"),
+        ({"minutes": float("nan")}, {}, "--minutes nan: give the minutes"),
+        ({"minutes": 5.0}, {"config": "custom-small"}, "--minutes 5: only for your own data without --config"),
+        ({}, {"changes": ("trainer.train_step=4",)}, "train_step"),
+        ({}, {"changes": ("task.init_checkpoint=efficientnet-lite",)}, "did you mean efficientnet-lite0"),
+        ({}, {"changes": ("task.init_checkpoint=keras:resnet50",)}, "is for ResNet-50"),
+        ({}, {"config": "custom-gpu"}, "file/centernet/weights/garden-resnet50: garden:resnet50 can't be kept there"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_machine_is_measured(
+    options: dict[str, Any],
+    request_: dict[str, Any],
+    message: str,
+    made: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    request = RunRequest(registry=str(tmp_path / "registry"), **made.data(), **request_)
+    with pytest.raises(InputError, match=message):
+        prepare.new_run(request, LocalOptions(runs_dir=str(tmp_path / "runs"), **options))
+    assert not (tmp_path / "runs").exists()

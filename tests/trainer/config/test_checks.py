@@ -55,7 +55,10 @@ def experiment() -> cfg.ExperimentConfig:
         # unknown
         ("trainer.train_step=1", "trainer.train_step: unknown key; did you mean 'train_steps'?"),
         ("trainer.optimizer_config.warmup.linear.steps=1", "trainer.optimizer_config.warmup.linear.steps: unknown key"),
-        ("task.losses.class_offset=1", "task.losses.class_offset: unknown key; known are crowd_is_object, detect"),
+        (
+            "task.losses.class_offset=1",
+            "task.losses.class_offset: unknown key; known are box_radius, crowd_is_object, detect",
+        ),
         (
             "trainer: {optimizer_config: {ema: {avg_decay: 1}}}",
             "optimizer_config.ema.avg_decay: unknown key; did you",

@@ -8,6 +8,7 @@ import tf_keras
 import yaml
 
 from beam_preprocess.base.config_text import resolve
+from tests.trainer.families import BACKBONES
 from trainer.config.sections import CONFIGS
 from trainer.training.run import train
 from trainer.weights import finished
@@ -16,6 +17,8 @@ SMALL = (
     "task.init_checkpoint='',task.init_checkpoint_modules=backbone,task.model.num_classes=0,task.train_data.global_batch_size=4,task.validation_data.global_batch_size=4,"
     "trainer.train_steps=3,trainer.steps_per_loop=3,runtime.distribution_strategy=one_device,runtime.num_gpus=0"
 )
+
+TINY = {**BACKBONES, "hourglass": {"model_id": 10, "input_channel_dims": 4}}
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +35,8 @@ def test_a_shipped_configuration_trains(
 ) -> None:
     values = yaml.safe_load(resolve(str(config)).text)
     values["preprocess"] |= {"image_size": [32, 64], "train_views": 2}
-    values["task"]["model"]["backbone"]["hourglass"] |= {"model_id": 10, "input_channel_dims": 4}
+    backbone = values["task"]["model"]["backbone"]
+    backbone.setdefault(backbone["type"], {}).update(TINY[backbone["type"]])
     train(
         records=str(records_folder),
         output=str(tmp_path),

@@ -1,0 +1,1 @@
+"""A configuration written from the data: facts, the choices that follow from them, and the text that says why."""
