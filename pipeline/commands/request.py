@@ -26,7 +26,7 @@ def request_of(flags: argparse.Namespace) -> RunRequest:
 def options_of(flags: argparse.Namespace) -> SubmitOptions:
     """How to run it."""
     machines = ("replicas", "reduction_servers", "capacity", "max_wait", "machine_type", "boot_disk_gb")
-    names = ("target", "image", *machines, "network_attachment", "encryption_key")
+    names = ("target", "image", "pods", *machines, "network_attachment", "encryption_key")
     given = {name: getattr(flags, name) for name in names}
     return SubmitOptions(
         **given, labels=tuple(flags.labels), param=tuple(flags.param), config_check=not flags.no_config_check

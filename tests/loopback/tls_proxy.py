@@ -1,9 +1,9 @@
 """TensorFlow's own gs:// on loopback: a CONNECT proxy that plays Google's hosts, with a certificate made for the test.
 
-TensorFlow takes no emulator's address: it speaks to www.googleapis.com and storage.googleapis.com over TLS. But its curl
-follows `https_proxy`, and trusts the authority that `CURL_CA_BUNDLE` names. What arrives goes on to the bucket emulator;
-it signs in with the emulator's service account, at the token service's address that TensorFlow has built in. Any other
-host is refused, and on record.
+TensorFlow takes no emulator's address: it speaks to www.googleapis.com and storage.googleapis.com over TLS. But its
+curl follows `https_proxy`, and trusts the authority that `CURL_CA_BUNDLE` names. What arrives goes on to the bucket
+emulator. TensorFlow signs in with the emulator's service account, at the address of the token service that it has built
+in. Any other host is refused, and on record.
 """
 
 import contextlib
@@ -74,7 +74,7 @@ class _Proxy(BaseHTTPRequestHandler):
         self._context, self._inside, self._refused = context, inside, refused
         super().__init__(*more)  # type: ignore[arg-type]
 
-    def do_CONNECT(self) -> None:  # noqa: N802 - the name that the library looks for
+    def do_CONNECT(self) -> None:
         host = self.path.partition(":")[0]
         if host not in HOSTS:
             self._refused.append(self.path)

@@ -96,7 +96,7 @@ class Steps:
         decision = step.output("decision")
         self.write(f"{decision}/decision.json")
         page = {"page": {"artifacts": [{"uri": f"{decision}/decision.md"}]}}
-        return {"parameterValues": {"Output": True}, "artifacts": page}
+        return {"parameterValues": {"Output": "promote"}, "artifacts": page}
 
     def _promote(self, step: Step) -> Json:
         model = step.executor_input["inputs"]["artifacts"]["model"]["artifacts"][0]["uri"]
@@ -108,13 +108,14 @@ class Steps:
     def _report(self, step: Step) -> Json:
         html = step.output("html")
         uris = {"html": f"{html}/report.html", "summary": f"{html}/summary.json"}
-        return {"artifacts": {name: {"artifacts": [{"uri": uri}]} for name, uri in uris.items()}}
+        artifacts = {name: {"artifacts": [{"uri": uri}]} for name, uri in uris.items()}
+        return {"parameterValues": {"Output": uris["html"]}, "artifacts": artifacts}
 
     def _remember(self, step: Step) -> Json:
         return {"parameterValues": {"Output": remember(**step.parameters)}}
 
-    def _unchanged(self, _step: Step) -> Json:
-        return {"parameterValues": {"Output": unchanged()}}
+    def _unchanged(self, step: Step) -> Json:
+        return {"parameterValues": {"Output": unchanged(**step.parameters)}}
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_what_is_reused(steps: Steps, kubeflow: KubeflowServer, vertex: "VertexS
     launched(kubeflow, run)
     again = launched(kubeflow, run)
     assert {name for name, state in again.states.items() if state == "CACHED"} == cached
-    assert again.state == "SUCCEEDED", "inputs may be another run's"
+    assert (again.errors, again.state) == ({}, "SUCCEEDED"), "inputs may be another run's"
     steps.train_digest = "data-2"
     other = launched(kubeflow, run)
     assert "CACHED" not in other.states.values()
@@ -177,7 +178,7 @@ def test_the_launcher_refuses_and_counts(
 
     def elsewhere(_step: Step) -> Json:
         uri = "gs://my-bucket/elsewhere/report.html"
-        return {"artifacts": {"html": {"artifacts": [{"uri": uri}]}}}
+        return {"parameterValues": {"Output": uri}, "artifacts": {"html": {"artifacts": [{"uri": uri}]}}}
 
     def whole(step: Step) -> Json:
         made = steps._folder(step)
