@@ -15,6 +15,7 @@ from functools import partial
 from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from gcp_storage_emulator.handlers.objects import _checksums, _make_object_resource
@@ -125,16 +126,26 @@ class _Handler(RequestHandler):
         super().__init__(*arguments)
 
     def do_POST(self) -> None:  # noqa: N802 - the name that the library looks for
-        if self.path != "/token":
-            return super().do_POST()
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600}).encode()
+        asked = urlsplit(self.path)
+        if asked.path == "/token":
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600})
+        elif "uploadType=media" in asked.query and self.headers["Content-Length"] == "0":
+            # Such as the "folder/" that TensorFlow makes; the library's own handler fails at an empty object.
+            bucket, name = asked.path.split("/")[-2], parse_qs(asked.query)["name"][0]
+            made = _checksums(b"", _make_object_resource("", bucket, name, "application/octet-stream", "0"))
+            self.storage.create_file(bucket, name, b"", made)
+            self._answer(made)
+        else:
+            super().do_POST()
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        return None
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         self._found.append(f"{self.command} {self.path}")
@@ -157,5 +168,6 @@ def _service_account(token_uri: str) -> dict[str, str]:
         "private_key_id": "0",
         "private_key": pem.decode(),
         "client_email": ACCOUNT,
+        "client_id": "0",  # TensorFlow takes no key without it
         "token_uri": token_uri,
     }

@@ -11,16 +11,15 @@ Read in the backend's source (launcher_v2.go, driver, cacheutils/cache.go), not 
 """
 
 import json
-import re
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.loopback.graph_run import GraphRun, TaskFailed
 from tests.loopback.kubernetes_nodes import NODES, Node, pod_of, unschedulable
 from tests.loopback.server import Json
-
-CLAUSE = re.compile(r"(!\()?inputs\.parameter_values\['([^']+)'\] == (?:(true)|'(\w+)')\)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,8 @@ class Step:
 
     task: str
     component: str
-    container: Json
+    spec: Json
+    """Of the whole run."""
     executor_input: Json
     """As the launcher fills it in; `outputs` holds where the step's artifacts belong."""
 
@@ -57,49 +57,47 @@ class Launcher:
     secrets: frozenset[str] = frozenset()
     cache: dict[str, Json] = field(default_factory=dict)
 
+    in_background: bool = False
+    """Whether a run goes on while the API answers."""
+
     def run(self, spec: Json, platform: Json, values: Json, *, root: str, run_id: str) -> "Run":
         """Runs a pipeline until it ends, or until a pod waits for ever."""
-        return Run(self, spec, platform, values, root=root, run_id=run_id)
-
-
-def _holds(condition: str, parameters: Json) -> bool:
-    """Whether a condition of the forms that kfp's compiler writes holds."""
-    for clause in condition.split(" && "):
-        found = CLAUSE.fullmatch(clause)
-        assert found, condition
-        if (parameters[found[2]] == (True if found[3] else found[4])) == bool(found[1]):
-            return False
-    return True
-
-
-class TaskFailed(Exception):
-    """The launcher, or the step, ended with an error."""
+        made = Run(self, spec, platform, root=root, run_id=run_id)
+        if self.in_background:
+            threading.Thread(target=made.go, args=(values,), daemon=True).start()
+        else:
+            made.go(values)
+        return made
 
 
 class PodPending(Exception):
     """The pod waits for ever."""
 
 
-class Run:
+class Run(GraphRun):
     """One run, and what became of it."""
 
-    def __init__(self, launcher: Launcher, spec: Json, platform: Json, values: Json, *, root: str, run_id: str) -> None:
-        self._launcher, self._spec, self._run_id = launcher, spec, run_id
+    def __init__(self, launcher: Launcher, spec: Json, platform: Json, *, root: str, run_id: str) -> None:
+        super().__init__(spec, {"pipeline_job_uuid": run_id})
+        self._launcher = launcher
         self._platform = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
         self.root = f"{root.rstrip('/')}/{spec['pipelineInfo']['name']}/{run_id}"
         self.states: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.copied: dict[str, int] = {}
         """Bytes that the launcher copied into each task's pod."""
-        declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-        given = {name: facts["defaultValue"] for name, facts in declared.items() if "defaultValue" in facts} | values
-        self.state = "SUCCEEDED"
+        self.state = "RUNNING"
+
+    def go(self, values: Json) -> None:
+        """Runs to the end; with a pod that waits for ever, the run stays where it is."""
         try:
-            self._graph(spec["root"]["dag"], {"parameters": given, "artifacts": {}})
+            self.walk(values)
         except PodPending:
-            self.state = "RUNNING"
+            return
         except TaskFailed:
             self.state = "FAILED"
+        else:
+            self.state = "SUCCEEDED"
 
     def details(self) -> list[Json]:
         """The tasks as the API returns them."""
@@ -109,70 +107,30 @@ class Run:
                 "state": state,
                 **({"error": {"message": self.errors[name]}} if name in self.errors else {}),
             }
-            for name, state in self.states.items()
+            for name, state in list(self.states.items())
         ]
 
-    def _graph(self, dag: Json, scope: Json) -> Json:
-        """Runs the tasks of a graph in their order; returns its outputs."""
-        waiting, done = dict(dag["tasks"]), {}
-        while waiting:
-            name = next(n for n, task in waiting.items() if not set(task.get("dependentTasks", ())) & set(waiting))
-            done[name] = self._task(name, waiting.pop(name), scope, done)
-        outputs: Json = {"parameters": {}, "artifacts": {}}
-        for name, source in dag.get("outputs", {}).get("parameters", {}).items():
-            one = source.get("valueFromParameter")
-            choices = [one] if one else source["valueFromOneof"]["parameterSelectors"]
-            for choice in choices:
-                found = done[choice["producerSubtask"]]["parameters"]
-                if choice["outputParameterKey"] in found:
-                    outputs["parameters"][name] = found[choice["outputParameterKey"]]
-        return outputs
-
-    def _task(self, name: str, task: Json, scope: Json, done: dict[str, Json]) -> Json:
-        taken = {
-            kind: {key: self._resolved(source, scope[kind], done, kind) for key, source in given.items()}
-            for kind, given in ((kind, task.get("inputs", {}).get(kind, {})) for kind in ("parameters", "artifacts"))
-        }
-        condition = task.get("triggerPolicy", {}).get("condition")
-        if condition and not _holds(condition, taken["parameters"]):
-            self._skip(task)
-            return {"parameters": {}, "artifacts": {}}
-        component = self._spec["components"][task["componentRef"]["name"]]
-        if "dag" in component:
-            return self._graph(component["dag"], taken)
+    def run_task(self, name: str, task: Json, component: Json, taken: Json) -> Json:
         shown = task["taskInfo"]["name"]
+        self.states[shown] = "RUNNING"
         try:
             outputs = self._container(name, task, component, taken)
         except (TaskFailed, PodPending) as error:
             self.states[shown] = "FAILED" if isinstance(error, TaskFailed) else "PENDING"
             self.errors[shown] = str(error)
             raise
-        self.states.setdefault(shown, "SUCCEEDED")
+        if self.states.get(shown) != "CACHED":
+            self.states[shown] = "SUCCEEDED"
         return outputs
 
-    def _skip(self, task: Json) -> None:
-        component = self._spec["components"][task["componentRef"]["name"]]
-        for inner in component.get("dag", {}).get("tasks", {}).values():
-            self._skip(inner)
-        if "dag" not in component:
-            self.states[task["taskInfo"]["name"]] = "SKIPPED"
-
-    def _resolved(self, source: Json, scope: Json, done: dict[str, Json], kind: str) -> Any:
-        if "runtimeValue" in source:
-            constant = source["runtimeValue"]["constant"]
-            return self._run_id if constant == "{{$.pipeline_job_uuid}}" else constant
-        if name := source.get("componentInputParameter") or source.get("componentInputArtifact"):
-            return scope[name]
-        produced = source.get("taskOutputParameter") or source["taskOutputArtifact"]
-        return done[produced["producerTask"]][kind][produced.get("outputParameterKey") or produced["outputArtifactKey"]]
+    def task_skipped(self, name: str, task: Json) -> None:
+        self.states[task["taskInfo"]["name"]] = "SKIPPED"
 
     def _container(self, name: str, task: Json, component: Json, taken: Json) -> Json:
         label = component["executorLabel"]
         container = self._spec["deploymentSpec"]["executors"][label]["container"]
         self._schedule(container, self._platform.get("executors", {}).get(label, {}))
-        declared = component.get("inputDefinitions", {}).get("parameters", {})
-        defaults = {key: facts["defaultValue"] for key, facts in declared.items() if "defaultValue" in facts}
-        parameters = {**defaults, **taken["parameters"]}
+        parameters = taken["parameters"]
         key = json.dumps([container, parameters, sorted(taken["artifacts"])], sort_keys=True)
         cached = task.get("cachingOptions", {}).get("enableCache", False)
         if cached and key in self._launcher.cache:
@@ -185,7 +143,7 @@ class Run:
         step = Step(
             task=shown,
             component=task["componentRef"]["name"].removeprefix("comp-"),
-            container=container,
+            spec=self._spec,
             executor_input={
                 "inputs": {
                     "parameterValues": parameters,

@@ -27,6 +27,7 @@ class KubeflowServer(LoopbackServer):
         self.launcher: Launcher | None = None
         """Runs what arrives; without one, runs stay pending."""
         self.launched: list[Run] = []
+        self._live: dict[str, Run] = {}
 
     def answer(self, request: Request) -> Any:
         found = re.fullmatch(rf"{BASE}/(\w+)(?:/([\w-]+))?(?::(\w+))?", request.path)
@@ -68,8 +69,8 @@ class KubeflowServer(LoopbackServer):
             where = {"root": runtime["pipeline_root"], "run_id": made["run_id"]}
             run = self.launcher.run(spec, platform, runtime["parameters"], **where)
             self.launched.append(run)
-            made.update(state=run.state, run_details={"task_details": run.details()})
-        return made
+            self._live[made["run_id"]] = run
+        return self._seen(made["run_id"])
 
     def _runs_get(self, name: str, request: Request) -> Json:
         if not name:
@@ -82,7 +83,13 @@ class KubeflowServer(LoopbackServer):
             raise Rejected(404, f"run {name} not found")
         if self.timeline:
             self.runs[name].update(self.timeline.pop(0) if len(self.timeline) > 1 else self.timeline[0])
-        return self.runs[name]
+        return self._seen(name)
+
+    def _seen(self, name: str) -> Json:
+        """A run with what its launcher says of it now."""
+        if (run := self._live.get(name)) and self.runs[name]["state"] != "CANCELED":
+            self.runs[name].update(state=run.state, run_details={"task_details": run.details()})
+        return dict(self.runs[name])
 
     def _runs_terminate(self, name: str, _request: Request) -> Json:
         self.runs[name]["state"] = "CANCELED"

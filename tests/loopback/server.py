@@ -72,7 +72,7 @@ class LoopbackServer(ABC):
         self.violations: list[str] = []
         """Requests that a strict service would have refused; the fixtures assert that there are none."""
         self._faults: deque[tuple[str, str, Fault]] = deque()
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._server = _server(self)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -100,7 +100,7 @@ class LoopbackServer(ABC):
         self._thread.join(5)
 
     def handle(self, request: Request) -> tuple[int, Any, Fault | None]:
-        with self._lock:
+        with self.lock:
             self.requests.append(request)
             fault = self._take_fault(request)
             if fault is not None and fault.status:
@@ -114,7 +114,7 @@ class LoopbackServer(ABC):
 
     def cuts_next(self, method: str, path: str, query: dict[str, str]) -> bool:
         """Whether to cut this request while it arrives; then it is recorded without its body."""
-        with self._lock:
+        with self.lock:
             request = Request(method=method, path=path, query=query, body=None, headers={})
             due = next((fault for verb, part, fault in self._faults if verb == method and part in path), None)
             if due is None or due.cut != "request":

@@ -37,6 +37,8 @@ class VertexServer(ModelNotes, LoopbackServer):
         """Model id to its versions, oldest first."""
         self.timeline: list[Json] = []
         """What each further read of a job returns: state, jobDetail, error. The last one stays."""
+        self.execute: Callable[[str], None] | None = None
+        """Starts to run the job of this name, see vertex_execution.py; without it, jobs stay pending."""
         self.log_entries: list[Json] = []
         """Newest first."""
         self.operations: dict[str, Json] = {}
@@ -83,7 +85,10 @@ class VertexServer(ModelNotes, LoopbackServer):
         if name in self.jobs:
             raise Rejected(409, f"PipelineJob {name} already exists")
         self.jobs[name] = {**job, "name": name, "createTime": _now(), "state": "PIPELINE_STATE_PENDING"}
-        return self.jobs[name]
+        created = dict(self.jobs[name])
+        if self.execute:
+            self.execute(name)
+        return created
 
     def _pipelineJobs_get(self, name: str, request: Request) -> Json:  # noqa: N802
         if not name:
@@ -102,7 +107,7 @@ class VertexServer(ModelNotes, LoopbackServer):
         job = self._existing(self.jobs, "pipelineJobs", name)
         if self.timeline and job["state"] not in ("PIPELINE_STATE_CANCELLED", "PIPELINE_STATE_FAILED"):
             job.update(self.timeline.pop(0) if len(self.timeline) > 1 else self.timeline[0])
-        return job
+        return dict(job)
 
     def _pipelineJobs_cancel(self, name: str, request: Request) -> Json:  # noqa: N802
         message(v1.CancelPipelineJobRequest, request.body or {})
