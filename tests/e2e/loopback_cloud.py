@@ -64,7 +64,7 @@ class Cloud:
         assert read in self.proxy.requests
         folder = root.replace("/", "%2F")
         assert any(f"name={folder}" in line and "ckpt-150" in line for line in self.proxy.requests)
-        assert self.proxy.refused == []
+        assert self.proxy.refused_to_tensorflow == []
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ SUBMIT = [
 ]
 VERTEX = ["--target", "vertex-cpu", *PLACE, "--service-account", "trainer@my-project.iam.gserviceaccount.com"]
 SMALL = 100_000
-"""Bytes that the launcher may copy into a pod: the shard of records has more."""
+"""Bytes that the launcher may copy into a pod: a checkpoint and a model have more."""
 NOT_TAKEN = {"request approval", "hold", "nothing new"}
 """Tasks of branches that a promotion leaves out."""
 
