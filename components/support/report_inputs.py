@@ -81,7 +81,7 @@ def collect(
         run=run_name(decision.uri),
         created=datetime.now(UTC).isoformat(timespec="minutes"),
         commit=commit(),
-        weights=sentence(read_json(f"{checkpoint.uri}/train.json", FIX)),
+        weights=sentence(read_json(checkpoint.uri, FIX)),
     )
 
 
