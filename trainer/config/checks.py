@@ -118,8 +118,8 @@ def check_ranges(experiment: cfg.ExperimentConfig) -> None:
     """
     for path, (low, high) in RANGES.items():
         value = _at(experiment, path)
-        # `not <=` also refuses NaN.
-        if value is not None and not low <= value <= high:
+        # `not <=` also refuses NaN. What isn't a number here is in a section that isn't chosen: `check_types` passed.
+        if isinstance(value, int | float) and not low <= value <= high:
             wanted = f"{low:g} to {high:g}" if high < HIGHEST else f"{low:g} or more"
             raise InputError(f"{path}: {value} is out of range; use {wanted}")
 
