@@ -70,7 +70,6 @@ ABLATIONS = (
     _cpu("from scratch", "task.init_checkpoint=''"),
     _cpu("size weight 0.1", "task.losses.detection.scale_weight=0.1"),
     _cpu("size weight 0.5", "task.losses.detection.scale_weight=0.5"),
-    _cpu("boxes also around the centre", "task.losses.box_radius=1"),
     _cpu("decoder 64", "task.model.decoder.fpn.num_filters=64"),
     _cpu("decoder 128", "task.model.decoder.fpn.num_filters=128"),
     _cpu("separable decoder", "task.model.decoder.fpn.use_separable_conv=true"),
@@ -83,9 +82,6 @@ ABLATIONS = (
         name="custom-small, size weight 0.2",
         config="custom-small",
         changes=("task.losses.detection.scale_weight=0.2",),
-    ),
-    Recipe(
-        name="custom-small, boxes also around the centre", config="custom-small", changes=("task.losses.box_radius=1",)
     ),
     Recipe(
         name="demo, EfficientNet-lite0 500 steps",

@@ -30,7 +30,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "task.losses.detection.object_center_weight": (0, HIGHEST),
     "task.losses.detection.offset_weight": (0, HIGHEST),
     "task.losses.detection.scale_weight": (0, HIGHEST),
-    "task.losses.box_radius": (0, 8),
     "task.gradient_clip_norm": (0, HIGHEST),
     "task.model.num_classes": (0, HIGHEST),
     "task.model.norm_activation.norm_momentum": (0, 1),

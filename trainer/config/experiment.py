@@ -93,10 +93,6 @@ class Losses(hyperparams.Config):
     """Whether a crowd region is one more object, as in the reference. Otherwise its cells are not charged for its
     class."""
 
-    box_radius: int = 0
-    """Boxes are learned at the cells up to this far from the centre, as far as they are in the inner half of the box; 0
-    is the centre only, as in the reference."""
-
 
 @dataclasses.dataclass
 class RecordsConfig(hyperparams.Config):

@@ -200,7 +200,6 @@ UNITS = {
     "gate.resamples": "resamples",
     "global_batch_size": "images",
     "shuffle_buffer_size": "records",
-    "losses.box_radius": "cells",
     "augmentation.brightness": "fraction",
     "augmentation.contrast": "fraction",
     "augmentation.saturation": "fraction",

@@ -67,42 +67,6 @@ def flip(image: tf.Tensor, labels: Labels, flipped: tf.Tensor, map_width: int) -
     )
 
 
-class BoxCells(NamedTuple):
-    """The cells at which the boxes of a batch are learned: K for each object, the first of which is its centre."""
-
-    cell: tf.Tensor
-    """int32 [B, N, K]."""
-    weight: tf.Tensor
-    """float32 [B, N, K]: those of an object add up to 1, those of padding are 0."""
-    offset: tf.Tensor
-    """float32 [B, N, K, 2]: (y, x) of the centre, from the corner of the cell."""
-    size: tf.Tensor
-    """float32 [B, N, K, 2]: (height, width)."""
-
-
-def box_cells(labels: Labels, map_size: tuple[int, int], radius: int) -> BoxCells:
-    """Centres, and the cells around them up to `radius` that lie in the inner half of the object's box.
-
-    Detection reads a box where the heatmap has its peak, which is often next to the centre.
-    """
-    height, width = map_size
-    span = range(-radius, radius + 1)
-    shifts = sorted(((y, x) for y in span for x in span), key=lambda s: s != (0, 0))
-    shift = tf.constant(shifts, tf.int32)
-    y = (labels.object_cell // width)[..., None] + shift[:, 0]
-    x = (labels.object_cell % width)[..., None] + shift[:, 1]
-    away = tf.cast(shift, tf.float32)
-    size = tf.repeat(labels.object_size[:, :, None], len(shifts), axis=2)
-    inside = tf.reduce_all(tf.abs(away) <= size / 4.0, axis=-1) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    used = tf.cast(inside, tf.float32)
-    return BoxCells(
-        cell=tf.where(inside, y * width + x, 0),
-        weight=labels.object_mask[..., None] * used / tf.maximum(tf.reduce_sum(used, axis=-1, keepdims=True), 1.0),
-        offset=labels.object_offset[:, :, None] - away,
-        size=size,
-    )
-
-
 def dense_heatmap(labels: Labels, map_size: tuple[int, int], num_classes: int) -> tf.Tensor:
     """float32 [B, height * width, classes]: the maximum of all Gaussians of a class."""
     batch, cells = tf.shape(labels.cell_index)[0], map_size[0] * map_size[1]

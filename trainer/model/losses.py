@@ -87,13 +87,13 @@ def focal_loss_sum(logits: tf.Tensor, heatmap: tf.Tensor, charged: tf.Tensor) ->
 
 
 def l1_loss_sum(prediction: tf.Tensor, target: tf.Tensor, cell: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Sum over objects and both coordinates of |prediction at the object's cells - target|.
+    """Sum over objects and both coordinates of |prediction at the centre cell - target|.
 
     Args:
       prediction: float32 [B, S, 2].
-      target: float32 [B, N, K, 2].
-      cell: int32 [B, N, K], within S.
-      mask: float32 [B, N, K]: weight of each cell.
+      target: float32 [B, N, 2].
+      cell: int32 [B, N], within S.
+      mask: float32 [B, N].
     """
-    at_cells = tf.gather(prediction, cell, batch_dims=1)
-    return tf.reduce_sum(tf.reduce_sum(tf.abs(at_cells - target), axis=-1) * mask)
+    at_centre = tf.gather(prediction, cell, batch_dims=1)
+    return tf.reduce_sum(tf.reduce_sum(tf.abs(at_centre - target), axis=-1) * mask)

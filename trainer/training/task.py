@@ -149,14 +149,14 @@ class Task(base_task.Task):
         def mean_over_stacks(parts: list[tf.Tensor]) -> tf.Tensor:
             return tf.add_n(parts) / (len(parts) * objects)
 
-        boxes = heatmap.box_cells(labels, self._map_size, self.task_config.losses.box_radius)
+        cell, mask = labels.object_cell, labels.object_mask
         parts = {
             "ct_loss": mean_over_stacks([focal_loss_sum(flat(p)) for p in outputs["ct_heatmaps"]]),
             "scale_loss": mean_over_stacks(
-                [losses.l1_loss_sum(flat(p), boxes.size, boxes.cell, boxes.weight) for p in outputs["ct_size"]]
+                [losses.l1_loss_sum(flat(p), labels.object_size, cell, mask) for p in outputs["ct_size"]]
             ),
             "ct_offset_loss": mean_over_stacks(
-                [losses.l1_loss_sum(flat(p), boxes.offset, boxes.cell, boxes.weight) for p in outputs["ct_offset"]]
+                [losses.l1_loss_sum(flat(p), labels.object_offset, cell, mask) for p in outputs["ct_offset"]]
             ),
         }
         weights = self.task_config.losses.detection

@@ -57,7 +57,7 @@ def experiment() -> cfg.ExperimentConfig:
         ("trainer.optimizer_config.warmup.linear.steps=1", "trainer.optimizer_config.warmup.linear.steps: unknown key"),
         (
             "task.losses.class_offset=1",
-            "task.losses.class_offset: unknown key; known are box_radius, crowd_is_object, detect",
+            "task.losses.class_offset: unknown key; known are crowd_is_object, detect",
         ),
         (
             "trainer: {optimizer_config: {ema: {avg_decay: 1}}}",

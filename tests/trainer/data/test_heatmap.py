@@ -74,20 +74,3 @@ def test_without_crowds_only_filling_images_are_not_charged() -> None:
     labels = _labels(*make_objects(np.random.default_rng(0), 2), np.zeros(2, bool))
     labels = labels._replace(ignore_mask=labels.ignore_mask[:, :0], image_weight=tf.constant([0.0]))
     assert heatmap.charged(labels, MAP, CLASSES).numpy().tolist() == [[[0.0]]]
-
-
-@pytest.mark.parametrize("radius", [0, 1, 2])
-def test_every_cell_around_a_centre_gives_the_box_of_its_object(radius: int) -> None:
-    """Decoded at any of them, (cell + offset, size) is the box; weights add up to 1 per object, and to 0 in padding."""
-    boxes = np.array([[1, 1, 3, 3], [4, 4, 40, 36], [0, 30, 14, SIZE[1]]], np.float32)
-    labels = _labels(boxes, np.zeros(3, np.int32), np.zeros(3, bool))
-    found = heatmap.box_cells(labels, MAP, radius)
-    np.testing.assert_allclose(tf.reduce_sum(found.weight, axis=-1), [[1, 1, 1, 0, 0, 0]], rtol=1e-6)
-    used = found.weight.numpy()[0] > 0
-    cell = found.cell.numpy()[0]
-    centre = 4 * (np.stack([cell // MAP[1], cell % MAP[1]], axis=-1) + found.offset.numpy()[0])
-    half = 2 * found.size.numpy()[0]
-    decoded = np.concatenate([centre - half, centre + half], axis=-1)
-    for row, box in enumerate(boxes):
-        np.testing.assert_allclose(decoded[row][used[row]], np.tile(box, (used[row].sum(), 1)), atol=1e-4)
-    assert used.sum(axis=1)[:2].tolist() == [1, (2 * radius + 1) ** 2]  # a box smaller than a cell has its centre only
