@@ -1,6 +1,7 @@
 """A worker process ends with its driver."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -21,7 +22,7 @@ def test_a_worker_whose_driver_is_gone_ends_before_it_connects() -> None:
     """Without the addresses of a driver, Beam's worker would fail instead, and with dead ones it would wait."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    command = local_worker.command_line().split()[1:-1]
+    command = shlex.split(local_worker.command_line())[1:-1]
     addresses = dict.fromkeys(
         ("LOGGING_API_SERVICE_DESCRIPTOR", "CONTROL_API_SERVICE_DESCRIPTOR"), 'url: "localhost:9"'
     )
