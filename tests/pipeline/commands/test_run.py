@@ -115,6 +115,8 @@ FIXED = {
     "--demo-data-dir": "d",
     "--config": "demo",
     "--minutes": "5",
+    "--init": "scratch",
+    "--train-steps": "7",
     "--max-reject-fraction": "0",
     "--seed": "0",  # the default, too: the run may have another one
     "--registry": "registry",
