@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.made_records import TINY_CONFIG
-from tests.trainer.saved_model.serving_loaders import DEFAULT, main
+from tests.trainer.saved_model.serving_loaders import DEFAULT
 from tests.trainer.validation_images import random_jpeg, write_images
 from trainer.saved_model.building import export
 from trainer.training.run import train
@@ -23,7 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("older_servers")]
 
 VERSION = "2.15.1"
 PROGRAM = Path(__file__).with_name("serving_loaders.py")
-assert main, "the program, run below in another environment"
 LOW = "export: {score_threshold: 0.01}\n"
 """So that a network that has learned nothing detects something."""
 FAMILIES = {"hourglass": TINY_CONFIG + LOW}
