@@ -31,6 +31,7 @@ def _weights(folder: Path) -> dict[str, np.ndarray]:
     return {n: reader.get_tensor(n) for n in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n}
 
 
+@pytest.mark.slow  # a minute; tests/trainer/training/test_controller.py resumes in one process every day
 def test_a_killed_run_resumes_to_the_same_weights(records_folder: Path, tmp_path: Path) -> None:
     """SIGKILL leaves the files as they are at that moment. A copy of them, made while the process is stopped, is what
     it would have left: a second process resumes from the copy and ends where the first one, undisturbed, ends."""
@@ -41,7 +42,7 @@ def test_a_killed_run_resumes_to_the_same_weights(records_folder: Path, tmp_path
 
     # With several threads the order of a sum depends on how busy the machine is, and Adam makes a whole step of the
     # last bit of a small gradient. One thread has one order, so the two runs must agree in every bit.
-    one_order = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    one_order = os.environ | {"TF_NUM_INTRAOP_THREADS": "1"}
 
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     process = subprocess.Popen(command(config, undisturbed, records_folder, steps), env=one_order)
