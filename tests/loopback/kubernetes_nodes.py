@@ -81,7 +81,7 @@ NODES = (
 def quantity(text: str) -> float:
     """Kubernetes' notation of a number."""
     found = re.fullmatch(r"([0-9.]+)(m|[kMG]i?|)", text)
-    assert found, f"{text!r} is no quantity"
+    assert found, f"{text!r} is not a quantity"
     return float(found[1]) / 1000 if found[2] == "m" else float(found[1]) * UNITS[found[2]]
 
 
@@ -91,7 +91,7 @@ def pod_of(container: dict[str, Any], platform: dict[str, Any]) -> Pod:
     accelerator = asked.get("accelerator", {})
     gpus = int(accelerator.get("resourceCount") or accelerator.get("count") or 0)
     if gpus and accelerator["resourceType"] != "nvidia.com/gpu":
-        raise ValueError(f"{accelerator['resourceType']} is no resource of a device plugin")
+        raise ValueError(f"{accelerator['resourceType']} is not a resource of a device plugin")
     return Pod(
         cpu=quantity(asked.get("resourceCpuRequest") or asked.get("resourceCpuLimit") or "0"),
         memory=quantity(asked.get("resourceMemoryRequest") or asked.get("resourceMemoryLimit") or "0"),

@@ -106,6 +106,7 @@ CATALOGUE = (
         pixels=LITE_PIXELS,
         epsilon=1e-3,
         activation="relu6",
+        config="custom-cpu",
         note="set task.model.norm_activation.activation: relu6; the package publishes no accuracy",
     ),
     Entry(

@@ -72,12 +72,14 @@ def test_an_unknown_name_is_refused_with_the_nearest(value: str, hint: str) -> N
         (
             "efficientnet-lite0",
             {},
-            "and task.model.backbone.type is hourglass; set task.model.backbone.type: efficientnet",
+            "and task.model.backbone.type is hourglass; give "
+            "--config custom-cpu, or set task.model.backbone.type: efficientnet",
         ),
         (
             "efficientnet-lite0",
             {"backbone": {"type": "efficientnet", "efficientnet": {"model_id": "b1"}}},
-            "task.model.backbone.efficientnet.model_id is b1; set task.model.backbone.efficientnet.model_id: b0",
+            "task.model.backbone.efficientnet.model_id is b1; give "
+            "--config custom-cpu, or set task.model.backbone.efficientnet.model_id: b0",
         ),
         ("od-api:hg104", {}, "num_hourglasses is 1; give --config coco-centernet-hourglass-published, or set"),
         ("od-api:hg104", {"backbone": {"hourglass": {"num_hourglasses": 2}}}, ""),

@@ -74,7 +74,8 @@ def test_an_object_detection_archive_is_converted(
         (["--from", "cut.tar.gz"], "cut.tar.gz: can't be unpacked"),
         (
             ["--from", "efficientnet-lite0"],
-            "efficientnet-lite0 is for EfficientNet-lite0, and task.model.backbone.type is hourglass; set",
+            "efficientnet-lite0 is for EfficientNet-lite0, and task.model.backbone.type is hourglass; give "
+            "--config custom-cpu, or set task.model.backbone.type: efficientnet",
         ),
         (["--config_file", "wider.yaml"], "doesn't fit task.model (Hourglass 20 x 2)"),
         (["--config_file", "resnet.yaml"], "task.model.backbone.type is resnet; give a configuration with the hourgl"),
