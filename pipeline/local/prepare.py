@@ -142,8 +142,10 @@ def located(request: RunRequest) -> dict[str, str]:
     if not request.coco_dir:
         return {name: str(Path(value).absolute()) for name, value in request.data().items()}
     folder = Path(request.coco_dir).absolute()
+    if not folder.is_dir():
+        raise InputError(f"--coco-dir {request.coco_dir}: no such folder; give the folder of the data set")
     found = replace(request, coco_dir=str(folder)).located(os.path.exists).data()
-    if folder.is_dir() and not any(os.path.isfile(path) for path in found.values()):
+    if not any(os.path.isfile(path) for path in found.values()):
         other = recognise_folder(str(folder))
         if other:
             raise InputError(f"--coco-dir {request.coco_dir}: {other}")

@@ -40,7 +40,7 @@ def test_the_file_is_a_config_with_reasons(coco: Path, tmp_path: Path, capsys: p
         (["--coco-dir", "COCO", "--minutes", "0"], "--minutes 0: give the minutes"),
         (["--coco-dir", "COCO", "--init", "keras:resnet"], "did you mean keras:resnet50?"),
         (["--coco-dir", "COCO", "--init", "keras:resnet50"], "is for ResNet-50"),
-        (["--coco-dir", "nowhere", *GPU], "nowhere/train2017: no such folder"),
+        (["--coco-dir", "nowhere", *GPU], "--coco-dir nowhere: no such folder"),
         (["--coco-dir", "COCO", "--val-fraction", "2"], "--val-fraction"),
     ],
 )
