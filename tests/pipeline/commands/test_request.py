@@ -73,7 +73,7 @@ def test_a_start_is_a_change_of_the_configuration(flags: str, changes: tuple[str
 def test_a_whole_detector_brings_its_configuration() -> None:
     assert RunRequest(init="od-api:hg104").config_or("custom-small") == "coco-centernet-hourglass-published"
     assert RunRequest(init="od-api:hg104", config="mine").config_or("custom-small") == "mine"
-    assert RunRequest(init="efficientnet-lite0").config_or("custom-small") == "custom-small"
+    assert RunRequest(init="efficientnet-lite0").config_or("custom-small") == "custom-cpu"
     assert RunRequest().config_or("") == ""
 
 
