@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.trainer.families import BACKBONES, family_config
 from tests.trainer.made_records import TINY_CONFIG
 from tests.trainer.saved_model.serving_loaders import DEFAULT
 from tests.trainer.validation_images import random_jpeg, write_images
@@ -25,7 +26,7 @@ VERSION = "2.15.1"
 PROGRAM = Path(__file__).with_name("serving_loaders.py")
 LOW = "export: {score_threshold: 0.01}\n"
 """So that a network that has learned nothing detects something."""
-FAMILIES = {"hourglass": TINY_CONFIG + LOW}
+FAMILIES = {"hourglass": TINY_CONFIG + LOW} | {kind: family_config(kind) + LOW for kind in BACKBONES}
 """Each backbone that the configuration takes, with a training of seconds."""
 LOADERS = ("v1", "v2", "session")
 MAX_SCORE_DELTA = 1e-6
