@@ -8,7 +8,6 @@ Both models are scored on the same resamples: what makes an image easy for both 
 Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from beam_preprocess.base.cores import usable_cores
 from beam_preprocess.base.errors import InputError
 from trainer.coco.match_table import MatchTable
 from trainer.coco.matching import IOU_THRESHOLDS, RECALL_THRESHOLDS
@@ -110,16 +110,12 @@ def resampled_ap(table: MatchTable, weights: Weights) -> Floats:
     """
     classes = range(len(table.category_ids))
     drawn = np.ascontiguousarray(weights.T)
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         parts = list(pool.map(lambda k: _class_ap(table, k, drawn), classes))
     present = np.stack([part[1] for part in parts])
     sums = np.stack([part[0] for part in parts]).sum(axis=0, where=present)
     count = present.sum(axis=0)
     return np.divide(sums, count, out=np.full(len(weights), np.nan), where=count > 0)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _class_ap(table: MatchTable, k: int, drawn: Weights) -> tuple[Floats, npt.NDArray[np.bool_]]:
