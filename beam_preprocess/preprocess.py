@@ -54,13 +54,16 @@ def parser() -> command.Parser:
         help="files per view (default auto: depends on the number of images)",
     )
     options.add_argument(
-        "--num-workers", type=int, default=1, help="local processes (default 1; more take 4 to 8 s to start)"
+        "--num-workers",
+        type=int,
+        help="local processes, which take 4 to 8 s to start (default: all cores if there are more than 4 and many "
+        "views, otherwise 1)",
     )
     options.add_argument(
         "--num-threads",
         type=int,
-        default=1,
-        help="threads, instead of processes: they start at once, but more than 4 gain little (default 1)",
+        help="threads, instead of processes: they start at once, but more than 4 gain little (default: the cores, at "
+        "most 4)",
     )
     options.add_argument("--force", action="store_true", help="write the records again even if they are up to date")
     options.add_argument(

@@ -16,12 +16,13 @@ from typing import Any, Literal
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_preprocess.base.cores import usable_cores
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress, Watcher
 from beam_preprocess.dataset.foreign import read_annotations
 from beam_preprocess.dataset.validate import check_limits, drop_missing, validate_boxes, validate_images
 from beam_preprocess.engine.dataflow import check_reachable, counters, is_dataflow, job_link
-from beam_preprocess.engine.options import beam_options, local_runner
+from beam_preprocess.engine.options import beam_options, local_runner, parallelism
 from beam_preprocess.engine.write_errors import as_write_error
 from beam_preprocess.format.annotations import class_map
 from beam_preprocess.format.config import PreprocessConfig
@@ -45,8 +46,8 @@ def preprocess(
     config: PreprocessConfig,
     seed: int = 0,
     num_shards: int | None = None,
-    num_workers: int = 1,
-    num_threads: int = 1,
+    num_workers: int | None = 1,
+    num_threads: int | None = 1,
     pipeline_args: Sequence[str] = (),
     force: bool = False,
 ) -> Manifest:
@@ -61,8 +62,9 @@ def preprocess(
       config: the `preprocess:` section.
       seed: seed of the random views, 0 or more.
       num_shards: files per view; None chooses by the number of images.
-      num_workers: number of local worker processes.
-      num_threads: number of threads of this process, instead of processes; see `beam_options`.
+      num_workers: number of local worker processes; None chooses, as for threads, by cores and data.
+      num_threads: number of threads of this process, instead of processes; see `beam_options`. None is 1 where the
+        number of processes is given, and the other way round.
       pipeline_args: Beam options.
       force: write the records again even if `output` already holds them.
 
@@ -74,8 +76,10 @@ def preprocess(
         reject files are written and the manifest is not.
       Failure: the job ended without the results of all shards, or a file cannot be read or written.
     """
-    _check_arguments(split, seed=seed, num_shards=num_shards, num_workers=num_workers, num_threads=num_threads)
-    options = beam_options(pipeline_args, num_workers, num_threads)
+    chosen = num_workers is not None or num_threads is not None
+    workers, threads = (1 if number is None else number for number in (num_workers, num_threads))
+    _check_arguments(split, seed=seed, num_shards=num_shards, num_workers=workers, num_threads=threads)
+    options = beam_options(pipeline_args, workers, threads)
     if is_dataflow(options.get_all_options()["runner"]):
         check_reachable(images=images, output=output)
     folder = OutputFolder(output)
@@ -142,8 +146,12 @@ def preprocess(
             rejects=known,
             num_shards=job.num_shards,
         )
-        parallel = max(num_workers, num_threads)
-        if parallel > job.num_shards:
+        if not chosen:
+            views = int(keep_images.sum()) * job.views
+            workers, threads = parallelism(pipeline_args, cores=usable_cores(), views=views)
+            options = beam_options(pipeline_args, workers, threads)
+        parallel = max(workers, threads)
+        if chosen and parallel > job.num_shards:
             print(
                 f"note: {job.num_shards} shards keep only {job.num_shards} of {parallel} workers busy; "
                 f"use --num-shards {parallel} or a multiple of it",

@@ -11,6 +11,7 @@ import numpy as np
 
 from trainer.coco.matching import (
     AREA_RANGES,
+    EVERY_THRESHOLD,
     IOU_THRESHOLDS,
     MAX_DETECTIONS,
     RECALL_THRESHOLDS,
@@ -18,6 +19,7 @@ from trainer.coco.matching import (
     Floats,
     Ints,
     Matches,
+    unpack,
 )
 
 
@@ -53,74 +55,73 @@ def mean(values: Floats) -> float:
     return float(np.mean(present)) if present.size else -1.0
 
 
-def by_class_and_score(matches: Matches) -> Ints:
-    """[D] rows of the detections by class, then by descending score; equal scores by image, then rank."""
-    order = np.argsort(-matches.score, kind="stable")
-    return order[np.argsort(matches.category[order], kind="stable")]
-
-
 def accumulate(matches: Matches) -> Curves:
     """Curves of every class, area range and limit of detections."""
     shape = (len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), matches.categories, len(AREA_RANGES), len(MAX_DETECTIONS))
     precision, recall, scores = -np.ones(shape), -np.ones((shape[0], *shape[2:])), -np.ones(shape)
-    order = by_class_and_score(matches)
+    order = matches.by_class
     ends = np.searchsorted(matches.category[order], np.arange(matches.categories + 1))
     counted = np.zeros((matches.categories, len(AREA_RANGES)), int)
     np.add.at(counted, matches.objects.category, ~matches.object_ignored)
     for k in range(matches.categories):
         rows = order[ends[k] : ends[k + 1]]
         curves = class_curves(
-            matches.score[rows], matches.rank[rows], matches.matched[rows], matches.ignored[rows], counted[k]
+            matches.score[rows], matches.rank[rows], matches.true[rows], matches.ignored[rows], counted[k]
         )
         precision[:, :, k], recall[:, k], scores[:, :, k] = curves
     return Curves(precision=precision, recall=recall, scores=scores)
 
 
-def class_curves(
-    score: Floats, rank: Ints, matched: Bools, ignored: Bools, counted: Ints
-) -> tuple[Floats, Floats, Floats]:
+def class_curves(score: Floats, rank: Ints, true: Ints, ignored: Ints, counted: Ints) -> tuple[Floats, Floats, Floats]:
     """Precision [T, R, A, M], recall [T, A, M] and score [T, R, A, M] of one class; -1 without ground truth.
 
     Args:
       score: [N] descending.
       rank: [N] position in its image.
-      matched: [N, A, T] see `Matches`.
-      ignored: [N, A, T] likewise.
+      true: [N] BITS, see `Matches`.
+      ignored: [N] likewise.
       counted: [A] objects by area range.
     """
     shape = (len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), len(AREA_RANGES), len(MAX_DETECTIONS))
     precision, recall, scores = -np.ones(shape), -np.ones((shape[0], *shape[2:])), -np.ones(shape)
     for a in np.flatnonzero(counted).tolist():
+        right, skipped = (bits >> len(IOU_THRESHOLDS) * a & EVERY_THRESHOLD for bits in (true, ignored))
+        # The others are false at all thresholds, or ignored at all of them: they are only counted.
+        looked_at = (right != 0) | (skipped != 0) & (skipped != EVERY_THRESHOLD)
+        rows = np.flatnonzero(looked_at)
+        found = unpack(right[rows], len(IOU_THRESHOLDS))
+        wrong = ~(found | unpack(skipped[rows], len(IOU_THRESHOLDS)))
+        false = (skipped == 0) & ~looked_at
         for m, limit in enumerate(MAX_DETECTIONS):
-            kept = rank < limit
+            kept = rank[rows] < limit
+            fp = np.cumsum(false & (rank < limit))[rows[kept], None] + np.cumsum(wrong[kept], axis=0)
             precision[:, :, a, m], recall[:, a, m], scores[:, :, a, m] = _curve(
-                score[kept], matched[kept, a], ignored[kept, a], int(counted[a])
+                found[kept], fp, score[rows[kept]], int(counted[a])
             )
+            scores[:, 0, a, m] = score[0] if len(score) else 0
     return precision, recall, scores
 
 
-def _curve(score: Floats, matched: Bools, ignored: Bools, objects: int) -> tuple[Floats, Floats, Floats]:
-    """Precision [T, R], recall [T] and score [T, R] of detections by descending score; matched, ignored: [N, T]."""
-    thresholds = matched.shape[1]
-    precision, scores = np.zeros((2, thresholds, len(RECALL_THRESHOLDS)))
-    recall = np.zeros(thresholds)
-    rows = np.flatnonzero(matched.any(axis=1))
-    if len(score):
-        scores[:, 0] = score[0]
-    if not len(rows):
-        return precision, recall, scores
-    # A detection that matched at no threshold is false at all thresholds, or ignored at all of them.
-    unmatched = ~ignored[:, 0]
-    unmatched[rows] = False
-    false = np.cumsum(unmatched)[rows, None] + np.cumsum(~matched[rows] & ~ignored[rows], axis=0)
-    true = np.cumsum(matched[rows] & ~ignored[rows], axis=0)
-    tp, fp = true.astype(float), false.astype(float)
-    reached = tp / objects
-    envelope = np.maximum.accumulate((tp / (fp + tp + np.spacing(1)))[::-1], axis=0)[::-1]
-    recall[:] = reached[-1]
-    for t in range(thresholds):
-        at = np.searchsorted(reached[:, t], RECALL_THRESHOLDS, side="left")
-        points = np.searchsorted(at, len(rows))  # `at` ascends: the points before are reached
-        precision[t, :points] = envelope[at[:points], t]
-        scores[t, 1:points] = score[rows[at[1:points]]]
-    return precision, recall, scores
+def _curve(found: Bools, fp: Ints, score: Floats, objects: int) -> tuple[Floats, Floats, Floats]:
+    """Precision [T, R], recall [T] and score [T, R].
+
+    Args:
+      found: [N, T] the detections that took an object at any threshold, and perhaps others, by descending score.
+      fp: [N, T] false detections up to each.
+      score: [N]
+      objects: number of objects, at least 1.
+    """
+    precision, scores = np.zeros((2, len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS)))
+    if not len(found):
+        return precision, np.zeros(len(IOU_THRESHOLDS)), scores
+    tp = np.cumsum(found, axis=0).astype(float)
+    envelope = np.maximum.accumulate((tp / (fp.astype(float) + tp + np.spacing(1)))[::-1], axis=0)[::-1]
+    # How many objects must be found for each recall point, and the row where a threshold has found so many.
+    needed = np.searchsorted(np.arange(objects + 1) / objects, RECALL_THRESHOLDS, side="left")
+    threshold, row = np.nonzero(found.T)
+    first = np.searchsorted(threshold, np.arange(len(IOU_THRESHOLDS) + 1))
+    t, r = np.nonzero(needed <= np.diff(first)[:, None])
+    at = np.where(needed[r] > 0, np.r_[row, 0][first[t] + needed[r] - 1], 0)
+    precision[t, r] = envelope[at, t]
+    scores[t, r] = score[at]
+    return precision, tp[-1] / objects, scores

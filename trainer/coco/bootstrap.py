@@ -8,7 +8,6 @@ Both models are scored on the same resamples: what makes an image easy for both 
 Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from beam_preprocess.base.cores import usable_cores
 from beam_preprocess.base.errors import InputError
 from trainer.coco.match_table import MatchTable
 from trainer.coco.matching import IOU_THRESHOLDS, RECALL_THRESHOLDS
@@ -109,29 +109,28 @@ def resampled_ap(table: MatchTable, weights: Weights) -> Floats:
       weights: [B, images] how often each image was drawn.
     """
     classes = range(len(table.category_ids))
-    with ThreadPoolExecutor(_cores()) as pool:
-        parts = list(pool.map(lambda k: _class_ap(table, k, weights), classes))
+    drawn = np.ascontiguousarray(weights.T)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        parts = list(pool.map(lambda k: _class_ap(table, k, drawn), classes))
     present = np.stack([part[1] for part in parts])
     sums = np.stack([part[0] for part in parts]).sum(axis=0, where=present)
     count = present.sum(axis=0)
     return np.divide(sums, count, out=np.full(len(weights), np.nan), where=count > 0)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _class_ap(table: MatchTable, k: int, weights: Weights) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """AP of one class in each resample, and whether the resample had an object of it."""
-    objects = weights[:, table.object_image[table.counted & (table.object_category == k)]].sum(axis=1)
+def _class_ap(table: MatchTable, k: int, drawn: Weights) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """AP of one class in each resample, and whether the resample had an object of it; drawn: [images, B]."""
+    objects = drawn[table.object_image[table.counted & (table.object_category == k)]].sum(axis=0)
     first, last = np.searchsorted(table.category, [k, k + 1])
-    aps = np.zeros(len(weights))
-    if first < last and objects.any():
-        rows = _Rows.of(table, int(first), int(last), int(weights.max()))
-        step = max(1, CHUNK // len(rows.image))
-        for start in range(0, len(weights), step):
-            chunk = slice(start, start + step)
-            aps[chunk] = rows.ap(weights[chunk], objects[chunk])
+    aps = np.zeros(len(objects))
+    if objects.any():
+        rows = _Rows.of(table, int(first), int(last), int(drawn.max()))
+        if len(rows.marked):
+            weight, seen = rows.weights(drawn)
+            step = max(1, CHUNK // len(rows.marked))
+            for start in range(0, len(aps), step):
+                chunk = slice(start, start + step)
+                aps[chunk] = rows.ap(weight[chunk], seen[chunk], objects[chunk])
     return aps, objects > 0
 
 
@@ -162,26 +161,44 @@ class _Rows:
             ignored=tuple(np.flatnonzero(ignored[marked] >> t & 1) for t in thresholds),
         )
 
-    def ap(self, weights: Weights, objects: npt.NDArray[np.int64]) -> Floats:
-        """Mean AP over the thresholds of each resample in [B, images] weights with [B] objects."""
-        weight = weights.take(self.image, axis=1)
+    def weights(self, drawn: Weights) -> tuple[Weights, Weights]:
+        """[B, M] how often each marked detection counts, and how many detections count up to it, for [images, B]."""
+        from scipy import sparse
+
+        # Detections are summed between the marked ones, as a product with a sparse matrix; then the sums are.
+        between = np.searchsorted(self.marked, np.arange(len(self.image)))
+        once = np.isin(np.arange(len(self.image)), [row for row, _ in self.copies])
+        plain = ~once & (between < len(self.marked))
+        cells = between[plain], self.image[plain]
+        shape = len(self.marked), len(drawn)
+        sums = sparse.csr_array((np.ones(len(cells[0]), np.int32), cells), shape=shape) @ drawn
+        weight = drawn[self.image[self.marked]]
+        place = {row: m for m, row in enumerate(self.marked.tolist())}
         for row, copy in self.copies:
-            weight[:, row] = weight[:, row] > copy
-        seen = np.cumsum(weight, axis=1, dtype=np.int32).take(self.marked, axis=1)
-        weight = weight.take(self.marked, axis=1)
-        total = np.zeros(len(weights))
+            counts = drawn[self.image[row]] > copy
+            if between[row] < len(self.marked):
+                sums[between[row]] += counts
+            if row in place:
+                weight[place[row]] = counts
+        return np.ascontiguousarray(weight.T), np.cumsum(np.ascontiguousarray(sums.T), axis=1, dtype=np.int32)
+
+    def ap(self, weight: Weights, seen: Weights, objects: npt.NDArray[np.int64]) -> Floats:
+        """Mean AP over the thresholds of each resample from its `weights`, with [B] objects."""
+        points_of = _recall_points(objects)
+        row = (np.arange(len(objects)) * points_of.shape[1])[:, None]
+        total = np.zeros(len(objects))
         for true, ignored in zip(self.true, self.ignored, strict=True):
             if not len(true):
                 continue
-            found = np.cumsum(weight.take(true, axis=1), axis=1, dtype=np.int32)
-            counted = seen.take(true, axis=1)
+            found = np.cumsum(weight[:, true], axis=1, dtype=np.int32)
+            counted = seen[:, true]
             if len(ignored):
-                none = np.zeros((len(weights), 1), np.int32)
-                skipped = np.concatenate([none, np.cumsum(weight.take(ignored, axis=1), axis=1, dtype=np.int32)], 1)
-                counted -= skipped.take(np.searchsorted(ignored, true), axis=1)
+                skipped = np.zeros((len(weight), len(ignored) + 1), np.int32)
+                np.cumsum(weight[:, ignored], axis=1, out=skipped[:, 1:])
+                counted -= skipped[:, np.searchsorted(ignored, true)]
             precision = found / (counted + np.spacing(1))
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-            points = _recall_points(found, objects)
+            points = points_of.take(found + row)
             points[:, 1:] -= points[:, :-1].copy()
             total += np.einsum("bd,bd->b", envelope, points)
         return total / (len(IOU_THRESHOLDS) * len(RECALL_THRESHOLDS))
@@ -192,15 +209,16 @@ _ABOVE = (np.arange(_HUNDREDTHS + 1) / _HUNDREDTHS < RECALL_THRESHOLDS).astype(f
 """1 where pycocotools' threshold r is rounded up above r / 100, so that a recall of exactly r / 100 misses it."""
 
 
-def _recall_points(found: npt.NDArray[np.int32], objects: npt.NDArray[np.int64]) -> Floats:
-    """[B, D] how many of the 101 recall thresholds are reached by finding [B, D] of [B] objects; 0 if none is found.
+def _recall_points(objects: npt.NDArray[np.int64]) -> Floats:
+    """[B, most objects + 1] how many of the 101 recall thresholds are reached by finding so many of [B] objects.
 
-    found / objects >= r / 100 is decided on integers, except for exact equality, which pycocotools' floats decide.
+    None by finding none. found / objects >= r / 100 is decided on integers, except for exact equality, which
+    pycocotools' floats decide.
     """
+    found = np.arange(objects.max() + 1)
     scaled = found * (_HUNDREDTHS / np.maximum(objects, 1))[:, None]
-    reached = np.floor(scaled + 1e-7)  # at most 1e7 objects: steps of `scaled` are larger
-    exact = scaled - reached
-    np.abs(exact, out=exact)
+    reached = np.minimum(np.floor(scaled + 1e-7), _HUNDREDTHS)  # at most 1e7 objects: steps of `scaled` are larger
+    exact = np.abs(scaled - reached)
     missed = _ABOVE.take(reached.astype(np.int32)) * (exact < 1e-7)
     return (reached + 1 - missed) * (found > 0)
 

@@ -59,7 +59,7 @@ def analyse(scored: Scored, score_threshold: float = SCORE_THRESHOLD) -> Analysi
     """
     matches = scored.matches
     shown = matches.score >= score_threshold
-    right = matches.matched[:, 0, 0] & ~matches.ignored[:, 0, 0]
+    right = (matches.true & 1).astype(bool)
     found = np.zeros(len(matches.objects.image), bool)
     found[matches.taken[right & shown]] = True
     missed = ~matches.object_ignored[:, 0] & ~found
@@ -95,7 +95,7 @@ def _names(matches: Matches, right: Bools, shown: Bools, missed: Bools) -> tuple
         return marked
 
     overlaps = (iou >= IOU_THRESHOLD) & ~crowd
-    in_crowd = any_pair(same & (iou >= IOU_THRESHOLD) & crowd) | matches.ignored[:, 0, 0]
+    in_crowd = any_pair(same & (iou >= IOU_THRESHOLD) & crowd) | (matches.ignored & 1).astype(bool)
     twice = any_pair(same & overlaps)
     confused = _confused(matches, ~same & overlaps, shown & ~right & ~in_crowd & ~twice, missed)
     questions = [
@@ -165,13 +165,13 @@ def _per_class(scored: Scored, right: Bools, confusion: Confusion) -> tuple[Clas
 
 def _thresholds(matches: Matches, right: Bools, rows: Bools, objects: int) -> ThresholdCurve:
     """The curve over the score of some detections, without those that are neither right nor wrong."""
-    judged = rows & ~matches.ignored[:, 0, 0]
+    judged = rows & ~(matches.ignored & 1).astype(bool)
     return threshold_curve(matches.score[judged], right[judged], objects)
 
 
 def _calibration(matches: Matches, right: Bools) -> tuple[CalibrationBin, ...]:
     """Every detection that is right or wrong, by score; a score outside 0 to 1 counts in the nearest bin."""
-    judged = ~matches.ignored[:, 0, 0]
+    judged = ~(matches.ignored & 1).astype(bool)
     score, good = matches.score[judged], right[judged]
     place = np.clip(np.floor(score * BINS).astype(int), 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)

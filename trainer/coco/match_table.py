@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_preprocess.base.errors import InputError
-from trainer.coco.accumulate import by_class_and_score
-from trainer.coco.matching import AREA_RANGES, IOU_THRESHOLDS, Bools
+from trainer.coco.matching import AREA_RANGES, EVERY_THRESHOLD, IOU_THRESHOLDS, Bools
 from trainer.coco.metrics import Scored
 from trainer.shared.fixes import EVALUATE_AGAIN
 
@@ -65,9 +64,8 @@ class MatchTable:
 def from_scored(scored: Scored) -> MatchTable:
     """The table of one evaluation."""
     matches = scored.matches
-    order = by_class_and_score(matches)
-    ignored = matches.ignored[order]
-    true = matches.matched[order] & ~ignored
+    order = matches.by_class
+    true, ignored = matches.true[order], matches.ignored[order]
     image, category, score = matches.image[order], matches.category[order], matches.score[order]
     tied = np.zeros(len(order), np.int64)
     tied[1:] = (image[1:] == image[:-1]) & (category[1:] == category[:-1]) & (score[1:] == score[:-1])
@@ -78,22 +76,15 @@ def from_scored(scored: Scored) -> MatchTable:
         category_ids=np.array(scored.category_ids, np.int64),
         category=category,
         image=image,
-        true=_packed(true[:, :1]),
-        ignored=_packed(ignored[:, :1]),
-        true_by_size=_packed(true[:, 1:]),
-        ignored_by_size=_packed(ignored[:, 1:]),
+        true=true & EVERY_THRESHOLD,
+        ignored=ignored & EVERY_THRESHOLD,
+        true_by_size=true >> THRESHOLDS,
+        ignored_by_size=ignored >> THRESHOLDS,
         tied=tied,
         object_image=matches.objects.image[objects],
         object_category=matches.objects.category[objects],
         object_areas=~matches.object_ignored[objects] @ (1 << np.arange(len(AREA_RANGES))),
     )
-
-
-def _packed(bits: Bools) -> Column:
-    """[D] from [D, A, T]."""
-    flat = bits.reshape(len(bits), bits.shape[1] * THRESHOLDS)
-    packed: Column = flat @ (1 << np.arange(flat.shape[1]))
-    return packed
 
 
 def only(table: MatchTable, category_ids: Collection[int]) -> MatchTable:

@@ -11,6 +11,7 @@ equal bit for bit, including ties and crowds (tests/trainer/coco/test_matching.p
 - objects outside the area range and crowds are taken only if no other object fits; crowds any number of times.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ AREA_RANGES: Floats = np.array([[0, 1e5**2], [0, 32**2], [32**2, 96**2], [96**2,
 """Square pixels, both ends inclusive: all, small, medium, large."""
 MAX_DETECTIONS = (1, 10, 100)
 """Per image and class."""
+BITS = len(AREA_RANGES) * len(IOU_THRESHOLDS)
+"""Answers for a detection, one for each area range and threshold: bit T a + t of an integer is that of (a, t)."""
+EVERY_THRESHOLD = (1 << len(IOU_THRESHOLDS)) - 1
 
 OVERLAP = 0.1
 """Pairs of any class with at least this IoU are kept: the kinds of errors need them."""
@@ -79,10 +83,12 @@ class Matches:
     """[D]"""
     rank: Ints
     """[D] 0 for the highest score of its image and class."""
-    matched: Bools
-    """[D, A, T] by area range and IoU threshold: took an object or a crowd."""
-    ignored: Bools
-    """[D, A, T] neither right nor wrong: took a crowd or an object outside the area range, or took nothing and is
+    by_class: Ints
+    """[D] rows by class, then by descending score; equal scores by image, then rank."""
+    true: Ints
+    """[D] BITS by area range and IoU threshold: took an object that counts."""
+    ignored: Ints
+    """[D] BITS: neither right nor wrong: took a crowd or an object outside the area range, or took nothing and is
     itself outside."""
     taken: Ints
     """[D] the object that it took at IoU 0.5 in the area range `all`, -1 for none."""
@@ -105,11 +111,15 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
       images: number of images that are scored.
       categories: number of classes.
     """
-    group = detections.image * categories + detections.category
-    order = np.lexsort((-detections.score, group))  # stable: ties keep the input's order
-    rank = _position_in_run(group[order])
-    order = order[rank < MAX_DETECTIONS[-1]]
-    rank = rank[rank < MAX_DETECTIONS[-1]]
+    by_image = _stably(np.arange(len(detections.score)), detections.image, images)
+    by_score = by_image[np.argsort(-detections.score[by_image], kind="stable")]
+    by_class = _stably(by_score, detections.category, categories)
+    order = _stably(by_class, detections.image, images)
+    rank = _position_in_run(detections.image[order] * categories + detections.category[order])
+    order, rank = order[rank < MAX_DETECTIONS[-1]], rank[rank < MAX_DETECTIONS[-1]]
+    row = np.full(len(by_class), -1)
+    row[order] = np.arange(len(order))
+    by_class = row[by_class]
     image, category = detections.image[order], detections.category[order]
     box = detections.box[order]
     area = box[:, 2] * box[:, 3]
@@ -119,22 +129,20 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
 
     pair_detection, pair_object, pair_iou = _overlaps(objects, image, box, images)
     same = (category[pair_detection] == objects.category[pair_object]) & (pair_iou >= IOU_THRESHOLDS[0])
-    shape = (len(order), len(AREA_RANGES), len(IOU_THRESHOLDS))
-    matched = np.zeros(shape, bool)
-    ignored = np.zeros(shape, bool)
-    taken = np.full(len(order), -1)
-    _take(
+    rows, matched, counts, objects_taken = _take(
         pair_detection[same],
         pair_object[same],
         pair_iou[same],
-        group[order],
+        image * categories + category,
         objects.crowd,
         object_ignored,
-        matched,
-        ignored,
-        taken,
     )
-    ignored |= ~matched & outside[:, :, None]
+    true = np.zeros(len(order), np.int64)
+    true[rows] = pack(matched & counts)
+    ignored = outside @ _OF_AREA
+    ignored[rows] = pack(matched & ~counts) | (ignored[rows] & ~pack(matched))
+    taken = np.full(len(order), -1)
+    taken[rows] = objects_taken
     return Matches(
         images=images,
         categories=categories,
@@ -144,7 +152,8 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
         category=category,
         score=detections.score[order],
         rank=rank,
-        matched=matched,
+        by_class=by_class[by_class >= 0],
+        true=true,
         ignored=ignored,
         taken=taken,
         object_ignored=object_ignored,
@@ -152,6 +161,30 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
         pair_object=pair_object,
         pair_iou=pair_iou,
     )
+
+
+_OF_AREA: Ints = np.array([EVERY_THRESHOLD << len(IOU_THRESHOLDS) * a for a in range(len(AREA_RANGES))])
+"""[A] the bits of all thresholds of an area range."""
+
+
+def pack(answers: Bools) -> Ints:
+    """[N] integers from [N, A, T] or [N, T]; the first is bit 0."""
+    octets = np.zeros((len(answers), 8), np.uint8)
+    packed = np.packbits(answers.reshape(len(answers), math.prod(answers.shape[1:])), axis=1, bitorder="little")
+    octets[:, : packed.shape[1]] = packed
+    return octets.view("<i8")[:, 0].astype(np.int64)
+
+
+def unpack(packed: Ints, count: int) -> Bools:
+    """[N, count] bits 0 to count - 1."""
+    octets = packed.astype("<i8").view(np.uint8).reshape(-1, 8)[:, : -(-count // 8)]
+    return np.unpackbits(octets, axis=1, count=count, bitorder="little").view(bool)
+
+
+def _stably(order: Ints, column: Ints, values: int) -> Ints:
+    """The order sorted by a column with values below `values`; equal ones stay as they were."""
+    narrow = column.astype(np.min_scalar_type(max(values - 1, 0)))  # NumPy sorts 16 bits by radix: ten times faster
+    return order[np.argsort(narrow[order], kind="stable")]
 
 
 def _position_in_run(values: Ints) -> Ints:
@@ -187,45 +220,53 @@ def _overlaps(objects: Objects, image: Ints, box: Floats, images: int) -> tuple[
 
 
 def _take(
-    detection: Ints,
-    which: Ints,
-    iou: Floats,
-    group: Ints,
-    crowd: Bools,
-    object_ignored: Bools,
-    matched: Bools,
-    ignored: Bools,
-    taken: Ints,
-) -> None:
-    """Greedy matching over pairs of one class; writes into the last three arguments."""
-    if not len(detection):
-        return
+    detection: Ints, which: Ints, iou: Floats, group: Ints, crowd: Bools, object_ignored: Bools
+) -> tuple[Ints, Bools, Bools, Ints]:
+    """Greedy matching over pairs of one class.
+
+    Args:
+      detection: [P] rows of detections, ascending.
+      which: [P] objects.
+      iou: [P]
+      group: [D] image and class of each detection.
+      crowd: [G]
+      object_ignored: [G, A]
+
+    Returns:
+      [C] the detections that are in pairs, ascending; [C, A, T] whether each took an object, and whether that counts;
+      [C] see `Matches.taken`.
+    """
+    starts = np.flatnonzero(np.r_[True, detection[1:] != detection[:-1]][: len(detection)])
+    rows = detection[starts]
+    shape = (len(rows), len(AREA_RANGES), len(IOU_THRESHOLDS))
+    matched, counts = np.zeros((2, *shape), bool)
+    taken = np.full(len(rows), -1)
+    if not len(rows):
+        return rows, matched, counts, taken
     # Within a detection the later pair wins: more overlap, and for equal overlap the object later in the file.
-    order = np.lexsort((which, iou, detection))
-    detection, which, iou = detection[order], which[order], iou[order]
-    starts = np.flatnonzero(np.r_[True, detection[1:] != detection[:-1]])
-    wave = _position_in_run(group[detection[starts]])
-    wave_of_pair = np.repeat(wave, np.diff(np.r_[starts, len(detection)]))
-    order = np.argsort(wave_of_pair, kind="stable")
-    detection, which, iou = detection[order], which[order], iou[order]
-    ends = np.searchsorted(wave_of_pair[order], np.arange(wave.max() + 2))
-    free = np.ones((len(crowd), *matched.shape[1:]), bool)
+    row = np.repeat(np.arange(len(rows)), np.diff(np.r_[starts, len(detection)]))
+    wave = _position_in_run(group[rows])
+    order = np.lexsort((which, iou, row, wave[row]))
+    row, which, iou = row[order], which[order], iou[order]
+    ends = np.searchsorted(wave[row], np.arange(wave.max() + 2))
+    free = np.ones((len(crowd), *shape[1:]), bool)
     areas_axis = np.arange(len(AREA_RANGES))[None, :, None]
     reach = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
     for low, high in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-        of, pair_object = detection[low:high], which[low:high]
+        of, pair_object = row[low:high], which[low:high]
         starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
         of = of[starts]
         count = high - low
         possible = free[pair_object] & (iou[low:high, None] >= reach)[:, None, :]  # [pair, A, T]
         # The best pair of a detection has the largest key: any object that counts before any ignored one.
-        key = np.arange(1, count + 1)[:, None] + count * ~object_ignored[pair_object]
-        best = np.maximum.reduceat(np.where(possible, key[:, :, None], 0), starts, axis=0)  # [detection, A, T]
+        key = (np.arange(1, count + 1)[:, None] + count * ~object_ignored[pair_object]).astype(np.int32)
+        best = np.maximum.reduceat(possible * key[:, :, None], starts, axis=0)  # [detection, A, T]
         found = best > 0
         winner = pair_object[(best - 1) % count]
         matched[of] = found
-        ignored[of] = found & object_ignored[winner, areas_axis]
+        counts[of] = found & ~object_ignored[winner, areas_axis]
         taken[of] = np.where(found[:, 0, 0], winner[:, 0, 0], -1)
-        rows, areas, thresholds = np.nonzero(found)
-        gone = winner[rows, areas, thresholds]
+        places, areas, thresholds = np.nonzero(found)
+        gone = winner[places, areas, thresholds]
         free[gone, areas, thresholds] = crowd[gone]
+    return rows, matched, counts, taken

@@ -11,6 +11,7 @@ direct call of COCOeval concern only what would crash it or falsify its result:
   it is left out and counted (`annotations.scorable`). Evaluation refuses such a file (`format.scored_file`).
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -193,10 +194,18 @@ def _detections(
     try:
         image = np.array([where_image[p["image_id"]] for p in predictions], np.int64)
         category = np.array([where_category[p["category_id"]] for p in predictions], np.int64)
-        box = np.array([p["bbox"] for p in predictions]).reshape(len(predictions), 4)
+        boxes = [p["bbox"] for p in predictions]
+        sides = list(itertools.chain.from_iterable(boxes))
+        box = np.array(sides).reshape(len(predictions), 4)
         confidence = np.array([p["score"] for p in predictions])
         numbers = not len(predictions) or (box.dtype.kind in "iuf" and confidence.dtype.kind in "iuf")
-        if numbers and np.isfinite(box).all() and np.isfinite(confidence).all() and (box[:, 2:] >= 0).all():
+        if (
+            numbers
+            and set(map(len, boxes)) <= {4}
+            and np.isfinite(box).all()
+            and np.isfinite(confidence).all()
+            and (box[:, 2:] >= 0).all()
+        ):
             return Detections(image=image, category=category, box=box.astype(float), score=confidence.astype(float))
     except (KeyError, TypeError, ValueError):
         pass  # find the wrong one below

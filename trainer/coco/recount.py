@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.coco.accumulate import Curves, class_curves, mean
 from trainer.coco.match_table import THRESHOLDS, Column, MatchTable
-from trainer.coco.matching import AREA_RANGES, MAX_DETECTIONS, RECALL_THRESHOLDS, Bools
+from trainer.coco.matching import AREA_RANGES, MAX_DETECTIONS, RECALL_THRESHOLDS, unpack
 from trainer.coco.metrics import METRIC_NAMES, SIZES
 
 
@@ -43,21 +43,17 @@ def recount(table: MatchTable) -> Recount:
     classes = len(table.category_ids)
     shape = (THRESHOLDS, len(RECALL_THRESHOLDS), classes, len(AREA_RANGES), len(MAX_DETECTIONS))
     precision, recall = -np.ones(shape), -np.ones((shape[0], *shape[2:]))
-    areas = _bits(table.object_areas, len(AREA_RANGES))
+    areas = unpack(table.object_areas, len(AREA_RANGES))
     counted = np.zeros((classes, len(AREA_RANGES)), int)
     np.add.at(counted, table.object_category, areas)
     rank = _rank(table)
     ends = np.searchsorted(table.category, np.arange(classes + 1))
     for k in range(classes):
         rows = slice(int(ends[k]), int(ends[k + 1]))
-        true, ignored = (
-            _areas(table.true[rows], table.true_by_size[rows]),
-            _areas(table.ignored[rows], table.ignored_by_size[rows]),
-        )
-        # A detection that matched at no threshold must be false at all of them, or ignored at all of them. So those
-        # that are ignored at any threshold count as matched; as they are ignored there, it makes no other difference.
+        true = table.true[rows] | table.true_by_size[rows] << THRESHOLDS
+        ignored = table.ignored[rows] | table.ignored_by_size[rows] << THRESHOLDS
         unscored = np.zeros(len(true))
-        precision[:, :, k], recall[:, k], _ = class_curves(unscored, rank[rows], true | ignored, ignored, counted[k])
+        precision[:, :, k], recall[:, k], _ = class_curves(unscored, rank[rows], true, ignored, counted[k])
     curves = Curves(precision=precision, recall=recall, scores=precision)
     objects = np.bincount(table.object_category, minlength=classes)
     spread = np.unique(np.stack([table.object_image, table.object_category]), axis=1)[1]
@@ -79,18 +75,6 @@ def recount(table: MatchTable) -> Recount:
         objects=len(table.object_image),
         objects_by_size={size: int(areas[:, 1 + i].sum()) for i, size in enumerate(SIZES)},
     )
-
-
-def _bits(packed: Column, count: int) -> Bools:
-    """[N, count]"""
-    return (packed[:, None] >> np.arange(count) & 1).astype(bool)
-
-
-def _areas(whole: Column, by_size: Column) -> Bools:
-    """[D, A, T]"""
-    sizes = len(AREA_RANGES) - 1
-    flat = np.concatenate([_bits(whole, THRESHOLDS), _bits(by_size, sizes * THRESHOLDS)], axis=1)
-    return flat.reshape(len(whole), 1 + sizes, THRESHOLDS)
 
 
 def _rank(table: MatchTable) -> Column:

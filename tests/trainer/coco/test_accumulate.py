@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.coco.test_matching import A, dataset_of, ours, predictions_of
-from trainer.coco.accumulate import by_class_and_score, mean
+from trainer.coco.accumulate import mean
 
 FAR = (200, 200, 9, 9)
 
@@ -24,7 +24,7 @@ def test_a_false_detection_above_a_right_one_halves_the_precision(tmp_path: Path
 def test_order(tmp_path: Path) -> None:
     detections = [(5, 7, A, 0.5), (2, 7, A, 0.5), (9, 3, A, 0.1), (4, 7, A, 0.9)]
     matches = ours(dataset_of([]), predictions_of(detections), tmp_path).matches
-    assert matches.detection[by_class_and_score(matches)].tolist() == [2, 3, 1, 0], "ties by image id"
+    assert matches.detection[matches.by_class].tolist() == [2, 3, 1, 0], "ties by image id"
 
 
 @pytest.mark.parametrize(("values", "expected"), [([0.5, -1, 0.25], 0.375), ([-1, -1], -1), ([], -1)])
