@@ -41,7 +41,10 @@ class ServingModule(tf.Module):
         augmented_apart: bool = False,
     ) -> None:
         super().__init__()
-        self.model = model
+        # Its variables, and the model out of TensorFlow's sight: Keras would trace and save a function for every layer,
+        # which no signature calls.
+        self._weights = list(model.variables)
+        self._model = lambda: model
         self._input_sizes = tuple(input_sizes)
         # A tensor created here would be captured, and converters would take it for an input of the signature.
         self._category_ids = np.array(category_ids, np.int32)
@@ -55,7 +58,6 @@ class ServingModule(tf.Module):
         """Encoded images: JPEG, PNG, BMP, GIF (first frame), WebP (still, no alpha); sizes may differ in a batch."""
         return self._from_bytes(image_bytes, augmented=not self._apart)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_augmented(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same with test-time augmentation."""
         return self._from_bytes(image_bytes, augmented=True)
@@ -76,7 +78,16 @@ class ServingModule(tf.Module):
             SERVED: self.serve_bytes.get_concrete_function(),
             TENSOR: self.serve_tensor.get_concrete_function(),
         }
-        return served | ({AUGMENTED: self.serve_augmented.get_concrete_function()} if self._apart else {})
+        if self._apart:
+            # Not a tf.function of the class: those are traced and saved whether or not a signature has them.
+            augmented = tf.function(self.serve_augmented)
+            served[AUGMENTED] = augmented.get_concrete_function(tf.TensorSpec([None], tf.string, name="image_bytes"))
+        return served
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
+    def network_input(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What the network gets of one image, float32 [H, W, 3] in 0..255 for each scale: for parity; no signature."""
+        return self._fit(decode_image(image_bytes), augmented=not self._apart)[0]
 
     def _from_bytes(self, image_bytes: tf.Tensor, *, augmented: bool) -> dict[str, tf.Tensor]:
         """Decodes all images that can be decoded, then fails the request if some are missing or too large.
@@ -135,8 +146,8 @@ class ServingModule(tf.Module):
     def _detect(
         self, inputs: tuple[tf.Tensor, ...], sizes: tf.Tensor, valid: tf.Tensor, *, augmented: bool
     ) -> dict[str, tf.Tensor]:
-        normalised = [self.model.normalize(pixels) for pixels in inputs]
-        outputs = tta.detect(self.model, normalised, flip=self._flip and augmented)
+        normalised = [self._model().normalize(pixels) for pixels in inputs]
+        outputs = tta.detect(self._model(), normalised, flip=self._flip and augmented)
         # The image fills [0, valid) of the input, so dividing by it normalizes to the original image.
         extent = tf.cast(tf.concat([valid, valid], axis=1), tf.float32)[:, None, :]
         boxes = tf.clip_by_value(outputs["boxes"] / extent, 0.0, 1.0)
