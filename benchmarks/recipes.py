@@ -37,7 +37,8 @@ from beam_preprocess.base.errors import Failure, InputError
 GENERATED = "generated data"
 DEMO = "demo"
 KEPT = ("ap", "ap50", "ap75")
-
+RUN = (sys.executable, "-m", "pipeline", "run")
+"""The command that is measured."""
 
 RATE = "trainer.optimizer_config.learning_rate.cosine"
 LITE0 = (
@@ -153,7 +154,7 @@ def _measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) ->
     folder = work / f"{_key(recipe, data, seed)}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "pipeline", "run", "--no-cache", "--config", recipe.config, "--seed", str(seed)]
+    command = [*RUN, "--no-cache", "--config", recipe.config, "--seed", str(seed)]
     command += [f"--set={change}" for change in recipe.changes]
     command += ["--runs-dir", str(folder / "runs"), "--registry", str(folder / "registry")]
     generated = ["--demo-data-dir", str(work / "demo-data")]
@@ -182,7 +183,7 @@ def _measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) ->
         "cpu": round(used.ru_utime + used.ru_stime, 1),
         "wall": round(wall, 1),
         "seconds": summary["seconds"],
-        "load": round(load, 1),
+        "load": [round(load, 1), round(os.getloadavg()[0], 1)],  # before and after
         "machine": f"{_cpu_name()}, {os.cpu_count()} cores",
         "date": str(date.today()),
     }
@@ -200,16 +201,18 @@ def _generated(folder: Path) -> Path:
 def _table(recipes: Sequence[Recipe], rows: dict[str, Any], coco_dir: str, seeds: Sequence[int]) -> str:
     """Medians over the seeds that were run, with the lowest and the highest, and where they were measured."""
     lines = ["| recipe | data | seeds | AP | AP50 | AP75 | CPU s | wall s |", "|---|---|---|---|---|---|---|---|"]
-    places = set()
+    places = dict[str, list[float]]()
     for recipe in recipes:
         data = _data(recipe, coco_dir)
         keys = [_key(recipe, data, seed) for seed in seeds]
         found = [rows[key] for key in keys if key in rows]
-        places |= {f"{row['machine']}, {row['date']}, load average {row['load']}" for row in found}
+        for row in found:
+            places.setdefault(f"{row['machine']}, {row['date']}", []).extend(row["load"])
         cells = [_spread([row[name] for row in found], ".3f") for name in KEPT]
         cells += [_spread([row[name] for row in found], ".0f") for name in ("cpu", "wall")]
         lines.append(f"| {recipe.name} | {Path(data).name} | {len(found)} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *sorted(places)])
+    where = [f"{place}, load average {min(loads)} to {max(loads)}" for place, loads in sorted(places.items())]
+    return "\n".join([*lines, "", *where])
 
 
 def _spread(values: Sequence[float], form: str) -> str:

@@ -29,13 +29,12 @@ class ExportConfig:
     does not promote a model whose parity is unknown."""
 
     max_score_delta: float = 0.01
-    """Maximum difference of the scores of two detections that count as the same in checkpoint and export. Different
-    libraries resize their pixels and occasionally round to another grey level (0.0009 on the demo's model); the other
-    arithmetic is the same."""
+    """Maximum difference of the scores of two detections that count as the same in checkpoint and export. Both get the
+    same pixels, and the arithmetic is the same but for its order."""
 
     max_box_delta: float = 2.0
     """Maximum difference of a box coordinate of two detections that count as the same, measured in the network's input:
-    half a cell of the heatmap (0.02 on the demo's model)."""
+    half a cell of the heatmap."""
 
     max_ap_delta: float = 0.005
     """Maximum difference of AP on those images."""

@@ -22,9 +22,10 @@ from trainer.config.networks import multiple_of
 from trainer.config.sections import ExportConfig, RunConfig, parse_config
 from trainer.model import network, tta
 from trainer.saved_model import parity
-from trainer.saved_model.inference import read_label_map
-from trainer.saved_model.layout import LABEL_MAP, MODEL_CARD, PARITY, SAVED_MODEL
+from trainer.saved_model.inference import load_model, read_label_map
+from trainer.saved_model.layout import LABEL_MAP, MODEL_CARD, PARITY, SAVED_MODEL, SERVED
 from trainer.saved_model.model_card import model_card
+from trainer.saved_model.served_pixels import ServedPixels
 from trainer.saved_model.signatures import ServingModule
 from trainer.weights import finished
 
@@ -221,14 +222,18 @@ def _save(trained: _Trained, folder: str, label_map: dict[str, Any], options: Ex
 
 def _measured(trained: _Trained, folder: str, options: ExportConfig, validation: _Validation) -> parity.Parity:
     augmented = not options.augmented_apart
+    loaded = load_model(folder)
+    pixels = ServedPixels(loaded, trained.input_sizes if augmented else trained.input_sizes[:1])
     return parity.measure(
         checkpoint=parity.checkpoint_detector(
             trained.model,
-            input_sizes=trained.input_sizes if augmented else trained.input_sizes[:1],
+            pixels=pixels,
+            input_size=trained.input_sizes[0],
             category_ids=trained.category_ids,
             flip=options.flip and augmented,
         ),
-        exported=parity.export_detector(folder),
+        exported=parity.export_detector(loaded.signatures[SERVED]),
+        pixels=pixels,
         images=validation.images,
         annotations=validation.annotations,
         input_size=trained.input_sizes[0],
@@ -248,7 +253,8 @@ def _judge(found: parity.Parity, output: str) -> None:
     ap = "no objects" if found.ap_export is None else f"AP {found.ap_export:.4f}, checkpoint {found.ap_checkpoint:.4f}"
     print(
         f"parity: {found.images} images, {found.matched} pairs, {found.unmatched} unmatched, {found.apart} apart, "
-        f"at most score {found.max_score_delta:.2g}, box {found.max_box_delta:.2g} px, {ap}",
+        f"at most score {found.max_score_delta:.2g}, box {found.max_box_delta:.2g} px, "
+        f"pixels {found.max_pixel_delta:.0f} grey levels, {ap}",
         flush=True,
     )
 

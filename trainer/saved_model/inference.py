@@ -27,17 +27,26 @@ def read_label_map(model: str) -> dict[str, Any]:
         return dict(parse(file.read(), path, "export the model again"))
 
 
+def load_model(model: str) -> Any:
+    """An exported model, loaded from its files.
+
+    Raises:
+      InputError: the folder isn't one of our models, or can't be loaded.
+    """
+    read_label_map(model)
+    try:
+        return tf.saved_model.load(model)
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(f"{model}: can't be loaded: {' '.join(str(error).split())[:300]}") from error
+
+
 def load_signature(model: str, name: str = SERVED) -> Signature:
     """A signature of an exported model that takes `image_bytes`.
 
     Raises:
       InputError: the folder isn't one of our models, can't be loaded, or lacks this signature.
     """
-    read_label_map(model)
-    try:
-        loaded = tf.saved_model.load(model)
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InputError(f"{model}: can't be loaded: {' '.join(str(error).split())[:300]}") from error
+    loaded = load_model(model)
     if name not in loaded.signatures:
         raise InputError(f"{model}: has no signature {name}; it has {', '.join(sorted(loaded.signatures))}")
     signature = loaded.signatures[name]

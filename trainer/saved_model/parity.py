@@ -1,9 +1,11 @@
 """Is the exported model the one that was trained? Both get the same image files, and their detections are compared.
 
 One side is the SavedModel, loaded from its files and fed with encoded bytes. The other is the checkpoint's network in
-this process, in float32, fed with pixels that Pillow, libjpeg and OpenCV prepared as they do for the records
-(`beam_preprocess.format.images`); `geometry` maps its boxes back. The two share only the network and, when it is on,
-the averaging of test-time augmentation.
+this process, in float32; `geometry` maps its boxes back. It gets the pixels that the SavedModel's own `network_input`
+makes of the files, and these must equal what Pillow, libjpeg and OpenCV make for the records, but for rounding
+(`served_pixels`). So pixels and detections are each bounded on their own: a network can amplify a grey level without
+limit (one that was overfitted to 8 images moved a score by 0.025), which says nothing about its export. The sides share
+only the network and, when it is on, the averaging of test-time augmentation.
 
 A detection counts when its score reaches the export's threshold. The best detection of each image always counts, so
 that a model without confident detections is compared too. Each detection is matched at most once: to the detection of
@@ -29,15 +31,15 @@ import tensorflow as tf
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format import geometry
 from beam_preprocess.format.annotations import CocoAnnotations, of_images
-from beam_preprocess.format.images import ImageProblem, decode, render_view
 from beam_preprocess.format.scored_file import load_scored
 from trainer.coco import metrics as coco_metrics
 from trainer.config.sections import ExportConfig
 from trainer.model import tta
 from trainer.model.network import CenterNetModel
-from trainer.saved_model.inference import load_signature, read_image
+from trainer.saved_model.inference import Signature, read_image
+from trainer.saved_model.served_pixels import MAX_PIXEL_DELTA, Pixels, ServedPixels
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BATCH = 8
 MATCH_IOU = 0.5
 PROGRESS_SECONDS = 5.0
@@ -67,6 +69,8 @@ class Parity:
     """Largest difference of a coordinate of a pair, in pixels of the original image."""
     max_box_delta_input: float
     """The same in pixels of the network's input; the bound applies to this one."""
+    max_pixel_delta: float
+    """Largest difference of the network's input from the records' pixels, in grey levels."""
     ap_checkpoint: float | None
     """AP on these images; None when they have no objects."""
     ap_export: float | None
@@ -77,7 +81,13 @@ class Parity:
     def failures(self) -> tuple[str, ...]:
         """What exceeds its bound, in words."""
         deltas = {name: getattr(self, name) for name in ("max_score_delta", "max_box_delta", "max_box_delta_input")}
-        found = [f"{name} is {value}" for name, value in deltas.items() if not math.isfinite(value)]
+        found = []
+        if not self.max_pixel_delta <= MAX_PIXEL_DELTA:
+            found.append(
+                f"its network gets other pixels than the records have, by up to {self.max_pixel_delta:g} grey levels; "
+                f"rounding explains {MAX_PIXEL_DELTA}"
+            )
+        found += [f"{name} is {value}" for name, value in deltas.items() if not math.isfinite(value)]
         compared = 2 * self.matched + self.unmatched
         if not self.unmatched <= self.bounds["max_unmatched"] * compared:
             found.append(
@@ -108,6 +118,7 @@ def measure(
     *,
     checkpoint: Detector,
     exported: Detector,
+    pixels: ServedPixels | None = None,
     images: str,
     annotations: str,
     input_size: tuple[int, int],
@@ -119,6 +130,7 @@ def measure(
     Args:
       checkpoint: one side.
       exported: the other.
+      pixels: what `checkpoint` gets; None if they aren't the export's, and so not compared.
       images: folder of the images.
       annotations: COCO annotation file.
       input_size: (height, width) of the network.
@@ -170,6 +182,7 @@ def measure(
         "max_score_delta": largest[0],
         "max_box_delta": largest[1],
         "max_box_delta_input": largest[2],
+        "max_pixel_delta": pixels.max_delta if pixels else 0.0,
         "ap_checkpoint": aps[0],
         "ap_export": aps[1],
         "bounds": bounds_of(config),
@@ -178,28 +191,30 @@ def measure(
 
 
 def checkpoint_detector(
-    model: CenterNetModel, *, input_sizes: Sequence[tuple[int, int]], category_ids: Sequence[int], flip: bool
+    model: CenterNetModel,
+    *,
+    pixels: Pixels,
+    input_size: tuple[int, int],
+    category_ids: Sequence[int],
+    flip: bool,
 ) -> Detector:
-    """The network of the checkpoint, with numpy preparing pixels and boxes.
+    """The network of the checkpoint, with numpy mapping its boxes back.
 
     Args:
       model: built under the float32 policy, weights restored.
-      input_sizes: (height, width) at each scale, beginning with scale 1.
+      pixels: what the network gets of the image files.
+      input_size: (height, width) of the network's input at scale 1.
       category_ids: by class index.
       flip: whether the export averages over the mirrored image.
     """
 
     def run(encoded: Sequence[bytes], declared: Sequence[tuple[int, int]]) -> list[Detections]:
-        pixels = [_decode(data, size) for data, size in zip(encoded, declared, strict=True)]
-        inputs = [
-            np.stack([render_view(image, geometry.letterbox(image.shape[:2], size), size) for image in pixels])
-            for size in input_sizes
-        ]
-        outputs = tta.detect(model, [model.normalize(batch) for batch in inputs], flip=flip)
+        inputs = [model.normalize(batch) for batch in pixels(encoded, declared)]
+        outputs = tta.detect(model, inputs, flip=flip)
         boxes, scores, classes = (outputs[name].numpy() for name in ("boxes", "confidence", "classes"))
         found = []
         for i, size in enumerate(declared):
-            original = geometry.to_original(geometry.letterbox(size, input_sizes[0]), boxes[i])
+            original = geometry.to_original(geometry.letterbox(size, input_size), boxes[i])
             clipped = np.clip(original, 0, [*size, *size])
             found.append({"boxes": clipped, "scores": scores[i], "categories": np.asarray(category_ids)[classes[i]]})
         return found
@@ -207,9 +222,8 @@ def checkpoint_detector(
     return run
 
 
-def export_detector(model: str) -> Detector:
-    """The `serving_default` signature of a SavedModel folder, loaded from its files."""
-    signature = load_signature(model)
+def export_detector(signature: Signature) -> Detector:
+    """The `serving_default` signature of a SavedModel, loaded from its files."""
 
     def run(encoded: Sequence[bytes], declared: Sequence[tuple[int, int]]) -> list[Detections]:
         outputs = {name: value.numpy() for name, value in signature(image_bytes=tf.constant(encoded)).items()}
@@ -269,13 +283,6 @@ def _iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _spread(total: int, count: int) -> list[int]:
     """Positions spread evenly over `total` images."""
     return [int(i) for i in np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))]
-
-
-def _decode(data: bytes, declared: tuple[int, int]) -> np.ndarray:
-    try:
-        return decode(data, declared).pixels
-    except ImageProblem as error:
-        raise InputError(f"a validation image can't be used: {error}; repair it, or run `centernet check`") from error
 
 
 def _to_coco(image_id: int, detections: Detections, categories: set[int]) -> list[dict[str, Any]]:

@@ -69,7 +69,6 @@ class ServingModule(tf.Module):
         """Encoded images: JPEG, PNG, BMP, GIF (first frame), WebP (still, no alpha); sizes may differ in a batch."""
         return self._from_bytes(image_bytes, augmented=not self._apart)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_augmented(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same with test-time augmentation."""
         return self._from_bytes(image_bytes, augmented=True)
@@ -90,7 +89,16 @@ class ServingModule(tf.Module):
             SERVED: self.serve_bytes.get_concrete_function(),
             TENSOR: self.serve_tensor.get_concrete_function(),
         }
-        return served | ({AUGMENTED: self.serve_augmented.get_concrete_function()} if self._apart else {})
+        if self._apart:
+            # Not a tf.function of the class: those are traced and saved whether or not a signature has them.
+            augmented = tf.function(self.serve_augmented)
+            served[AUGMENTED] = augmented.get_concrete_function(tf.TensorSpec([None], tf.string, name="image_bytes"))
+        return served
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
+    def network_input(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What the network gets of one image, float32 [H, W, 3] in 0..255 for each scale: for parity; no signature."""
+        return self._fit(decode_image(image_bytes), augmented=not self._apart)[0]
 
     def _from_bytes(self, image_bytes: tf.Tensor, *, augmented: bool) -> dict[str, tf.Tensor]:
         """Decodes all images that can be decoded, then fails the request if some are missing or too large.

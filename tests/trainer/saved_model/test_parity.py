@@ -1,7 +1,9 @@
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from tests.trainer.validation_images import CATEGORIES, SIZES, write_images
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import ExportConfig, parse_config
 from trainer.model import network
-from trainer.saved_model import parity
+from trainer.saved_model import parity, signatures
+from trainer.saved_model.inference import load_model
 from trainer.saved_model.parity import Detector, Parity, match
+from trainer.saved_model.served_pixels import MAX_PIXEL_DELTA, Pixels, ServedPixels, record_pixels
 from trainer.weights import finished
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
@@ -36,14 +40,24 @@ def model(trained: Path) -> network.CenterNetModel:
     return built
 
 
-def detector(model: network.CenterNetModel) -> Detector:
-    return parity.checkpoint_detector(model, input_sizes=[SIZE], category_ids=CATEGORIES, flip=False)
+@pytest.fixture(scope="module")
+def loaded(exported: Path) -> Any:
+    """The SavedModel, loaded from its files."""
+    return load_model(str(exported))
 
 
-def measured(images: tuple[Path, Path], one: Detector, other: Detector, **options: float) -> Parity:
+def detector(model: network.CenterNetModel, pixels: Pixels | None = None) -> Detector:
+    pixels = pixels or record_pixels([SIZE])
+    return parity.checkpoint_detector(model, pixels=pixels, input_size=SIZE, category_ids=CATEGORIES, flip=False)
+
+
+def measured(
+    images: tuple[Path, Path], one: Detector, other: Detector, pixels: ServedPixels | None = None, **options: float
+) -> Parity:
     return parity.measure(
         checkpoint=one,
         exported=other,
+        pixels=pixels,
         images=str(images[0]),
         annotations=str(images[1]),
         input_size=SIZE,
@@ -53,34 +67,111 @@ def measured(images: tuple[Path, Path], one: Detector, other: Detector, **option
 
 
 def test_the_export_detects_what_its_checkpoint_does(
-    images: tuple[Path, Path], model: network.CenterNetModel, exported: Path
+    images: tuple[Path, Path], model: network.CenterNetModel, loaded: Any
 ) -> None:
-    """Through JPEG, PNG, BMP and GIF, gray, palette and CMYK, of six sizes, on pixels prepared by other libraries."""
-    found = measured(images, detector(model), parity.export_detector(str(exported)), score_threshold=0.3)
+    """Through JPEG, PNG, BMP and GIF, gray, palette and CMYK, of six sizes, on pixels that other libraries confirm."""
+    pixels = ServedPixels(loaded, [SIZE])
+    found = measured(images, detector(model, pixels), served(loaded), pixels, score_threshold=0.3)
     assert found.passed, found.failures
     assert found.images == len(SIZES)
     assert found.matched >= len(SIZES), "every image's best detection is compared"
-    assert 0 < found.max_score_delta < 0.01, "other libraries resize: not bit-equal"
+    assert found.max_score_delta < 1e-5, "the same pixels"
+    assert 0 < found.max_pixel_delta <= MAX_PIXEL_DELTA, "other libraries resize: not bit-equal"
     assert found.data_digest == "d1"
     written = json.loads(found.to_json())
     assert written["bounds"]["max_box_delta"] == 2.0
-    assert written["schema_version"] == 2
+    assert written["schema_version"] == 3
+
+
+def served(loaded: Any, **changes: Callable[[tf.Tensor], tf.Tensor]) -> Detector:
+    """What the SavedModel detects, with a defect in some of its outputs."""
+    signature = loaded.signatures["serving_default"]
+
+    def run(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = signature(image_bytes=image_bytes)
+        return outputs | {name: change(outputs[name]) for name, change in changes.items()}
+
+    return parity.export_detector(run)
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        {"detection_boxes": lambda boxes: boxes * 0.9},  # mapped back with another size
+        {"detection_boxes": lambda boxes: tf.gather(boxes, [1, 0, 3, 2], axis=2)},
+        {"detection_classes": lambda classes: 40 - classes},  # the label map's order
+        {"detection_scores": lambda scores: scores + 0.02},
+        {"detection_scores": lambda scores: scores * np.nan},
+    ],
+)
+def test_an_export_that_detects_otherwise_is_refused(
+    images: tuple[Path, Path], model: network.CenterNetModel, loaded: Any, defect: dict[str, Any]
+) -> None:
+    pixels = ServedPixels(loaded, [SIZE])
+    found = measured(images, detector(model, pixels), served(loaded, **defect), pixels, score_threshold=0.3)
+    assert not found.passed
 
 
 def test_other_weights_are_refused(
-    images: tuple[Path, Path], model: network.CenterNetModel, exported: Path, trained: Path
+    images: tuple[Path, Path], model: network.CenterNetModel, loaded: Any, trained: Path
 ) -> None:
     """Parity exists to find an export whose weights are not the checkpoint's."""
     bias = max((v for v in model.trainable_variables if v.shape.as_list() == [3]), key=lambda v: v.name)
     kept = bias.numpy()
     bias.assign_add([0.5, 0.5, 0.5])
     try:
-        found = measured(images, detector(model), parity.export_detector(str(exported)), score_threshold=0.3)
+        found = measured(images, detector(model), served(loaded), score_threshold=0.3)
     finally:
         bias.assign(kept)
     assert not found.passed
     assert "detections have no counterpart within the bounds" in found.failures[0]
     assert found.apart > 0.01 * found.matched
+
+
+def serving(change: Callable[[tf.Tensor], tf.Tensor], resize: str = "") -> SimpleNamespace:
+    """A served model whose network gets other pixels."""
+
+    def network_input(encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        image = signatures.decode_image(encoded)
+        pixels, valid = signatures.letterbox(image, SIZE)
+        if resize:
+            resized = tf.round(tf.image.resize(tf.cast(image, tf.float32), valid, method=resize))
+            pixels = tf.image.pad_to_bounding_box(resized, 0, 0, *SIZE)
+        return (change(pixels),)
+
+    return SimpleNamespace(network_input=network_input)
+
+
+@pytest.mark.parametrize(
+    ("model", "passes"),
+    [
+        (serving(lambda pixels: pixels), True),
+        (serving(lambda pixels: pixels + 3), False),
+        (serving(lambda pixels: pixels[..., ::-1]), False),
+        (serving(lambda pixels: tf.roll(pixels, 1, axis=0)), False),
+        (serving(lambda pixels: pixels / 255), False),
+        (serving(lambda pixels: pixels * np.nan), False),
+        (serving(lambda pixels: pixels, "bilinear"), False),  # where the records average
+        (serving(lambda pixels: pixels, "nearest"), False),
+    ],
+)
+def test_pixels_that_only_rounding_explains(images: tuple[Path, Path], model: SimpleNamespace, passes: bool) -> None:
+    """A network without limits amplifies them in its detections: they are bounded themselves."""
+
+    def amplify(pixels: Pixels) -> Detector:
+        def run(encoded: Sequence[bytes], declared: Sequence[tuple[int, int]]) -> list[dict[str, np.ndarray]]:
+            sums = [pixels([data], [size])[0].astype(float).sum() for data, size in zip(encoded, declared, strict=True)]
+            return [detections((0, 0, 9, 9, 0.6 + 0.3 * np.sin(total), 10)) for total in sums]
+
+        return run
+
+    pixels = ServedPixels(model, [SIZE])
+    found = measured(images, amplify(pixels), amplify(ServedPixels(model, [SIZE])), pixels)
+    assert found.passed is passes
+    if passes:
+        assert not measured(images, amplify(record_pixels([SIZE])), amplify(pixels)).passed, "on pixels of their own"
+    else:
+        assert "its network gets other pixels than the records have" in found.failures[0]
 
 
 def test_as_many_images_as_asked_for_are_compared(images: tuple[Path, Path], model: network.CenterNetModel) -> None:
@@ -137,7 +228,7 @@ def test_match(one: list, other: list, pairs: list[tuple[int, int]], alone: int)
 
 
 PASSING = Parity(
-    schema_version=2,
+    schema_version=3,
     data_digest="",
     images=10,
     matched=100,
@@ -146,6 +237,7 @@ PASSING = Parity(
     max_score_delta=0.01,
     max_box_delta=8.0,
     max_box_delta_input=2.0,
+    max_pixel_delta=1.0,
     ap_checkpoint=0.5,
     ap_export=0.495,
     bounds={"max_score_delta": 0.01, "max_box_delta": 2.0, "max_ap_delta": 0.0051, "max_unmatched": 0.01},
@@ -160,6 +252,8 @@ PASSING = Parity(
         ({"ap_checkpoint": None, "ap_export": None}, None),  # no objects: AP isn't defined on either side
         ({"max_score_delta": 0.9, "max_box_delta_input": 90.0}, None),  # of one pair: the share is bounded
         ({"max_score_delta": float("nan")}, "max_score_delta is nan"),
+        ({"max_pixel_delta": 3.0}, "other pixels than the records have, by up to 3 grey levels; rounding explains 2"),
+        ({"max_pixel_delta": float("nan")}, "other pixels than the records have"),
         ({"max_box_delta": float("inf")}, "max_box_delta is inf"),
         ({"unmatched": 3}, "3 of 203 detections have no counterpart within the bounds, more than max_unmatched 0.01"),
         ({"ap_export": 0.49}, "AP 0.4900 instead of 0.5000"),
