@@ -10,9 +10,10 @@ import fsspec
 import pytest
 
 from beam_preprocess.base.errors import Failure, InputError
+from beam_preprocess.base.storage import absolute
 from beam_preprocess.format.manifest import NAME, Manifest, Shard
 from beam_preprocess.format.reasons import Reason, Reject
-from beam_preprocess.job.output import FILE_REJECTS, OutputFolder, absolute
+from beam_preprocess.job.output import FILE_REJECTS, OutputFolder
 from beam_preprocess.job.shards import ShardResult
 from tests.beam_preprocess.format.test_manifest import MANIFEST
 
