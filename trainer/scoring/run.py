@@ -120,7 +120,9 @@ def _threads(given: int | None, num_workers: int, pipeline_args: Sequence[str]) 
     if given is not None:
         return given
     elsewhere = any(word.split("=")[0] in ("--runner", "--direct_num_workers") for word in pipeline_args)
-    return 1 if num_workers > 1 or elsewhere else len(os.sched_getaffinity(0))
+    if num_workers > 1 or elsewhere:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _label_map(model: str, threshold: float | None) -> tuple[dict[str, Any], Minimum]:

@@ -106,11 +106,8 @@ def portable(tmp_path: Path) -> Iterator[list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [["--num-workers", "2"], ["--num-threads", "1"]])
-def test_processes_and_one_thread_give_the_same_bytes(
-    exported: Path, images: Path, whole: Path, tmp_path: Path, flags: list[str]
-) -> None:
-    finish(command(exported, images, tmp_path / "out", *flags))
+def test_processes_give_the_same_bytes(exported: Path, images: Path, whole: Path, tmp_path: Path) -> None:
+    finish(command(exported, images, tmp_path / "out", "--num-workers", "2"))
     assert contents(tmp_path / "out") == contents(whole)
 
 
