@@ -4,7 +4,6 @@ Flags that this command does not know are Apache Beam's.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -79,26 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     flags, beam_flags = parser().parse_known_args(arguments)
-    own_process = arguments == sys.argv[len(sys.argv) - len(arguments) :]  # not a caller's, such as a test
-    return command.ended(lambda: _call(flags, beam_flags, own_process))
-
-
-def _call(flags: argparse.Namespace, beam_flags: Sequence[str], own_process: bool) -> int:
-    try:
-        _preprocess(flags, beam_flags)
-    except (KeyboardInterrupt, RuntimeError) as error:
-        if not _is_interrupt(error):
-            raise
-        print("interrupted; rerun the same command to start over", file=sys.stderr, flush=True)
-        if own_process:
-            os._exit(1)  # Beam's threads are still working: a normal exit would wait for them, or abort
-        return 1
-    return 0
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    """Whether it is a KeyboardInterrupt. Beam's runner turns one into a RuntimeError that begins with its name."""
-    return isinstance(error, KeyboardInterrupt) or str(error).startswith("KeyboardInterrupt")
+    own_process = command.is_this_process(arguments)
+    return command.ended(
+        lambda: command.interruptible(
+            lambda: _preprocess(flags, beam_flags), again="start over", own_process=own_process
+        )
+    )
 
 
 def _preprocess(flags: argparse.Namespace, beam_flags: Sequence[str]) -> None:

@@ -42,11 +42,12 @@ BELOW = {
         ("trainer.data", "trainer.model", "trainer.weights", "trainer.coco", "trainer.registry"),
         ("trainer.promotion",),
         ("trainer.training", "trainer.saved_model", "trainer.report"),
-        ("trainer.aot",),
+        ("trainer.aot", "trainer.scoring"),
         ("trainer",),
         doors=("beam_preprocess.base", "beam_preprocess.format"),
     ),
 }
+BELOW["trainer.scoring"] += ("beam_preprocess.engine",)
 BELOW |= _layers(("components.support",), ("components",), doors=tuple(BELOW))
 BELOW |= _layers(
     ("pipeline.graph", "pipeline.preflight"),
@@ -68,6 +69,9 @@ LOADS = {
 
 LOADS_IN_MODULE = {
     "trainer.aot.step": {"tensorflow"},
+    "trainer.scoring.fixed_batch": {"tensorflow"},
+    "trainer.scoring.run": {"apache_beam"},
+    "trainer.scoring.transforms": {"apache_beam"},
     "trainer.config.checks": {"tensorflow"},
     "trainer.config.experiment": {"tensorflow"},
     "trainer.config.key_table": {"tensorflow"},

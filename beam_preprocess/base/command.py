@@ -126,3 +126,33 @@ def full_disk(error: Exception) -> str | None:
         return None
     place = getattr(error, "filename", None)
     return f"{f'{place}: ' if place else ''}{os.strerror(found).lower()}; free some, then rerun the same command"
+
+
+def is_this_process(arguments: Sequence[str]) -> bool:
+    """Whether a command's arguments are those of this process, not those of a caller such as a test."""
+    return list(arguments) == sys.argv[len(sys.argv) - len(arguments) :]
+
+
+def interruptible(call: Callable[[], None], *, again: str, own_process: bool) -> int:
+    """Makes a call that runs a Beam job; Ctrl-C ends it with one line.
+
+    Args:
+      call: the work.
+      again: what the same command does when it is run again, such as "start over".
+      own_process: the process may be ended at once: Beam's threads are still working, and a normal exit would wait for
+        them, or abort.
+
+    Returns:
+      0, or 1 after Ctrl-C.
+    """
+    try:
+        call()
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Beam's runner turns a KeyboardInterrupt into a RuntimeError that begins with its name.
+        if not isinstance(error, KeyboardInterrupt) and not str(error).startswith("KeyboardInterrupt"):
+            raise
+        print(f"interrupted; rerun the same command to {again}", file=sys.stderr, flush=True)
+        if own_process:
+            os._exit(1)
+        return 1
+    return 0

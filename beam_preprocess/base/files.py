@@ -105,6 +105,28 @@ def write_bytes(uri: str, content: bytes) -> None:
     fsync_folder(target.parent)
 
 
+def make_writable(folder: str, name: str) -> None:
+    """Creates an output folder, before any long work.
+
+    Args:
+      folder: a local path or fsspec URI.
+      name: the file of the folder that a probe, which a killed process may leave, counts as an unfinished copy of.
+
+    Raises:
+      InputError: it cannot be created or written, or file systems would take its name for a pattern.
+    """
+    fs, root = file_system(folder)
+    if any(character in root for character in "*?["):
+        raise InputError(f"{folder}: file systems take '*', '?' and '[' for patterns; choose another output folder")
+    probe = temporary_path(f"{root.rstrip('/')}/{name}")
+    try:
+        fs.makedirs(root, exist_ok=True)
+        fs.pipe_file(probe, b"")
+        fs.rm_file(probe)
+    except refusals() as error:
+        raise InputError(f"{folder}: cannot be written ({reason(error)}); choose another output folder") from error
+
+
 def temporary_path(path: str) -> str:
     """A new hidden name next to `path` (a path or URI), for content that is not complete yet."""
     folder, slash, name = path.rpartition("/")

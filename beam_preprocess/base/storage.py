@@ -49,3 +49,20 @@ def refused(uri: str, error: Exception) -> InputError:
     """The input error for one of `refusals` that has no better message."""
     fix = _CREDENTIALS if "://" in uri else "check the path"
     return InputError(f"{uri}: cannot be read ({reason(error)}); {fix}")
+
+
+def absolute(uri: str) -> str:
+    """The path or URI in the form that Beam's file systems take: local paths are absolute and have no scheme."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    fs, path = file_system(uri)
+    return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
+
+
+def listing(fs: Any, folder: str) -> list[dict[str, Any]]:
+    """The current entries of a folder. A bucket's file system caches listings, and has no folders without objects."""
+    fs.invalidate_cache(folder)
+    try:
+        return list(fs.ls(folder, detail=True))
+    except FileNotFoundError:
+        return []

@@ -23,11 +23,12 @@ class WriteError(Failure):
 
 
 @contextmanager
-def as_write_error(output: str) -> Iterator[None]:
+def as_write_error(output: str, again: str = "start over") -> Iterator[None]:
     """Turns an error of a file system, also of a worker's, into one line, and keeps Beam from logging it.
 
     Args:
       output: the job's output folder, for the message.
+      again: what the same command does when it is run again, likewise.
 
     Raises:
       WriteError: that line.
@@ -49,7 +50,7 @@ def as_write_error(output: str) -> Iterator[None]:
         found = os.strerror(number).lower() if number else reason(error)
         fix = {errno.ENOENT: "was the folder removed? "}.get(number or 0, "")
         fix = "free some and " if number in _FULL else fix
-        raise WriteError(f"{output}: {found}; {fix}rerun the same command to start over") from error
+        raise WriteError(f"{output}: {found}; {fix}rerun the same command to {again}") from error
     finally:
         logger.propagate = propagate
         logger.removeHandler(handler)

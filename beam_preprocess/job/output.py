@@ -10,13 +10,10 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from fsspec.implementations.local import LocalFileSystem
 
 from beam_preprocess.base.errors import Failure, InputError
-from beam_preprocess.base.files import temporary_path, write_text
-from beam_preprocess.base.storage import file_system, reason, refusals
+from beam_preprocess.base.files import make_writable, write_text
+from beam_preprocess.base.storage import absolute, file_system, listing
 from beam_preprocess.format import manifest as manifests
 from beam_preprocess.format.fingerprints import NAME as FINGERPRINTS
 from beam_preprocess.format.fingerprints import to_lines
@@ -30,21 +27,6 @@ FILE_REJECTS = "rejects-annotations.jsonl"
 _PLAN_PREFIX = ".plan-"
 _PLAN_BATCH = 64
 """Plans written in one call: a bucket takes them in parallel, and the driver holds no more in memory."""
-
-
-def absolute(uri: str) -> str:
-    """The path or URI in the form that Beam's file systems take: local paths are absolute and have no scheme."""
-    fs, path = file_system(uri)
-    return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
-
-
-def _listing(fs: Any, folder: str) -> list[dict[str, Any]]:
-    """The current entries of a folder. A bucket's file system caches listings, and has no folders without objects."""
-    fs.invalidate_cache(folder)
-    try:
-        return list(fs.ls(folder, detail=True))
-    except FileNotFoundError:
-        return []
 
 
 class OutputFolder:
@@ -75,33 +57,17 @@ class OutputFolder:
             raise InputError(f"{self.uri}: holds the records of split {found.split!r}; give {split!r} its own folder")
         if found.records_digest != records_digest:
             return None
-        sizes = {os.path.basename(entry["name"]): entry["size"] for entry in _listing(self._fs, self._root)}
+        sizes = {os.path.basename(entry["name"]): entry["size"] for entry in listing(self._fs, self._root)}
         complete = all(sizes.get(shard.name) == shard.bytes for shard in found.shards)
         return found if complete else None
 
     def make_writable(self) -> None:
-        """Creates the folder, before any long work.
-
-        Raises:
-          InputError: it cannot be created or written, or file systems would take its name for a pattern.
-        """
-        if any(character in self._root for character in "*?["):
-            raise InputError(
-                f"{self.uri}: file systems take '*', '?' and '[' for patterns; choose another output folder"
-            )
-        probe = temporary_path(self._path(manifests.NAME))
-        try:
-            self._fs.makedirs(self._root, exist_ok=True)
-            self._fs.pipe_file(probe, b"")
-            self._fs.rm_file(probe)
-        except refusals() as error:
-            raise InputError(
-                f"{self.uri}: cannot be written ({reason(error)}); choose another output folder"
-            ) from error
+        """Creates the folder; see `base.files.make_writable`."""
+        make_writable(self.uri, manifests.NAME)
 
     def sweep(self) -> None:
         """Removes the files of earlier runs of this package, finished or killed; the manifest first."""
-        names = [os.path.basename(entry["name"].rstrip("/")) for entry in _listing(self._fs, self._root)]
+        names = [os.path.basename(entry["name"].rstrip("/")) for entry in listing(self._fs, self._root)]
         if manifests.NAME in names:
             self._fs.rm_file(self._path(manifests.NAME))
         ours = [name for name in names if name != manifests.NAME and is_ours(name)]
@@ -150,7 +116,7 @@ class Plans:
 
     def poll(self) -> dict[str, ShardResult]:
         """The results written so far, by file name."""
-        paths = {os.path.basename(entry["name"]): entry["name"] for entry in _listing(self._fs, self._root)}
+        paths = {os.path.basename(entry["name"]): entry["name"] for entry in listing(self._fs, self._root)}
         new = {
             path: name
             for name, path in paths.items()

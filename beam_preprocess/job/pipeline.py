@@ -7,7 +7,6 @@ files. The driver then checks the reject limits and writes the manifest, which m
 import functools
 import hashlib
 import json
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,10 +18,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_preprocess.base.cores import usable_cores
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress, Watcher
+from beam_preprocess.base.storage import absolute
 from beam_preprocess.dataset.foreign import read_annotations
 from beam_preprocess.dataset.validate import check_limits, drop_missing, validate_boxes, validate_images
-from beam_preprocess.engine.dataflow import check_reachable, counters, is_dataflow, job_link
-from beam_preprocess.engine.options import beam_options, local_runner, parallelism
+from beam_preprocess.engine.dataflow import check_reachable, is_dataflow
+from beam_preprocess.engine.options import beam_options, parallelism
+from beam_preprocess.engine.running import run_job
 from beam_preprocess.engine.write_errors import as_write_error
 from beam_preprocess.format.annotations import class_map
 from beam_preprocess.format.config import PreprocessConfig
@@ -32,7 +33,7 @@ from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 from beam_preprocess.format.scored_file import unscorable
 from beam_preprocess.format.sources import data_digest, list_images, usable_names
 from beam_preprocess.job.code_version import code_version
-from beam_preprocess.job.output import OutputFolder, Plans, absolute
+from beam_preprocess.job.output import OutputFolder, Plans
 from beam_preprocess.job.shards import MAX_SHARDS, ShardJob, ShardResult, number_of_shards, plan_shards
 from beam_preprocess.job.transforms import METRICS_NAMESPACE, WriteRecords, write_result
 
@@ -176,37 +177,17 @@ def preprocess(
 
 
 def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:
-    """Runs the Beam pipeline, from plans to records, rejects and results, and waits for its end.
+    """Runs the Beam pipeline, from plans to records, rejects and results, and waits for its end."""
 
-    When this process is interrupted, a job on Dataflow is cancelled, because its plans are removed.
-    """
-    for logger in ("apache_beam.runners.common", "apache_beam.runners.portability.local_job_service"):
-        logging.getLogger(logger).addFilter(_is_relevant)
-    pipeline = beam.Pipeline(runner=local_runner(options), options=options)
-    _ = (
-        pipeline
-        | "Plans" >> beam.Create(list(enumerate(plans.uris)))
-        | "WriteRecords" >> WriteRecords(job)
-        | "WriteResults" >> beam.Map(write_result, folder=plans.folder)
-    )
-    result = pipeline.run()
-    link = job_link(result, options)
-    if link:
-        print(f"job: {link}", flush=True)
-    try:
-        result.wait_until_finish()
-    except KeyboardInterrupt:
-        if link:
-            result.cancel()
-        raise
-    if link:
-        found = ", ".join(f"{name} {count}" for name, count in counters(result, METRICS_NAMESPACE).items())
-        print(f"counters: {found or 'none reported'}", flush=True)
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            pipeline
+            | "Plans" >> beam.Create(list(enumerate(plans.uris)))
+            | "WriteRecords" >> WriteRecords(job)
+            | "WriteResults" >> beam.Map(write_result, folder=plans.folder)
+        )
 
-
-def _is_relevant(record: logging.LogRecord) -> bool:
-    """Drops where a Ctrl-C interrupted the work, and that local workers lack a main session, which they do not need."""
-    return not any(word in record.getMessage() for word in ("KeyboardInterrupt", "No semi_persistent_directory"))
+    run_job(options, build, METRICS_NAMESPACE)
 
 
 def _check_arguments(split: str, **numbers: int | None) -> None:

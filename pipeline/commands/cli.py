@@ -47,6 +47,7 @@ _TABLE = (
     Verb("export", _MODEL, "export a checkpoint as a SavedModel", "trainer.export"),
     Verb("convert", _MODEL, "convert a SavedModel to another format", "trainer.convert"),
     Verb("predict", _MODEL, "detect objects in images with a SavedModel", "trainer.predict"),
+    Verb("score", _MODEL, "write a model's detections on many images", "trainer.score"),
     Verb("evaluate", _MODEL, "score a SavedModel on validation data", "trainer.evaluate"),
     Verb("aot", _MODEL, "check that training fits a TPU, without a TPU", "trainer.aot.__main__"),
     Verb("gate", _PROMOTION, "decide whether a candidate may replace the champion", "trainer.gate"),

@@ -25,10 +25,11 @@ class DataflowService:
       fs: gcsfs, pointed at the bucket that holds the staged files.
       states: what each further look at the job finds; the last one stays. The pipeline is executed when the job is
         created, unless it never gets to JOB_STATE_RUNNING.
+      namespace: of the counters that it reports.
     """
 
-    def __init__(self, fs: Any, states: list[str]) -> None:
-        self._fs, self._states = fs, list(states)
+    def __init__(self, fs: Any, states: list[str], namespace: str = "beam_preprocess") -> None:
+        self._fs, self._states, self._namespace = fs, list(states), namespace
         self.jobs: list[dict[str, Any]] = []
         """As they arrived, in the form of the REST documentation."""
         self.requested: list[str] = []
@@ -73,7 +74,7 @@ class DataflowService:
         return None
 
     def _metric(self, name: str, tentative: int) -> dict[str, Any]:
-        context = {"namespace": "beam_preprocess", "step": "WriteRecords/WriteShard"}
+        context = {"namespace": self._namespace, "step": "WriteShard"}
         context |= {"tentative": "true"} if tentative else {}
         return {
             "name": {"origin": "user", "name": name, "context": context},
@@ -90,7 +91,7 @@ class DataflowService:
                 environment.payload = b""
         result = FnApiRunner().run_via_runner_api(proto, PipelineOptions(["--runner=FnApiRunner"]))
         result.wait_until_finish()
-        found = result.metrics().query(MetricsFilter().with_namespace("beam_preprocess"))["counters"]
+        found = result.metrics().query(MetricsFilter().with_namespace(self._namespace))["counters"]
         self._counters = {counter.key.metric.name: counter.result for counter in found}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.json import parse
+from beam_preprocess.base.files import exists, read_json
 from trainer.saved_model.layout import LABEL_MAP, SAVED_MODEL, SERVED
 
 Signature = Callable[..., dict[str, tf.Tensor]]
@@ -21,10 +21,9 @@ def read_label_map(model: str) -> dict[str, Any]:
       InputError: the folder isn't one of our models.
     """
     path = os.path.join(model, LABEL_MAP)
-    if not tf.io.gfile.exists(os.path.join(model, SAVED_MODEL)) or not tf.io.gfile.exists(path):
+    if not exists(os.path.join(model, SAVED_MODEL)) or not exists(path):
         raise InputError(f"{model}: not a SavedModel with {LABEL_MAP}; export one with `centernet export`")
-    with tf.io.gfile.GFile(path) as file:
-        return dict(parse(file.read(), path, "export the model again"))
+    return dict(read_json(path, "export the model again"))
 
 
 def load_model(model: str) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from beam_preprocess.__main__ import main
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.storage import file_system, reason
+from beam_preprocess.base.storage import absolute, file_system, reason
 from tests.gcs_emulator import gcs_emulator
 
 
@@ -121,3 +121,9 @@ def test_a_bucket_that_refuses_is_an_input_error(
     (uri,) = [argument for argument in arguments if argument.startswith("gs://")][-1:]
     assert line.startswith(("error: " + uri, f"error: config {uri}"))
     assert refusing in line
+
+
+def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("out") == absolute(f"file://{tmp_path}/out") == f"{tmp_path}/out"
+    assert absolute("memory://bucket/out") == "memory:///bucket/out"

@@ -12,7 +12,7 @@ import pytest
 from beam_preprocess.base.errors import Failure, InputError
 from beam_preprocess.format.manifest import NAME, Manifest, Shard
 from beam_preprocess.format.reasons import Reason, Reject
-from beam_preprocess.job.output import FILE_REJECTS, OutputFolder, absolute
+from beam_preprocess.job.output import FILE_REJECTS, OutputFolder
 from beam_preprocess.job.shards import ShardResult
 from tests.beam_preprocess.format.test_manifest import MANIFEST
 
@@ -136,9 +136,3 @@ def test_plans_are_written_and_results_are_polled(folder: str) -> None:
     plans.remove()
     plans.remove()  # another run may have swept it
     assert names(folder) == []
-
-
-def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert absolute("out") == absolute(f"file://{tmp_path}/out") == f"{tmp_path}/out"
-    assert absolute("memory://bucket/out") == "memory:///bucket/out"
