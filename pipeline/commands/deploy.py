@@ -201,7 +201,7 @@ def plan_of(flags: argparse.Namespace, model: str) -> "Plan":
     except InputError as error:
         name, _, rest = str(error).removeprefix("deploy.").partition(":")
         raise InputError(f"--{name.replace('_', '-')}:{rest}") from error
-    return Plan.of(config, model, accelerator, count)
+    return Plan.of(config, accelerator, count).for_model(model)
 
 
 def _dry_run(flags: argparse.Namespace, plan: "Plan", registry: str) -> None:

@@ -25,8 +25,8 @@ class DeployConfig:
     the others. The first version of an endpoint gets all of them."""
 
     image: str = PREBUILT
-    """Container that serves: `prebuilt` is Google's for TensorFlow 2.15; or the URI of your own image with
-    `centernet serve`."""
+    """Container that serves: `prebuilt` is Google's for TensorFlow 2.15; or the URI of an image of your own that holds
+    this project's model server."""
 
     machine_type: str = "n1-standard-4"
     """Machine of one replica."""

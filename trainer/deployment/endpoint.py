@@ -274,7 +274,7 @@ def _until(look: Callable[[], T | None], action: str, seconds: float) -> T:
     """Waits for what an operation that we can't follow does.
 
     Raises:
-      CloudError: it is not done after so many seconds.
+      CloudError: it is not done in this time.
     """
     deadline, wait = time.monotonic() + seconds, google_cloud.FIRST_WAIT_SECONDS
     while (found := look()) is None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from beam_preprocess.base.json import read
@@ -23,6 +23,7 @@ class Plan:
     """A checked `deploy:` section, with what the machine holds."""
 
     endpoint: str
+    """"" until the registry's model is known."""
     traffic: int
     image: str
     machine_type: str
@@ -33,17 +34,19 @@ class Plan:
     max_latency_ms: float
 
     @classmethod
-    def of(cls, config: DeployConfig, model_id: str, accelerator: str = "", accelerators: int = 0) -> "Plan":
+    def of(cls, config: DeployConfig, accelerator: str = "", accelerators: int = 0) -> "Plan":
         """The plan of a section.
 
         Args:
           config: the section.
-          model_id: id of the registry's model, which the endpoint is named after by default.
           accelerator: what the machine holds; "" for none.
           accelerators: how many.
         """
-        values = asdict(config) | {"endpoint": config.endpoint or model_id.replace("_", "-")}
-        return cls(**values, accelerator=accelerator, accelerators=accelerators)
+        return cls(**asdict(config), accelerator=accelerator, accelerators=accelerators)
+
+    def for_model(self, model_id: str) -> "Plan":
+        """The plan with an endpoint: the given one, or one that is named after the registry's model."""
+        return replace(self, endpoint=self.endpoint or model_id.replace("_", "-"))
 
     @property
     def prebuilt(self) -> bool:
@@ -73,7 +76,7 @@ class Plan:
         return {"machineSpec": machine, "minReplicaCount": counts[0], "maxReplicaCount": counts[1]}
 
     def text(self) -> str:
-        """The plan as a pipeline's text, without spaces that kfp might change."""
+        """The plan as a text that a pipeline hands on."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod

@@ -222,7 +222,7 @@ def test_two_rollouts_at_the_same_moment(served: Served, deploy: Deploy) -> None
     from trainer.deployment.plan import Plan
     from trainer.deployment.source import find_source
 
-    plan = Plan.of(DeployConfig(), "centernet")
+    plan = Plan.of(DeployConfig()).for_model("centernet")
     ended: list[str] = []
 
     def roll(version: str) -> None:
