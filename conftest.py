@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.loopback.fixtures"]
+pytest_plugins = ["tests.loopback.fixtures", "tests.loopback.deployments"]
 
 # Before any test imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -54,6 +54,7 @@ _TABLE = (
     Verb("promote", _PROMOTION, "publish a candidate that passed the gate", "trainer.promote"),
     Verb("approve", _PROMOTION, "make a version that waits for approval the champion", "trainer.approve"),
     Verb("registry", _PROMOTION, "list, show, roll back and prune published versions", "trainer.registry.__main__"),
+    Verb("deploy", _PROMOTION, "serve a published version on an endpoint, by canary", "pipeline.commands.deploy"),
     Verb("report", _PROMOTION, "write the report page of a run", "trainer.report.__main__"),
     Verb("submit", _SERVICE, "run the pipeline on Vertex AI or a Kubeflow endpoint", "pipeline.commands.submit"),
     Verb("schedule", _SERVICE, "run the pipeline on a schedule", "pipeline.commands.schedule"),

@@ -11,7 +11,9 @@ from pipeline.preflight.data import check_buckets, exists_in_bucket
 from pipeline.preflight.weights import check_exists
 from pipeline.service import cost
 from pipeline.service.prices import Prices, read_prices
+from pipeline.service.serving_cost import serving_steps
 from pipeline.service.submission import ActsAs, Submission, content_of
+from trainer.deployment.plan import Plan
 
 DRY_RUN = "dry run: nothing was sent, and the data was not checked"
 SPLITS = "splits"
@@ -94,6 +96,8 @@ def print_plan(submission: Submission, flags: argparse.Namespace, runs_as: ActsA
             continue  # set later, to the name of the job
         shown = f"{submission.config_where} ({len(value)} characters)" if name == "config" else value
         print(f"  {name:<20} {shown}")
+    if submission.target.deploy:
+        print(f"deploy         {deployment_line(submission.target.deploy)}")
     for warning in submission.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     planned = submission.steps()
@@ -107,6 +111,16 @@ def print_plan(submission: Submission, flags: argparse.Namespace, runs_as: ActsA
             others = f"prices in {flags.region} differ" if flags.region else "your cluster has its own costs"
             print(f"note: these are prices of {prices.region}; {others}")
     print(flush=True)
+
+
+def deployment_line(text: str) -> str:
+    """What the last stage does with a promoted version, and what that costs besides the run."""
+    plan = Plan.parse(text)
+    line = ", ".join(f"{hours:g} of {kind}" for kind, hours in cost.machine_hours(serving_steps(plan)[-1:]).items())
+    return (
+        f"a promoted version gets {plan.traffic} % of the endpoint {plan.endpoint or 'of its model'}; besides the run, "
+        f"machine-hours a day at most: {line}"
+    )
 
 
 def check_storage(submission: Submission, pipeline_root: str) -> None:

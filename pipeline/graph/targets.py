@@ -81,6 +81,8 @@ class Target:
     """The run is on a Kubeflow endpoint, and Kubernetes places its pods so; None: it isn't."""
     tracking: str = ""
     """Text of a `trainer.report.tracking.Tracking`: where the training's curves are sent; Vertex AI only."""
+    deploy: str = ""
+    """Text of a `trainer.deployment.plan.Plan`: how a promoted version is served; Vertex AI only."""
     webhook: str = ""
     """Name of the secret (see `trainer.shared.webhook`) with the address of a webhook, which gets the outcome when the
     run ends. The address itself is in no spec."""
@@ -168,6 +170,8 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
         "evaluate": _CPU_SCORES,
         "report": _SMALL,
         "promote": _SMALL,
+        # It waits for two deployments, each of which the service ends after two hours.
+        "deploy": replace(_SMALL, timeout_hours=6),
         **dict.fromkeys(
             (
                 "should_run",

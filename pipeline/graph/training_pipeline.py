@@ -23,6 +23,7 @@ from kfp import dsl
 from components.alert import alert
 from components.compare_splits import compare_splits
 from components.data_check import data_check
+from components.deploy import deploy
 from components.evaluate import evaluate
 from components.export_model import export_model
 from components.gate import gate
@@ -241,6 +242,19 @@ def make_pipeline(target: Target) -> Any:
                     tracking=target.tracking,
                     job=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER,
                 )
+            deployed = []
+            if target.deploy:
+                # After the report, which tells what was promoted, whatever becomes of the deployment.
+                served = task(
+                    deploy,
+                    "deploy",
+                    cached=False,
+                    outcome=outcome,
+                    registry=registry,
+                    plan=target.deploy,
+                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                )
+                deployed.append(served.after(reported))
             # Last, so that a run that failed does not count as completed.
             remembered = task(
                 remember,
@@ -250,7 +264,7 @@ def make_pipeline(target: Target) -> Any:
                 report=reported.outputs["Output"],
                 **run,
                 **ended,
-            )
+            ).after(*deployed)
         with dsl.Else(name="unchanged"):
             nothing_new = task(unchanged, "nothing new", cached=False, pipeline_root=root, **ended)
         return dsl.OneOf(remembered.output, nothing_new.output)

@@ -77,6 +77,8 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
         config = resolve(request.config_or(DEMO_CONFIG), request.changes)
     parsed = parse_config(config.text, config.where)
     print(f"weights              {check_start(parsed, config.where)}", flush=True)
+    if parsed.deploy is not None:
+        print("deploy               the section is for Vertex AI: nothing is deployed by this run", flush=True)
     _check_writable(runs, registry)
     config_check = ConfigCheck(config)
     try:

@@ -8,7 +8,9 @@ from beam_preprocess.base.errors import InputError
 from pipeline.graph.pods import read_pods
 from pipeline.graph.request import RunRequest
 from pipeline.graph.targets import REPOSITORY, TARGETS, Target, find_target
-from pipeline.service.vertex.rules import CAPACITIES, machine_accelerator
+from pipeline.service.vertex.rules import CAPACITIES, machine_accelerator, serving_accelerator
+from trainer.config.sections import RunConfig
+from trainer.deployment.plan import Plan
 from trainer.report.tracking import Tracking
 from trainer.shared.google_cloud import Place
 from trainer.shared.webhook import CLUSTER_SECRET, SECRET_VERSION
@@ -92,6 +94,32 @@ def target_of(request: RunRequest, options: SubmitOptions, place: Place | None) 
     if request.webhook_secret:
         target = replace(target, webhook=_webhook(request.webhook_secret, place))
     return target
+
+
+def with_deployment(target: Target, config: RunConfig, where: str, place: Place | None) -> Target:
+    """The target with the last stage that a configuration's section `deploy:` asks for.
+
+    Args:
+      target: without it.
+      config: the parsed configuration.
+      where: its origin, for messages.
+      place: project and region; None for an endpoint of Kubeflow Pipelines.
+
+    Raises:
+      InputError: Vertex AI is not asked to run it, or the machine serves no predictions.
+    """
+    if config.deploy is None:
+        return target
+    if place is None:
+        raise InputError(
+            f"--config {where}: deploy: only Vertex AI has this stage; leave the section out, and apply what "
+            "centernet deploy --manifest prints"
+        )
+    try:
+        accelerator, count = serving_accelerator(config.deploy.machine_type)
+    except InputError as error:
+        raise InputError(f"--config {where}: {error}") from error
+    return replace(target, deploy=Plan.of(config.deploy, accelerator, count).text())
 
 
 def _custom_job(target: Target, options: SubmitOptions) -> Target:

@@ -18,7 +18,7 @@ from pipeline.preflight.configuration import ConfigCheck
 from pipeline.preflight.reported_ap import gate_warning
 from pipeline.service import request_checks
 from pipeline.service.cost import Step, steps
-from pipeline.service.options import SubmitOptions, target_of
+from pipeline.service.options import SubmitOptions, target_of, with_deployment
 from pipeline.service.vertex import rules
 from trainer.config.sections import parse_config
 from trainer.shared.google_cloud import Place
@@ -129,6 +129,7 @@ def prepare(
         raise InputError("--param config: use --config, which takes a file or a name and checks it")
     config = resolve(request.config_or("") or _default_config(target), request.changes)
     parsed = parse_config(config.text, config.where)
+    target = with_deployment(target, parsed, config.where, place)
     start = weights.check_name(parsed, config.where)
     if "runtime" not in texts:  # an override may change the number of devices
         request_checks.batches(parsed, config.where, target)

@@ -19,6 +19,7 @@ from google.cloud import aiplatform_v1 as v1
 
 from tests.loopback.server import Json, LoopbackServer, Rejected, Request
 from tests.loopback.vertex_checks import check_cron, check_job, matches, message, needs, query
+from tests.loopback.vertex_endpoints import Endpoints, OperationFailed
 from tests.loopback.vertex_limits import check_labels
 from tests.loopback.vertex_models import ModelNotes
 
@@ -26,8 +27,8 @@ PROJECT, REGION = "my-project", "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
 
 
-class VertexServer(ModelNotes, LoopbackServer):
-    """PipelineJobs, Schedules and Models of one project and region."""
+class VertexServer(ModelNotes, Endpoints, LoopbackServer):
+    """PipelineJobs, Schedules, Models and Endpoints of one project and region."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ class VertexServer(ModelNotes, LoopbackServer):
         self.operations_address = "/ui/"
         """Where operations can be read: Google's client asks at /ui/…; with "/v1/" it gets a 404."""
         self._pending: list[tuple[int, Callable[[], None]]] = []
+        self.start_endpoints()
 
     def answer(self, request: Request) -> Any:
         if request.path == "/v2/entries:list":
@@ -272,7 +274,11 @@ class VertexServer(ModelNotes, LoopbackServer):
         self.operations[name] = {"name": name}
 
         def end() -> None:
-            answer = {"@type": f"type.googleapis.com/{kind}", **effect()}
+            try:
+                answer = {"@type": f"type.googleapis.com/{kind}", **effect()}
+            except OperationFailed as error:
+                self.operations[name] |= {"done": True, "error": {"code": error.code, "message": error.text}}
+                return
             self.operations[name] |= {"done": True, "response": answer}
 
         self._pending.append((self.operation_requests, end))

@@ -131,6 +131,8 @@ def check_live(experiment: cfg.ExperimentConfig) -> None:
     """
     for path, live in LIVE_KEYS.items():
         section = _at(experiment, path)
+        if not isinstance(section, hyperparams.Config):  # of a `type` that isn't chosen, whose values nobody checks
+            raise InputError(f"{path}: {_shown(section)} is {_kind(section)}; a mapping of keys is needed")
         default = _default(type(section))  # type: ignore[arg-type]
         for key in sorted(_keys(section) - live):
             value = getattr(section, key)

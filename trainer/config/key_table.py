@@ -23,6 +23,7 @@ from beam_preprocess.base.config_keys import TABLE, Key, KeyTable
 from beam_preprocess.base.files import write_text
 from beam_preprocess.format.config import PreprocessConfig
 from trainer.config.checks import optional_section
+from trainer.config.deploy_config import DeployConfig
 from trainer.config.experiment import default_experiment
 from trainer.config.export_config import ExportConfig
 from trainer.config.gate_config import GateConfig
@@ -31,7 +32,7 @@ from trainer.config.live_keys import LIVE_KEYS, MEANINGS, OPTIONS, UNITS, UNRELE
 from trainer.config.sections import EXPERIMENT_SECTIONS, SECTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-OWN = {"preprocess": PreprocessConfig, "export": ExportConfig, "gate": GateConfig}
+OWN = {"preprocess": PreprocessConfig, "export": ExportConfig, "gate": GateConfig, "deploy": DeployConfig}
 WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "whole number",

@@ -1,4 +1,4 @@
-"""A run's configuration: one YAML text with six sections, parsed and checked.
+"""A run's configuration: one YAML text with seven sections, parsed and checked.
 
     preprocess:  what shapes a record        (beam_preprocess.format.config.PreprocessConfig)
     task:        model, losses, augmentation (trainer.config.experiment, Model Garden's config classes)
@@ -6,6 +6,7 @@
     runtime:     strategy, precision         (Model Garden's RuntimeConfig)
     export:      what the SavedModel serves  (ExportConfig)
     gate:        what promotion requires     (GateConfig)
+    deploy:      how it is served afterwards (DeployConfig); absent, nothing is deployed
 
 `beam_preprocess.base.config_text.resolve` finds the text, and merges `base:` and `--set` into it. It then travels
 unchanged through the pipeline. `centernet config check` validates all of it. Importing this module does not import
@@ -19,6 +20,7 @@ from beam_preprocess.base import config_text, yaml
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.json import described, nearest
 from beam_preprocess.format.config import PreprocessConfig, from_mapping
+from trainer.config.deploy_config import DeployConfig
 from trainer.config.export_config import ExportConfig
 from trainer.config.gate_config import GateConfig
 
@@ -31,6 +33,7 @@ SECTIONS = {
     "runtime": "Devices and precision.",
     "export": "What the SavedModel serves, and how closely it must agree with its checkpoint.",
     "gate": "What promotion requires of a candidate.",
+    "deploy": "How a promoted version is served on Vertex AI; without this section, nothing is deployed.",
 }
 
 
@@ -41,6 +44,8 @@ class RunConfig:
     preprocess: PreprocessConfig
     export: ExportConfig
     gate: GateConfig
+    deploy: DeployConfig | None = None
+    """None: no such section."""
     experiment: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Model Garden's sections as plain mappings: building them needs TensorFlow."""
     where: str = field(default="config", compare=False)
@@ -75,6 +80,7 @@ def parse_config(text: str, where: str = "config") -> RunConfig:
             preprocess=from_mapping(PreprocessConfig, "preprocess", values.get("preprocess")),
             export=_checked_together(from_mapping(ExportConfig, "export", values.get("export"))),
             gate=from_mapping(GateConfig, "gate", values.get("gate")),
+            deploy=from_mapping(DeployConfig, "deploy", found) if (found := values.get("deploy")) is not None else None,
             experiment={name: values.get(name) or {} for name in EXPERIMENT_SECTIONS},
             where=where,
         )

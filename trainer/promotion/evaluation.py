@@ -19,6 +19,7 @@ LISTED_MISSING = 20
 """Maximum number of missing images whose ids are listed."""
 
 PREDICTIONS, MATCHES, ANALYSIS, EVALUATION = "predictions.json", "matches.npz", "analysis.json", "evaluation.json"
+SMOKE = "smoke.json"
 """Names of the files of one evaluation, which are in one folder."""
 
 
@@ -77,7 +78,7 @@ class Evaluation:
     parity: dict[str, Any] | None = None
     """What the export wrote into assets.extra/parity.json; None: the model has no such file."""
     files: dict[str, str] = field(default_factory=dict)
-    """The other files of the evaluation (PREDICTIONS, MATCHES, ANALYSIS) to their sha256."""
+    """The other files of the evaluation (PREDICTIONS, MATCHES, ANALYSIS, SMOKE) to their sha256."""
     digest: str = field(default="", compare=False)
     """The digest of the file's content, filled when it is read."""
 

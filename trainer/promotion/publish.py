@@ -20,6 +20,7 @@ from trainer.promotion.judge import judge_again
 from trainer.promotion.record import record
 from trainer.promotion.resolve import REPLACED
 from trainer.promotion.serving import write_serving
+from trainer.promotion.smoke import write_smoke
 from trainer.registry.approval import NOTE, PENDING, Approval
 from trainer.registry.base import BEST, CHAMPION, ChampionMoved, Registry, moved
 from trainer.registry.digest import model_digest
@@ -96,6 +97,7 @@ def promote(
     evaluation = evaluation or (judged_from.uri if judged_from else "")
     if evaluation:  # before the alias moves: whoever finds the champion finds its thresholds
         print(write_serving(published, evaluation), flush=True)
+        print(write_smoke(published, evaluation), flush=True)
     expected = judged.champion_version or None
     if store.alias(CHAMPION) != version:
         if judged.gate.asks:

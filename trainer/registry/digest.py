@@ -11,12 +11,14 @@ REGISTRY_FILE = "version.json"
 """The local registry adds it to a version's folder. It is not part of the model: a version has its export's digest."""
 SERVING_FILE = "serving.json"
 """Promotion adds it to a published model's folder. The model is judged before its thresholds are known."""
-NOT_THE_MODEL = (REGISTRY_FILE, SERVING_FILE)
+SMOKE_FILE = "smoke.json"
+"""Promotion adds it as well: images with recorded detections, to test a deployment with."""
+NOT_THE_MODEL = (REGISTRY_FILE, SERVING_FILE, SMOKE_FILE)
 """Files at the top of a model's folder that are outside its digest."""
 
 
 def model_digest(model: str) -> str:
-    """Hex sha256 of the sorted relative paths of all files (except version.json and serving.json) and their contents.
+    """Hex sha256 of the sorted relative paths of all files (except NOT_THE_MODEL) and their contents.
 
     Args:
       model: URI of the SavedModel's folder.

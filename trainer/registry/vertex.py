@@ -61,7 +61,12 @@ class VertexRegistry:
       RegistryError: a version is not what this code wrote, or the service can't be reached.
     """
 
-    def __init__(self, uri: str, *, serving_image: str = SERVING_IMAGE) -> None:
+    def __init__(self, uri: str, *, container: Mapping[str, Any] | None = None) -> None:
+        """
+        Args:
+          uri: `vertex://PROJECT/REGION/MODEL_ID`.
+          container: `containerSpec` of the versions that are published; None is Google's for TensorFlow on CPUs.
+        """
         found = re.fullmatch(re.escape(VERTEX_SCHEME) + r"([^/]+)/([^/]+)/([a-z0-9_-]{1,63})", uri)
         if not found:
             raise InputError(f"--registry {uri}: write vertex://PROJECT/REGION/MODEL_ID; MODEL_ID takes a-z, 0-9, _, -")
@@ -69,7 +74,7 @@ class VertexRegistry:
         self.place = Place(project=found[1], region=found[2])
         self._id = found[3]
         self._name = f"{self.place.parent}/models/{self._id}"
-        self._serving_image = serving_image
+        self._container = dict(container or {"imageUri": SERVING_IMAGE})
         self._connected: Any = None
 
     def publish(self, model_dir: str, metadata: Mapping[str, Any], *, key: str) -> str:
@@ -92,7 +97,7 @@ class VertexRegistry:
             "artifactUri": model_dir.rstrip("/"),
             "labels": {**_labels(metadata), _KEY_LABEL: _key_label(key)},
             "versionDescription": Description(key=key, metadata=dict(metadata)).to_json(),
-            "containerSpec": {"imageUri": self._serving_image},
+            "containerSpec": self._container,
         }
         self._call(
             f"upload a version of {self._id}",

@@ -6,6 +6,7 @@ goes through it exactly once.
 predictions.json   detections in COCO results format
 analysis.json      where AP is lost
 matches.npz        what the gate's bootstrap needs
+smoke.json         images with their detections, to test a deployment with
 evaluation.json    the numbers; written last
 """
 
@@ -31,10 +32,12 @@ from trainer.coco import match_table
 from trainer.coco import metrics as coco_metrics
 from trainer.coco.error_kinds import analyse
 from trainer.promotion.classes import Classes, match_classes
-from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, Evaluation
+from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, SMOKE, Evaluation
+from trainer.promotion.smoke import IMAGE_BYTES
 from trainer.registry.digest import model_digest
 from trainer.saved_model.inference import Signature, detect, load_signature, read_image, read_label_map, to_coco
 from trainer.saved_model.layout import PARITY, SERVED
+from trainer.saved_model.smoke_images import record_smoke
 
 PROGRESS_SECONDS = 5.0
 
@@ -60,7 +63,7 @@ def evaluate(
       model: SavedModel folder.
       images: folder of the images.
       annotations: COCO annotation file.
-      output: folder for PREDICTIONS, ANALYSIS, MATCHES and EVALUATION.
+      output: folder for PREDICTIONS, ANALYSIS, MATCHES, SMOKE and EVALUATION.
       data_digest: identifies images and annotations; the gate compares it. "" computes it, as the data check does.
       batch_size: images per call of the signature.
       signature_name: signature to score. Others than the served one are for experiments.
@@ -96,14 +99,24 @@ def evaluate(
         ANALYSIS: analyse(result).to_json().encode(),
         MATCHES: match_table.to_bytes(match_table.from_scored(result)),
     }
+    parity, own_digest = _parity(model), model_digest(model)
+    if signature_name == SERVED:
+        label_map = read_label_map(model)
+        smoke = record_smoke(
+            signature, coco, images, predictions, model_digest=own_digest, label_map=label_map, parity=parity
+        )
+        if smoke is None:
+            print(f"warning: {SMOKE}: not written: no image is below {IMAGE_BYTES:,} bytes", flush=True)
+        else:
+            files[SMOKE] = smoke.to_json().encode()
     evaluation = replace(
         Evaluation.from_metrics(
             result.metrics, model=model, data_digest=digest, seconds=round(time.monotonic() - started, 3)
         ),
         classes=classes,
-        model_digest=model_digest(model),
+        model_digest=own_digest,
         latency_ms=_latency_ms(signature, [_path(images, name) for name in coco.file_names], latency_calls),
-        parity=_parity(model),
+        parity=parity,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     for name, content in files.items():

@@ -63,6 +63,21 @@ def machine_accelerator(machine_type: str) -> tuple[str, int]:
     return known[machine_type]["accelerator"], known[machine_type]["count"]
 
 
+def serving_accelerator(machine_type: str) -> tuple[str, int]:
+    """The accelerators of a machine that serves predictions: type and count, or ("", 0).
+
+    Raises:
+      InputError: it isn't listed, or can't be had on demand.
+    """
+    row = limits()["gpu_machines"].get(machine_type)
+    if row is not None and "on-demand" in row["capacity"]:
+        return row["accelerator"], row["count"]
+    if machine_type not in limits()["serving_machines"]:
+        what = f"deploy.machine_type: {machine_type!r}: serves no predictions on demand"
+        raise InputError(f"{what}; give one of {LIMITS.name}, such as n1-standard-4 or g2-standard-8")
+    return "", 0
+
+
 def _broken(rule: str, what: str, fix: str, source: str) -> InputError:
     return InputError(f"rule {rule}: {what}; {fix} ({limits()['sources'][source]})")
 

@@ -40,7 +40,17 @@ def limit(target: Target) -> str:
 
 
 SMALL = ("data_check", "export_model", "report")
-OTHERS = ("should_run", "compare_splits", "resolve_champion", "gate", "hold", "remember", "unchanged", "alert", "track")
+OTHERS = (
+    "should_run",
+    "compare_splits",
+    "resolve_champion",
+    "gate",
+    "hold",
+    "remember",
+    "unchanged",
+    "alert",
+    "track",
+)
 ROWS: dict[str, Callable[[Target], object]] = {
     "image": lambda target: target.image.rsplit("/", 1)[-1].split(":")[0],
     "device": lambda target: target.device,
@@ -60,6 +70,7 @@ ROWS: dict[str, Callable[[Target], object]] = {
     "evaluate": lambda target: resources(target, "evaluate"),
     "data_check, export_model, report": lambda target: resources(target, "data_check"),
     "promote": lambda target: resources(target, "promote"),
+    "deploy (with a section `deploy:`)": lambda target: resources(target, "deploy"),
     "the other steps": lambda target: resources(target, "gate"),
     "`preprocess_on`": lambda target: target.preprocess_on,
 }
@@ -69,7 +80,7 @@ def table() -> str:
     for target in TARGETS.values():
         for row in (SMALL, OTHERS):
             assert len({target.resources.get(task) for task in row}) == 1, f"{target.name}: {row} differ"
-        named = {"train", "preprocess", "evaluate", "promote", *SMALL, *OTHERS}
+        named = {"train", "preprocess", "evaluate", "promote", "deploy", *SMALL, *OTHERS}
         assert set(target.resources) <= named, f"{target.name}: a step has no row"
     lines = [f"| | {' | '.join(f'`{name}`' for name in TARGETS)} |", "|---" * (len(TARGETS) + 1) + "|"]
     lines += [

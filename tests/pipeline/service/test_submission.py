@@ -2,15 +2,21 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from beam_preprocess.base.config_text import resolve
 from beam_preprocess.base.errors import InputError
+from pipeline.commands.plan import deployment_line
 from pipeline.graph.request import RunRequest
-from pipeline.service.options import SubmitOptions
+from pipeline.graph.targets import find_target
+from pipeline.service.options import SubmitOptions, with_deployment
 from pipeline.service.submission import Submission, content_of, prepare
 from pipeline.service.vertex.runs import RunsAs
+from trainer.config.deploy_config import DeployConfig
 from trainer.config.sections import parse_config
+from trainer.deployment.plan import Plan
 from trainer.shared.google_cloud import Place
 
 pytestmark = pytest.mark.usefixtures("loopback_cloud")
@@ -62,3 +68,41 @@ def test_runs_of_a_schedule_share_no_folder() -> None:
 def test_set_changes_the_configuration_that_is_sent() -> None:
     found = submission(replace(REQUEST, changes=(WEIGHTS, "gate.min_ap=0.41")))
     assert parse_config(found.parameters["config"]).gate.min_ap == 0.41
+
+
+def test_a_section_deploy_adds_the_last_stage() -> None:
+    """After the report; a run whose deployment failed does not count as completed."""
+
+    def tasks(found: Submission) -> dict[str, Any]:
+        dags = [component["dag"]["tasks"] for component in found.spec["components"].values() if "dag" in component]
+        return next(dag for dag in dags if "report" in dag)
+
+    plain = submission()
+    assert "deploy" not in tasks(plain)
+    assert not plain.target.deploy
+    deployed = submission(replace(REQUEST, changes=(*REQUEST.changes, "deploy.traffic=20")))
+    found = tasks(deployed)
+    assert "report" in found["deploy"]["dependentTasks"]
+    assert "deploy" in found["remember"]["dependentTasks"]
+    plan = found["deploy"]["inputs"]["parameters"]["plan"]["runtimeValue"]["constant"]
+    assert Plan.parse(plan) == Plan.of(DeployConfig(traffic=20))
+    assert deployment_line(plan) == (
+        "a promoted version gets 20 % of the endpoint of its model; besides the run, machine-hours a day at most: "
+        "24 of n1-standard-4"
+    )
+    added = {"deploy"} ^ set(found)
+    assert added == set(tasks(plain))
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        ("deploy.machine_type=big", PLACE, "deploy.machine_type: 'big': serves no predictions on demand"),
+        ("deploy.traffic=10", None, "deploy: only Vertex AI has this stage"),
+    ],
+)
+def test_a_deployment_that_cannot_be(change: str, place: Place | None, message: str) -> None:
+    text = resolve("custom-cpu", (change,))
+    config = parse_config(text.text, text.where)
+    with pytest.raises(InputError, match=message):
+        with_deployment(find_target("vertex-cpu"), config, text.where, place)

@@ -1,4 +1,6 @@
+import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import SIZE
 from trainer.coco.metrics import score
 from trainer.promotion.evaluation import Evaluation, read_evaluation
+from trainer.promotion.smoke import compare, parse_smoke
 from trainer.saved_model.accuracy import evaluate, table
 from trainer.saved_model.inference import to_coco
+from trainer.saved_model.parity import export_detector
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
@@ -64,6 +68,15 @@ def test_every_image_goes_through_the_model_exactly_once(exported: Path, data: P
         assert min(x, y, w, h) >= 0
         assert x + w <= width + 1e-3
         assert y + h <= height + 1e-3
+    recorded = parse_smoke((data / "evaluation" / "smoke.json").read_text(), "smoke.json")
+    assert (recorded.model_digest, len(recorded.images)) == (evaluation.model_digest, 5)
+    assert {(image.height, image.width) for image in recorded.images} == set(SIZES)
+    answers = export_detector(str(exported))  # one batch of one image: what a server answers
+    for image in recorded.images:
+        found = answers([base64.b64decode(image.image_bytes)], [(image.height, image.width)])
+        assert compare(replace(recorded, images=(image,)), found).max_box_delta == 0.0
+    other = answers([base64.b64decode(recorded.images[0].image_bytes)], [SIZES[int(recorded.images[0].file_name[0])]])
+    assert compare(replace(recorded, images=recorded.images[1:2]), other).failures
 
 
 def test_perfect_detections_in_normalized_boxes_score_one(data: Path) -> None:
