@@ -104,6 +104,7 @@ lock: | $(UV)  ## resolve the dependencies of pyproject.toml again, with the has
 	$(LOCK) --universal --python-version 3.11 --extra weights pyproject.toml -o requirements.lock
 	$(LOCK) --universal --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(LOCK) --universal --python-version 3.12 trainer/aot/requirements-aot.in -o trainer/aot/requirements-aot.lock
+	$(LOCK) --universal --python-version 3.11 trainer/serving/requirements-serve.in -o trainer/serving/requirements-serve.lock
 	$(LOCK) --no-deps --python-version 3.11 trainer/requirements-tpu.in -o trainer/requirements-tpu.lock
 	{ echo "# What tensorflow[and-cuda] adds to requirements.lock. Written by make lock."; \
 		echo "tensorflow[and-cuda]" | $(LOCK) --no-header --no-annotate --python-version 3.11 \
@@ -112,5 +113,5 @@ lock: | $(UV)  ## resolve the dependencies of pyproject.toml again, with the has
 	echo "uv==$(UV_VERSION)" | $(LOCK) --no-header --no-annotate --python-version 3.11 - > requirements-uv.lock
 
 clean:  ## remove caches and the environment; keep runs, registry and demo data
-	rm -rf .venv .venv-aot .uv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-aot .venv-serve .uv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,7 +31,8 @@ class Verb:
         return importlib.import_module(self.module)
 
 
-_PROJECT, _DATA, _MODEL, _PROMOTION, _SERVICE = "project", "data", "model", "promotion", "pipeline service"
+_PROJECT, _DATA, _MODEL, _PROMOTION = "project", "data", "model", "promotion"
+_USE, _SERVICE = "production", "pipeline service"
 _TABLE = (
     Verb("run", _PROJECT, "run the whole pipeline on this machine", "pipeline.commands.run"),
     Verb("compile", _PROJECT, "compile the pipeline to a YAML file for one target", "pipeline.commands.compile"),
@@ -56,6 +57,7 @@ _TABLE = (
     Verb("registry", _PROMOTION, "list, show, roll back and prune published versions", "trainer.registry.__main__"),
     Verb("deploy", _PROMOTION, "serve a published version on an endpoint, by canary", "pipeline.commands.deploy"),
     Verb("report", _PROMOTION, "write the report page of a run", "trainer.report.__main__"),
+    Verb("serve", _USE, "serve a model over HTTP on this machine, with a page to try it", "trainer.serve"),
     Verb("submit", _SERVICE, "run the pipeline on Vertex AI or a Kubeflow endpoint", "pipeline.commands.submit"),
     Verb("schedule", _SERVICE, "run the pipeline on a schedule", "pipeline.commands.schedule"),
     Verb("status", _SERVICE, "show a run and its tasks", "pipeline.commands.status"),

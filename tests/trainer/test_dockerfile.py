@@ -123,11 +123,12 @@ def test_there_is_a_lock_for_every_environment() -> None:
     assert names == {
         *("requirements.lock", "requirements-dev.lock", "requirements-uv.lock", "trainer/aot/requirements-aot.lock"),
         *("trainer/requirements-gpu.lock", "trainer/requirements-tpu.lock"),
+        "trainer/serving/requirements-serve.lock",
     }
 
 
 def test_every_installation_checks_the_hashes() -> None:
-    """Images, `make setup`, and the environment of `centernet aot`."""
+    """Images, `make setup`, and the environments of `centernet aot` and `centernet serve`."""
     sources = {name: (REPOSITORY / name).read_text() for name in ("Makefile", "trainer/Dockerfile")}
     installing = [
         line
@@ -137,7 +138,7 @@ def test_every_installation_checks_the_hashes() -> None:
     ]
     assert len(installing) == 6
     assert [line for line in installing if "--require-hashes" not in line] == []
-    code = (REPOSITORY / "trainer" / "aot" / "environment.py").read_text()
+    code = (REPOSITORY / "trainer" / "shared" / "own_environment.py").read_text()
     assert '"sync", "--quiet", "--require-hashes"' in code
 
 

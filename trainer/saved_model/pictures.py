@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,47 +12,14 @@ import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import write_text
-from trainer.promotion.serving import read_serving
-from trainer.registry.digest import SERVING_FILE
 from trainer.saved_model.image_files import find_images, picture_names
 from trainer.saved_model.inference import Signature, detect, load_signature, read_image, read_label_map
 from trainer.saved_model.signatures import decode_image
+from trainer.saved_model.thresholds import Thresholds, thresholds_of
 from trainer.shared.draw import class_colours, draw_detections
 
 PREDICTIONS_SCHEMA = 1
 PROGRESS_SECONDS = 5.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Thresholds:
-    """Minimum score shown."""
-
-    default: float
-    """For classes that `classes` lacks."""
-    classes: Mapping[int, float]
-    source: str
-    """Where they come from, for people."""
-
-    def shown(self, scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """[N] which detections reach their class's threshold. Score 0 marks padding, which never does."""
-        minimum = np.array([self.classes.get(int(c), self.default) for c in classes], scores.dtype)
-        return (scores >= minimum) & (scores > 0)
-
-
-def thresholds_of(model: str, label_map: Mapping[str, Any], given: float | None) -> Thresholds:
-    """The given threshold; else those of the model's serving.json; else the export's.
-
-    Raises:
-      InputError: the given one is out of range, or serving.json is damaged.
-    """
-    if given is not None:
-        if not 0 <= given <= 1:
-            raise InputError(f"--threshold {given}: use 0 to 1")
-        return Thresholds(default=given, classes={}, source="--threshold")
-    serving = read_serving(model)
-    if serving is not None:
-        return Thresholds(default=serving.score_threshold, classes=serving.thresholds(), source=SERVING_FILE)
-    return Thresholds(default=label_map["score_threshold"], classes={}, source="the export")
 
 
 def predict(

@@ -11,7 +11,8 @@ from beam_preprocess.base.errors import InputError
 from tests.trainer.made_report import analysis
 from trainer.promotion.serving import recommend
 from trainer.saved_model import pictures
-from trainer.saved_model.pictures import Thresholds, predict, thresholds_of
+from trainer.saved_model.pictures import predict
+from trainer.saved_model.thresholds import Thresholds, thresholds_of
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
