@@ -180,12 +180,10 @@ def test_an_interrupted_run_leaves_no_container(first: Ran, client: Any) -> None
 
 
 def test_a_failed_task_is_a_failed_run(first: Ran) -> None:
-    (first.folder / "failing.yaml").write_text(
-        CONFIG.replace("task:", f"task:\n  init_checkpoint: {first.folder}/none")
-    )
+    (first.folder / "failing.yaml").write_text(CONFIG + "runtime: {num_gpus: 64}\n")
     process = pipeline(first.folder, *RUN[:-1], "failing.yaml")
     assert process.returncode == 2, process.stdout + process.stderr
-    assert f"failed: train\nerror: {first.folder}/none: no checkpoint there" in process.stderr
+    assert "failed: train\nerror: runtime.num_gpus: 64" in process.stderr
     assert "export" not in stage_lines(process.stdout)
 
 
@@ -261,7 +259,7 @@ def test_the_trainers_roles(client: Any, image: str, tmp_path: Path) -> None:
     chief, worker = made
     assert worker.output() is None
     run.keep("train", chief)
-    assert json.loads((Path(run.uri("train", "checkpoint")) / "train.json").read_text())["steps"] == 150
+    assert json.loads(Path(run.uri("train", "checkpoint")).read_text())["steps"] == 150
 
 
 @contextlib.contextmanager
