@@ -15,6 +15,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -31,11 +32,12 @@ from beam_preprocess.base.errors import Failure
 
 SIDES = range(120, 220)
 """Heights and widths of the images: 10,000 different pairs."""
-BROKEN = b"\xff\xd8\xff not an image"
+BROKEN: Sequence[Callable[[bytes], bytes]] = (lambda image: image[: len(image) // 2], lambda _: b"text", lambda _: b"")
+"""Half a file, another kind of file, an empty one."""
 PIECES, PAUSE_SECONDS = 8, 0.1
 """How a slow client sends its body."""
 MAX_GROWTH = 0.05
-"""Fraction by which the server's memory may grow between the first fifth of the requests and the end."""
+"""Fraction by which the server's memory may grow between the first quarter of the requests and the end."""
 PREDICT = "/v1/models/centernet:predict"
 
 
@@ -99,19 +101,19 @@ def timed(call: Callable[[int], None], numbers: Sequence[int], clients: int = 1)
 def serving(model: str, environment: str) -> Iterator[tuple[str, int]]:
     """(host, port) of a server of its own."""
     command = [sys.executable, "-m", "trainer.serve", "--model", model, "--port", "0", "--environment", environment]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("serving "):
-                break
-        else:
-            raise WrongAnswers("the server did not start; its reason is above")
-        host, port = line.split(" at http://")[1].split()[0].rsplit(":", 1)
-        yield host, int(port)
-    finally:
-        process.terminate()
-        process.wait(60)
+    with tempfile.TemporaryFile("w+") as errors:  # libjpeg writes a line about each broken image
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            assert process.stdout is not None
+            line = next((line for line in process.stdout if line.startswith("serving ")), "")
+            if not line:
+                errors.seek(0)
+                raise WrongAnswers(f"the server did not start: {errors.read().strip()[-300:]}")
+            host, port = line.split(" at http://")[1].split()[0].rsplit(":", 1)
+            yield host, int(port)
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 class Client(threading.local):
@@ -192,7 +194,9 @@ def load(address: tuple[str, int], requests: int, clients: int, slow: int, broke
         image, size = image_of(number)
         broken_one = number in bad and not slowly
         try:
-            status, answer = client.post(body_of(BROKEN if broken_one else image), slowly=slowly)
+            status, answer = client.post(
+                body_of(BROKEN[number % len(BROKEN)](image) if broken_one else image), slowly=slowly
+            )
         except (OSError, http.client.HTTPException, ValueError) as error:
             outcomes[f"lost ({type(error).__name__})"] += 1
             return
@@ -221,8 +225,8 @@ def load(address: tuple[str, int], requests: int, clients: int, slow: int, broke
     print(timing.line(f"load, {clients} clients and {slow} slow ones"))
     print("outcomes: " + ", ".join(f"{count} {kind}" for kind, count in sorted(outcomes.items())))
     print("memory, MiB, every 5 % of the requests: " + " ".join(f"{value:.0f}" for value in memory))
-    growth = memory[-1] / memory[len(memory) // 5] - 1
-    print(f"growth from 20 % of the requests to the end: {growth:+.1%} (at most {MAX_GROWTH:.0%})")
+    growth = memory[-1] / memory[len(memory) // 4 - 1] - 1
+    print(f"growth from a quarter of the requests to the end: {growth:+.1%} (at most {MAX_GROWTH:.0%})")
     good = {"answered": requests - len(bad), "broken, refused": len(bad)}
     if {kind: count for kind, count in outcomes.items() if kind != "slow"} != good:
         raise WrongAnswers(f"expected {good}")

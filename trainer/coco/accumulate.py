@@ -116,7 +116,7 @@ def _curve(found: Bools, fp: Ints, score: Floats, objects: int) -> tuple[Floats,
         return precision, np.zeros(len(IOU_THRESHOLDS)), scores
     tp = np.cumsum(found, axis=0).astype(float)
     envelope = np.maximum.accumulate((tp / (fp.astype(float) + tp + np.spacing(1)))[::-1], axis=0)[::-1]
-    # How many objects must be found for each recall point, and the row where a threshold has found so many.
+    # How many objects must be found for each recall point, and the row where a threshold has found this many.
     needed = np.searchsorted(np.arange(objects + 1) / objects, RECALL_THRESHOLDS, side="left")
     threshold, row = np.nonzero(found.T)
     first = np.searchsorted(threshold, np.arange(len(IOU_THRESHOLDS) + 1))

@@ -210,7 +210,7 @@ _ABOVE = (np.arange(_HUNDREDTHS + 1) / _HUNDREDTHS < RECALL_THRESHOLDS).astype(f
 
 
 def _recall_points(objects: npt.NDArray[np.int64]) -> Floats:
-    """[B, most objects + 1] how many of the 101 recall thresholds are reached by finding so many of [B] objects.
+    """[B, most objects + 1] how many of the 101 recall thresholds are reached by finding 0, 1, 2, … of [B] objects.
 
     None by finding none. found / objects >= r / 100 is decided on integers, except for exact equality, which
     pycocotools' floats decide.

@@ -52,6 +52,7 @@ class ServedModel(Model):
 
     def __init__(self, plan: Plan, detector: Detector) -> None:
         super().__init__(plan.name)
+        self._version = plan.version or None
         self._answers = protocol.Answers(plan.classes)
         self._detector = detector
         self._batcher: batcher.Batcher[bytes, Found | Refused] = batcher.Batcher(self._compute)
@@ -75,6 +76,7 @@ class ServedModel(Model):
         return InferResponse(
             response_id=payload.id or str(uuid.uuid4()),
             model_name=self.name,
+            model_version=self._version,
             infer_outputs=[
                 InferOutput(name, list(values.shape), datatype, data=values)
                 for name, datatype, values in protocol.v2_tensors(found)

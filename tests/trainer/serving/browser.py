@@ -96,7 +96,7 @@ class Page:
         """Drags a file onto an element, and drops it."""
         area = self.run(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
         x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
-        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        data = {"items": [], "files": [str(file.resolve())], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
