@@ -68,7 +68,10 @@ def parser() -> Parser:
         help="share of the requests; 0 deploys and tests only, 100 ends a canary (default: %(default)s)",
     )
     served.add_argument(
-        "--image", default=PREBUILT, metavar="URI", help="prebuilt (TensorFlow 2.15) or your own image (%(default)s)"
+        "--image",
+        default=PREBUILT,
+        metavar="URI",
+        help="prebuilt is Google's for TensorFlow 2.15; or your own image",
     )
     served.add_argument(
         "--machine-type", default=DEFAULTS.machine_type, metavar="NAME", help="of a replica (default: %(default)s)"
@@ -84,7 +87,7 @@ def parser() -> Parser:
     )
     instead = made.add_argument_group("instead of deploying").add_mutually_exclusive_group()
     instead.add_argument("--rollback", action="store_true", help="end the canary, or return to the version before")
-    instead.add_argument("--remove-idle", action="store_true", help="undeploy what has no traffic, and so costs only")
+    instead.add_argument("--remove-idle", action="store_true", help="undeploy what has no traffic but still costs")
     instead.add_argument("--manifest", action="store_true", help="print an InferenceService for KServe")
     made.add_argument("--take-over", action="store_true", help="end the rollout of a command that died")
     made.add_argument("--dry-run", action="store_true", help="print steps and machine-hours, contacting no service")

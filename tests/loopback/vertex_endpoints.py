@@ -39,12 +39,16 @@ class Endpoints:
     endpoints: dict[str, Json]
     serve: Callable[[Json, bytes], Json]
     """What a deployed model answers about an image: the prediction's JSON."""
+    late_split: int
+    """Number of requests that a new split takes effect after."""
     full: int
     """Number of deployments that end for want of machines."""
 
     def start_endpoints(self) -> None:
         """The state of a new server."""
         self.endpoints, self.full = {}, 0
+        self.late_split, self._late = 0, 0
+        self._old: dict[str, int] = {}
         self.serve = lambda _deployed, _image: {}
         self._begun: set[tuple[str, str]] = set()
         self._asked = 0
@@ -94,6 +98,7 @@ class Endpoints:
             check_labels(change.get("labels", {}))
         if "trafficSplit" in fields:
             self._check_split(endpoint, change.get("trafficSplit", {}))
+            self._old, self._late = dict(endpoint["trafficSplit"]), self.late_split
         endpoint.update({field: change.get(field, {}) for field in fields})
         return self._touched(name)
 
@@ -188,7 +193,9 @@ class Endpoints:
         """By percentage: of any 100 requests in a row, each model gets its share, in a mixed order."""
         place = self._asked * 37 % 100
         self._asked += 1
-        for deployed_id, percent in sorted(endpoint["trafficSplit"].items()):
+        self._late -= 1
+        split = self._old if self._late >= 0 and self._old else endpoint["trafficSplit"]
+        for deployed_id, percent in sorted(split.items()):
             place -= percent
             if place < 0:
                 return next(entry for entry in endpoint["deployedModels"] if entry["id"] == deployed_id)

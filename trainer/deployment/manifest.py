@@ -30,7 +30,7 @@ def manifest(source: Source, plan: Plan, *, staging: str = "") -> str:
     """
     if plan.prebuilt:
         raise InputError(
-            "--image: not given; a cluster serves with an image of your own that has centernet serve (TensorFlow "
+            "--image: not given; a cluster serves with an image of your own that has our model server (TensorFlow "
             "Serving wants numbered folders, which a registry does not have)"
         )
     content = service(source, plan, _storage(source, staging))

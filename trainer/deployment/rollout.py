@@ -19,7 +19,7 @@ from trainer.deployment.lock import RolloutRefused, Who, held
 from trainer.deployment.plan import Plan, deployed_id
 from trainer.deployment.smoke_test import SmokeFailed, check_alone, check_share
 from trainer.deployment.source import Source, uploaded
-from trainer.shared.google_cloud import Place
+from trainer.shared.google_cloud import CloudError, Place
 
 MODEL, STABLE, PREVIOUS = "centernet-model", "stable", "previous"
 """Labels of an endpoint."""
@@ -177,7 +177,8 @@ def roll_back(endpoint: Endpoint, who: Who, *, model: str) -> str:
             return f"rolled back: {_shares(after)}; {names} undeployed"
         if previous in seen.deployed and previous != stable:
             after = change(split={previous: 100}, labels={**seen.labels, STABLE: previous, PREVIOUS: stable})
-            return f"rolled back: {_shares(after)}; {seen.deployed[stable].name} stays deployed without traffic"
+            left = f"; {seen.deployed[stable].name} stays deployed without traffic" if stable in seen.deployed else ""
+            return f"rolled back: {_shares(after)}{left}"
         raise RolloutRefused(
             f"endpoint {endpoint.id}: nothing to roll back to ({_shares(seen)}); deploy the version that you want with "
             "--version N --traffic 100"
@@ -206,9 +207,12 @@ def next_split(seen: View, new: str, traffic: int) -> dict[str, int]:
     """The split that gives a model its share, and the rest to the one in use.
 
     Raises:
-      RolloutRefused: the model is the one in use, and is to get less; or there is another canary.
+      RolloutRefused: the model has traffic and is to get none, or is the one in use and is to get less; or there is
+        another canary.
     """
     if not traffic:
+        if percent := seen.split.get(new):
+            raise RolloutRefused(f"{seen.deployed[new].name} has {percent} %: --rollback takes it away")
         return dict(seen.split)
     others = {deployed: percent for deployed, percent in seen.split.items() if deployed != new}
     if traffic == 100:
@@ -256,8 +260,11 @@ def _on_its_own_endpoint(main: Endpoint, source: Source, plan: Plan, served: str
             endpoint.deploy(wanted, model=served, title=source.title, resources=resources, split={"0": 100})
         return check_alone(endpoint, source.smoke, max_latency_ms=plan.max_latency_ms)
     finally:
-        _empty(endpoint)
-        endpoint.delete()
+        try:
+            _empty(endpoint)
+            endpoint.delete()
+        except CloudError as error:
+            print(f"warning: {error}; remove the endpoint {endpoint.id}, or it costs", flush=True)
 
 
 def _empty(endpoint: Endpoint) -> None:

@@ -1,5 +1,6 @@
 """Asks an endpoint about the images of `smoke.json`, and compares its answers with what was recorded."""
 
+import itertools
 import math
 import statistics
 import time
@@ -18,6 +19,8 @@ from trainer.shared.google_cloud import CloudError
 
 MISSED = 1e-6
 """Probability that none of the requests reaches a model that has its share of them."""
+SPLIT_SECONDS = 600.0
+"""Maximum wait until a new split takes effect."""
 
 
 class SmokeFailed(Failure):
@@ -110,15 +113,23 @@ def check_share(endpoint: Endpoint, smoke: Smoke, *, deployed: str, percent: int
     enough = 1 if percent == 100 else math.ceil(math.log(MISSED) / math.log(1 - percent / 100))
     most = max(enough, len(smoke.images))
     found: dict[int, Answer] = {}
-    for attempt in range(most):
+    deadline, wait = time.monotonic() + SPLIT_SECONDS, google_cloud.FIRST_WAIT_SECONDS
+    for attempt in itertools.count():
         missing = [i for i in range(len(smoke.images)) if i not in found]
-        if not missing:
+        if not missing or (found and attempt >= most):
             break
+        if attempt and attempt % most == 0:  # a new split takes effect after a while
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(min(wait, google_cloud.LONGEST_LOOK_SECONDS))
+            wait *= 2
         answer = predictions.ask(smoke.images[missing[attempt % len(missing)]])
         if answer.deployed == deployed:
             found[missing[attempt % len(missing)]] = answer
     if not found:
-        raise SmokeFailed(f"none of {most} requests was answered by it, although it has {percent} % of them")
+        raise SmokeFailed(
+            f"none of {attempt} requests in {SPLIT_SECONDS:g} s was answered by it, although it has {percent} % of them"
+        )
     asked = sorted(found)
     part = replace(smoke, images=tuple(smoke.images[i] for i in asked))
     return _judge(part, [found[i] for i in asked], max_latency_ms)

@@ -93,9 +93,8 @@ def uploaded(source: Source, plan: Plan, place: Place, staging: str) -> str:
     other = hashlib.sha256(json.dumps(container, sort_keys=True).encode()).hexdigest()[:8]
     served_id = f"{model_id[:54]}-{other}"
     served = VertexRegistry(f"{VERTEX_SCHEME}{place.project}/{place.region}/{served_id}", container=container)
-    known = version.metadata
-    facts: dict[str, Any] = {name: known[name] for name in ("ap", "model_digest") if name in known}
-    key = f"{source.registry.partition('://')[2] or 'local'} {version.version} {facts.get('model_digest', version.key)}"
+    facts: dict[str, Any] = {name: version.metadata.get(name) for name in ("ap", "model_digest")}
+    key = f"{source.registry.partition('://')[2] or 'local'} {version.version} {facts['model_digest'] or version.key}"
     number = served.publish(path, {**facts, "version": version.version}, key=key)
     return f"{place.parent}/models/{served_id}@{number}"
 

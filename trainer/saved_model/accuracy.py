@@ -106,7 +106,9 @@ def evaluate(
             signature, coco, images, predictions, model_digest=own_digest, label_map=label_map, parity=parity
         )
         if smoke is None:
-            print(f"warning: {SMOKE}: not written: no image is below {IMAGE_BYTES:,} bytes", flush=True)
+            print(
+                f"warning: {SMOKE}: not written: no image is below {IMAGE_BYTES:,} bytes, or all are WebP", flush=True
+            )
         else:
             files[SMOKE] = smoke.to_json().encode()
     evaluation = replace(

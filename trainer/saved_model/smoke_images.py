@@ -42,7 +42,7 @@ def record_smoke(
       parity: what its export measured; None takes the default bounds.
 
     Returns:
-      What was recorded; None if no image is small enough for a request.
+      What was recorded; None if no image is small enough for a request, or all are WebP.
     """
     best: dict[int, float] = {}
     for found in predictions:
@@ -55,7 +55,7 @@ def record_smoke(
             break
         path = os.path.join(images, coco.file_names[i])
         encoded = read_image(path)
-        if len(encoded) <= IMAGE_BYTES:
+        if len(encoded) <= IMAGE_BYTES and not _is_webp(encoded):
             recorded.append(_image(coco.file_names[i], encoded, detect(signature, [path])[0]))
     if not recorded:
         return None
@@ -74,6 +74,11 @@ def record_smoke(
         raise InputError(
             f"the model's label map or parity.json is damaged ({error!r}); export the model again"
         ) from error
+
+
+def _is_webp(encoded: bytes) -> bool:
+    """Google's container has TensorFlow 2.15, which can't decode it."""
+    return encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
 
 
 def _image(name: str, encoded: bytes, found: Mapping[str, Any]) -> SmokeImage:

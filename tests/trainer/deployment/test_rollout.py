@@ -9,6 +9,7 @@ import pytest
 
 from tests.loopback.deployments import Deploy, Served
 from tests.loopback.server import Fault
+from trainer.deployment import smoke_test
 from trainer.deployment.endpoint import Endpoint, EndpointMoved
 from trainer.shared.google_cloud import Place
 
@@ -136,6 +137,24 @@ def test_a_slow_server(served: Served, deploy: Deploy) -> None:
     assert deploy("--max-latency-ms", "0")[0] == 0
 
 
+@pytest.mark.parametrize("traffic", ["10", "100"])
+def test_a_split_that_takes_effect_late(served: Served, deploy: Deploy, traffic: str) -> None:
+    assert deploy("--version", "1")[0] == 0
+    served.server.late_split = 40
+    assert deploy("--traffic", traffic)[0] == 0
+    assert served.split["2"] == int(traffic)
+
+
+def test_a_split_that_never_takes_effect(served: Served, deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deploy("--version", "1")[0] == 0
+    monkeypatch.setattr(smoke_test, "SPLIT_SECONDS", 0.0)
+    served.server.late_split = 1000
+    code, _, err = deploy("--traffic", "50")
+    assert code == 1
+    assert "was answered by it, although it has 50 % of them; the split was put back" in err
+    assert served.split == {"1": 100}
+
+
 def test_a_server_that_is_ill_for_a_while(served: Served, deploy: Deploy) -> None:
     served.server.next_fault("POST", ":predict", Fault(status=503), times=3)
     assert deploy()[0] == 0
@@ -198,6 +217,15 @@ def test_a_rerun_resumes_after_the_deployment(served: Served, deploy: Deploy) ->
     assert len(bodies(served, "/centernet:deployModel")) == 1
 
 
+def test_an_endpoint_of_the_test_that_cannot_be_removed(served: Served, deploy: Deploy) -> None:
+    served.server.next_fault("DELETE", "endpoints/centernet-smoke", Fault(status=403))
+    code, out, _ = deploy()
+    assert code == 0
+    assert "remove the endpoint centernet-smoke, or it costs" in out
+    assert deploy("--version", "3", "--traffic", "100")[0] == 0, "the next test takes it"
+    assert list(served.server.endpoints) == ["centernet"]
+
+
 def test_one_rollout_at_a_time(served: Served, deploy: Deploy) -> None:
     assert deploy("--version", "1")[0] == 0
     served.server.endpoints["centernet"]["labels"]["deploying"] = "20261126-0300-utc-somebody"
@@ -256,8 +284,13 @@ def test_a_change_from_an_old_view_is_refused(served: Served, deploy: Deploy) ->
 def test_a_second_canary_is_refused(served: Served, deploy: Deploy) -> None:
     assert deploy("--version", "1")[0] == 0
     assert deploy("--version", "2", "--traffic", "10")[0] == 0
-    for version, message in (("3", "another canary has traffic (centernet version 2)"), ("1", "is the one in use")):
-        code, _, err = deploy("--version", version, "--traffic", "20")
+    refusals = (
+        ("3", "20", "another canary has traffic (centernet version 2)"),
+        ("1", "20", "is the one in use"),
+        ("2", "0", "centernet version 2 has 10 %: --rollback takes it away"),
+    )
+    for version, traffic, message in refusals:
+        code, _, err = deploy("--version", version, "--traffic", traffic)
         assert code == 1
         assert message in err
     assert served.split == {"1": 90, "2": 10}
