@@ -68,14 +68,17 @@ def _cpu(name: str, *changes: str) -> Recipe:
 
 
 ABLATIONS = (
-    _cpu("from scratch", "task.init_checkpoint=''"),
+    _cpu("from scratch", "task.init_checkpoint=''", "task.model.frozen_level=0"),
+    _cpu("all layers trained", "task.model.frozen_level=0"),
+    _cpu("frozen to level 3", "task.model.frozen_level=3"),
+    _cpu("8 views", "preprocess.train_views=8"),
     _cpu("size weight 0.1", "task.losses.detection.scale_weight=0.1"),
     _cpu("size weight 0.5", "task.losses.detection.scale_weight=0.5"),
     _cpu("decoder 64", "task.model.decoder.fpn.num_filters=64"),
     _cpu("decoder 128", "task.model.decoder.fpn.num_filters=128"),
     _cpu("separable decoder", "task.model.decoder.fpn.use_separable_conv=true"),
     _cpu("learning rate 0.001", f"{RATE}.initial_learning_rate=0.001"),
-    _cpu("900 steps", "trainer.train_steps=900", f"{RATE}.decay_steps=900"),
+    _cpu("600 steps", "trainer.train_steps=600", f"{RATE}.decay_steps=600"),
     _cpu("256 px", "preprocess.image_size=[256, 256]"),
     _cpu("EMA 0.95", "trainer.optimizer_config.ema.average_decay=0.95"),
     _cpu("without flip", "export.flip=false"),

@@ -68,6 +68,11 @@ def check_all(experiment: cfg.ExperimentConfig) -> None:
     for rule in (check_types, check_ranges, check_live, check_together):
         rule(experiment)
     check_network(experiment.task.model)
+    if experiment.task.model.frozen_level and not experiment.task.init_checkpoint:
+        raise InputError(
+            f"task.model.frozen_level: {experiment.task.model.frozen_level} would keep random weights; set it to 0, or "
+            "task.init_checkpoint"
+        )
     if experiment.task.model.input_size:
         check_size(experiment.task.model)
 

@@ -59,6 +59,11 @@ class Model(hyperparams.Config):
     norm_activation: common.NormActivation = dataclasses.field(
         default_factory=lambda: common.NormActivation(norm_momentum=0.9, norm_epsilon=1e-5, use_sync_bn=True)
     )
+    frozen_level: int = 0
+    """Backbone layers up to this level (2 has a quarter of the input's sides, 3 an eighth, up to 5) keep their initial
+    weights and batch norm's initial statistics, and cost no backward pass; 0 trains all layers. Needs
+    task.init_checkpoint, and another backbone than the hourglass."""
+
     reference_bn: bool = False
     """Momentum 0.1 in Keras's meaning, as in the published runs, instead of norm_momentum. Inference then uses little
     more than the statistics of the last batch."""

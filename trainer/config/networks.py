@@ -112,6 +112,11 @@ def check_network(model: Any) -> None:
             f"levels {LEVELS[0]} to {LEVELS[-1]}",
         ),
         (
+            model.frozen_level == 0 or (kind != HOURGLASS and str(model.frozen_level) in LEVELS),
+            f"frozen_level: {model.frozen_level} with {_described(model)}; use 0"
+            + (f", or {LEVELS[0]} to {LEVELS[-1]}" if kind != HOURGLASS else ", which trains all layers"),
+        ),
+        (
             bool(heads) and set(heads) <= set(levels) and heads[-1] == "2",
             f"head.input_levels: {heads} with {_described(model)}; use {levels}",
         ),

@@ -150,7 +150,11 @@ def _backbone(model: Model) -> tf_keras.Model:
     if model.backbone.type == HOURGLASS:
         return whole
     # The layers that are left keep their places in checkpoints, because those that go are the last.
-    return tf_keras.Model(whole.input, {level: whole.output[level] for level in LEVELS}, name=model.backbone.type)
+    backbone = tf_keras.Model(whole.input, {level: whole.output[level] for level in LEVELS}, name=model.backbone.type)
+    if model.frozen_level:
+        for layer in tf_keras.Model(whole.input, whole.output[str(model.frozen_level)]).layers:
+            layer.trainable = False  # batch norm then uses its averages, and doesn't change them
+    return backbone
 
 
 def _decoder(model: Model, backbone: tf_keras.Model) -> tf_keras.Model:

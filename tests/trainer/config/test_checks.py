@@ -110,6 +110,9 @@ def experiment() -> cfg.ExperimentConfig:
         (_fpn("resnet: {stem_type: v2}"), "backbone.resnet.stem_type: 'v2'; use v0 or v1"),
         (_fpn(model="head: {input_levels: ['3']}"), "['3'] with the fpn on resnet 50; use ['2']"),
         (_fpn(model="input_size: [32, 72, 3]"), "[32, 72] is not a multiple of 32, which the fpn on resnet 50 needs"),
+        ("task.model.frozen_level=2", "frozen_level: 2 with Hourglass 10 x 1; use 0, which trains all layers"),
+        (_fpn(model="frozen_level: 1"), "frozen_level: 1 with the fpn on resnet 50; use 0, or 2 to 5"),
+        (_fpn(model="frozen_level: 3"), "frozen_level: 3 would keep random weights; set it to 0, or task.init"),
         (
             _fpn("type: mobilenet", "norm_activation: {activation: relu6}"),
             "activation: 'relu6' has no effect on a MobileNet",

@@ -14,7 +14,8 @@ from trainer.training.run import train
 from trainer.weights import finished
 
 SMALL = (
-    "task.init_checkpoint='',task.init_checkpoint_modules=backbone,task.model.num_classes=0,task.train_data.global_batch_size=4,task.validation_data.global_batch_size=4,"
+    "task.init_checkpoint='',task.init_checkpoint_modules=backbone,task.model.frozen_level=0,"
+    "task.model.num_classes=0,task.train_data.global_batch_size=4,task.validation_data.global_batch_size=4,"
     "trainer.train_steps=3,trainer.steps_per_loop=3,runtime.distribution_strategy=one_device,runtime.num_gpus=0"
 )
 

@@ -67,6 +67,32 @@ def test_a_family_builds_and_trains_all_its_weights(kind: str) -> None:
     assert unused == [], "a weight that no output depends on"
 
 
+@pytest.mark.parametrize(("kind", "level"), [("resnet", 3), ("mobilenet", 2), ("efficientnet", 2)])
+def test_frozen_layers_keep_weights_and_statistics(kind: str, level: int) -> None:
+    """Those up to the level, and no others."""
+    task = made_task(kind)
+    task.model.frozen_level = level
+    model = network.build_model(task)
+    kept = {
+        variable.ref() for variable in tf_keras.Model(model.backbone.input, model.backbone.output[str(level)]).weights
+    }
+    assert 0 < len(kept) < len(model.backbone.weights)
+    every = network.build_model(made_task(kind))
+    assert len(every.trainable_variables) - len(model.trainable_variables) > len(kept) // 3
+    before = [variable.numpy() for variable in model.weights]
+    with tf.GradientTape() as tape:
+        raw = model(model.normalize(made_image()), training=True)["raw_output"]
+        loss = tf.add_n([tf.reduce_mean(tf.square(maps[0])) for maps in raw.values()])
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+    ):
+        assert variable.ref() not in kept
+        assert gradient is not None
+        variable.assign_sub(gradient + 0.01)
+    same = {v.ref() for v, old in zip(model.weights, before, strict=True) if np.array_equal(v.numpy(), old)}
+    assert same == kept
+
+
 @pytest.mark.parametrize(
     "kind", ["resnet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("mobilenet", "efficientnet"))]
 )
