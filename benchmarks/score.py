@@ -122,11 +122,13 @@ def speed(flags: argparse.Namespace, folder: Path) -> None:
         images, count = make_images(folder, flags.images, (480, 640)), flags.images
     sides: dict[str, list[list[float]]] = {name: [] for name in ("bare loop", *WAYS)}
     for repeat in range(flags.repeats):
-        print(f"repeat {repeat + 1} of {flags.repeats}", file=sys.stderr, flush=True)
-        sides["bare loop"].append(measured(_BARE, flags.model, images, flags.batch_size))
-        for name, (threads, workers) in WAYS.items():
-            output = folder / f"out-{name}-{repeat}"
-            sides[name].append(measured(_OURS, flags.model, images, output, flags.batch_size, threads, workers))
+        for name, runs in sides.items():
+            if name in WAYS:
+                output = folder / f"out-{name}-{repeat}"
+                runs.append(measured(_OURS, flags.model, images, output, flags.batch_size, *WAYS[name]))
+            else:
+                runs.append(measured(_BARE, flags.model, images, flags.batch_size))
+            print(f"repeat {repeat + 1}: {name}: wall {runs[-1][0]:.2f} s, CPU {runs[-1][1]:.2f} s", file=sys.stderr)
     wall, cpu = ({name: statistics.median(run[i] for run in runs) for name, runs in sides.items()} for i in (0, 1))
     print(f"{count} images, batches of {flags.batch_size}, median of {flags.repeats} runs; ratios to the bare loop")
     for name in sides:

@@ -5,6 +5,8 @@ import pytest
 from tests.trainer.command_checks import HEAVY, assert_help_is_light
 from trainer.score import main, parser
 
+pytestmark = pytest.mark.xdist_group("exported")  # a worker that has loaded TensorFlow
+
 
 def test_help_and_examples() -> None:
     assert_help_is_light("trainer.score")

@@ -65,7 +65,7 @@ class FixedBatches:
             }
             arrays = self._outputs(_without(places, refused))
         if arrays is None:
-            raise RuntimeError("the signature refuses a batch each of whose images it takes alone")
+            raise RuntimeError("the signature refuses the batch, whichever of its images are left out")
         return [
             explain(places[i]) if i in refused else {name: array[i] for name, array in arrays.items()}
             for i in range(len(images))

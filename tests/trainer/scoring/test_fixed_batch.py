@@ -14,6 +14,8 @@ from trainer.registry.digest import model_digest
 from trainer.saved_model.layout import LABEL_MAP
 from trainer.scoring.fixed_batch import FixedBatches
 
+pytestmark = pytest.mark.xdist_group("exported")  # a worker that has loaded TensorFlow
+
 GOOD, OTHER, LONG = (random_jpeg(*size, seed=size[0]) for size in ((8, 9), (9, 8), (60, 60)))
 
 
@@ -41,8 +43,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def test_every_call_has_the_same_number_of_images(model: str) -> None:
-    batches = FixedBatches(model, model_digest(model), 4)
+@pytest.fixture(scope="module")
+def batches(model: str) -> FixedBatches:
+    return FixedBatches(model, model_digest(model), 4)
+
+
+def test_every_call_has_the_same_number_of_images(batches: FixedBatches) -> None:
     for images in ([GOOD], [GOOD, OTHER], [GOOD, None, OTHER, GOOD]):
         answers = batches(images)
         assert len(answers) == len(images)
@@ -61,9 +67,9 @@ def test_every_call_has_the_same_number_of_images(model: str) -> None:
     ],
 )
 def test_an_image_that_is_refused_is_refused_alone(
-    model: str, images: list[bytes], reasons: list[Reason | None]
+    batches: FixedBatches, images: list[bytes], reasons: list[Reason | None]
 ) -> None:
-    answers = FixedBatches(model, model_digest(model), 4)(images)
+    answers = batches(images)
     assert [None if isinstance(answer, dict) else answer[0] for answer in answers] == reasons
     kept = [answer["length"] for answer in answers if isinstance(answer, dict)]
     assert kept == [np.int32(len(image)) for image, reason in zip(images, reasons, strict=True) if reason is None]
