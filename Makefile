@@ -78,7 +78,7 @@ IMAGE_REPOSITORY ?=
 IMAGE_VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"$$/\1/p' trainer/shared/versions.py)
 images:  ## build and push all images: IMAGE_REPOSITORY=REGION-docker.pkg.dev/PROJECT/centernet
 	@test -n "$(IMAGE_REPOSITORY)" || { echo "error: IMAGE_REPOSITORY: not given; there is no default"; exit 2; }
-	for kind in cpu gpu tpu beam; do \
+	for kind in cpu gpu tpu beam serve; do \
 		docker build --file trainer/Dockerfile --target $$kind \
 			--tag "$(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION)" . && \
 		docker push "$(IMAGE_REPOSITORY)/python-$$kind:$(IMAGE_VERSION)" || exit 1; \
@@ -88,7 +88,7 @@ images:  ## build and push all images: IMAGE_REPOSITORY=REGION-docker.pkg.dev/PR
 IMAGES ?= cpu
 ENGINES ?= docker podman buildah
 PYTHON_IMAGE ?=
-images-local:  ## build images for this machine: IMAGES="cpu gpu tpu" (default: cpu), PYTHON_IMAGE=another base image
+images-local:  ## build images for this machine: IMAGES="cpu gpu tpu serve" (default: cpu), PYTHON_IMAGE=another base image
 	@for engine in $(ENGINES) ""; do [ -z "$$engine" ] || ! $$engine info >/dev/null 2>&1 || break; done; \
 	case "$$engine" in \
 		"") echo "error: none of $(ENGINES) answers: install one, or start Docker's daemon" >&2; exit 2 ;; \

@@ -21,7 +21,7 @@ from pipeline.graph.targets import TARGETS
 
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = REPOSITORY / "trainer" / "Dockerfile"
-FINAL = ("cpu", "gpu", "tpu", "beam")
+FINAL = ("cpu", "gpu", "tpu", "beam", "serve")
 KNOWN = {"ARG", "FROM", "ENV", "RUN", "WORKDIR", "COPY", "USER", "ENTRYPOINT"}
 
 
@@ -136,7 +136,7 @@ def test_every_installation_checks_the_hashes() -> None:
         for line in text.splitlines()
         if re.search(r"pip (install|sync) ", line) and "--no-deps --no-build-isolation --editable" not in line
     ]
-    assert len(installing) == 6
+    assert len(installing) == 7
     assert [line for line in installing if "--require-hashes" not in line] == []
     code = (REPOSITORY / "trainer" / "shared" / "own_environment.py").read_text()
     assert '"sync", "--quiet", "--require-hashes"' in code
@@ -305,7 +305,8 @@ print(tensorflow.__version__, tensorflow.test.is_built_with_cuda())
 
 def test_every_image_uses_one_of_the_install_stages() -> None:
     sources = {name: re.findall(r"--from=(build-\w+)", str(lineage(name))) for name in FINAL}
-    assert sources == {"cpu": ["build-cpu"], "gpu": ["build-gpu"], "tpu": ["build-tpu"], "beam": ["build-cpu"]}
+    of_cpu = {name: ["build-cpu"] for name in ("cpu", "beam", "serve")}
+    assert sources == of_cpu | {"gpu": ["build-gpu"], "tpu": ["build-tpu"]}
 
 
 def uv() -> str:
