@@ -4,8 +4,8 @@
 
 Vertex AI has no request that names one of an endpoint's models: only the split chooses. So a model without traffic is
 tested on an endpoint of its own, ENDPOINT-smoke, which exists for the test only. After the split the model is tested
-once more by its share of the requests, since each answer names the model that gave it; if that fails, the split is put
-back.
+once more by its share of the requests, since each answer names the model that gave it; if that fails, it loses its
+traffic.
 
 The endpoint's labels hold the state: `stable` and `previous` are ids of deployed models, `deploying` names who is at
 work. Each change is made from what was read (the endpoint's etag), so one of two rollouts at a time wins.
@@ -18,7 +18,7 @@ from trainer.deployment.endpoint import Endpoint, View
 from trainer.deployment.lock import RolloutRefused, Who, held
 from trainer.deployment.plan import Plan, deployed_id
 from trainer.deployment.smoke_test import SmokeFailed, check_alone, check_share
-from trainer.deployment.source import Source, uploaded
+from trainer.deployment.source import TITLE, Source, uploaded
 from trainer.shared.google_cloud import CloudError, Place
 
 MODEL, STABLE, PREVIOUS = "centernet-model", "stable", "previous"
@@ -133,16 +133,20 @@ class _Rollout:
                 max_latency_ms=self._plan.max_latency_ms,
             )
         except SmokeFailed as error:
-            self._put_back(before)
-            raise SmokeFailed(f"{self._source.title}: failed with traffic: {error}; the split was put back") from error
+            self._take_back(before)
+            raise SmokeFailed(f"{self._source.title}: failed with traffic: {error}; it lost its traffic") from error
         print(f"looked again   {found}", flush=True)
         self._drop_older(after)
         return f"deployed: {_shares(after)}"
 
-    def _put_back(self, before: View) -> None:
-        self._change(split=before.split, labels=before.labels)
-        if not before.split.get(self._new):
-            self._endpoint.undeploy(self._new)
+    def _take_back(self, before: View) -> None:
+        """Takes the model's traffic, also what it had before: it is wrong there, too."""
+        others = {deployed: percent for deployed, percent in before.split.items() if deployed != self._new}
+        if before.split and not others:
+            return  # nothing else could answer
+        split = {max(others, key=others.__getitem__): 100} if others else {}
+        self._change(split=split, labels=before.labels)
+        self._endpoint.undeploy(self._new)
 
     def _drop_older(self, after: View) -> None:
         """Only the version before the one in use is kept for a rollback: an idle one costs as much as a busy one."""
@@ -274,9 +278,13 @@ def _empty(endpoint: Endpoint) -> None:
 
 
 def _leftovers(seen: View, new: str) -> list[str]:
-    """Models without traffic that nothing returns to: of a rollout that died, or of an older version."""
+    """Our models without traffic that nothing returns to: of a rollout that died, or of an older version."""
     kept = {new, seen.labels.get(STABLE), seen.labels.get(PREVIOUS)}
-    return [deployed for deployed in seen.deployed if deployed not in seen.split and deployed not in kept]
+    return [
+        deployed
+        for deployed, found in seen.deployed.items()
+        if deployed not in seen.split and deployed not in kept and found.name.startswith(TITLE)
+    ]
 
 
 def _shares(seen: View) -> str:

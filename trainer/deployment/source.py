@@ -18,6 +18,9 @@ from trainer.registry.uri import open_registry
 from trainer.registry.vertex import MODEL_FILE, SERVING_IMAGE, VertexRegistry
 from trainer.shared.google_cloud import Place
 
+TITLE = "centernet version "
+"""How the display name of a deployment begins."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
@@ -31,7 +34,7 @@ class Source:
     @property
     def title(self) -> str:
         """Display name of its deployment."""
-        return f"centernet version {self.version.version}"
+        return f"{TITLE}{self.version.version}"
 
 
 def find_source(registry: str, name: str) -> Source:

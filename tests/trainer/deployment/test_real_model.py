@@ -12,7 +12,7 @@ from tests.loopback.vertex_server import VertexServer
 from tests.trainer.validation_images import write_images
 
 # One training and export for all of them.
-pytestmark = [pytest.mark.xdist_group("exported"), pytest.mark.usefixtures("no_long_waits")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exported"), pytest.mark.usefixtures("no_long_waits")]
 
 
 def test_the_exported_model_passes_and_other_weights_do_not(

@@ -78,6 +78,15 @@ def test_the_third_version_removes_the_first(served: Served, deploy: Deploy) -> 
     assert (served.split, served.versions) == ({"3": 100}, ["2", "3"])
 
 
+def test_what_others_deployed_stays(served: Served, deploy: Deploy) -> None:
+    for version in "12":
+        assert deploy("--version", version, "--traffic", "100")[0] == 0
+    served.server.endpoints["centernet"]["deployedModels"][0]["displayName"] = "an experiment"
+    served.server.endpoints["centernet"]["labels"].pop("previous")
+    assert deploy("--version", "3", "--traffic", "100")[0] == 0
+    assert served.versions == ["1", "2", "3"]
+
+
 def test_without_traffic(served: Served, deploy: Deploy) -> None:
     assert deploy("--version", "1")[0] == 0
     code, out, _ = deploy("--traffic", "0")
@@ -101,12 +110,17 @@ def test_wrong_boxes_get_no_traffic(served: Served, deploy: Deploy) -> None:
 
 
 @pytest.mark.parametrize("traffic", ["10", "100"])
-def test_wrong_boxes_with_traffic_put_the_split_back(served: Served, deploy: Deploy, traffic: str) -> None:
+@pytest.mark.parametrize("canary", [False, True], ids=["new", "canary"])
+def test_wrong_boxes_with_traffic_lose_it(served: Served, deploy: Deploy, traffic: str, canary: bool) -> None:
+    """Also a canary that was right when it began."""
     assert deploy("--version", "1")[0] == 0
+    if canary:
+        assert deploy("--traffic", "5")[0] == 0
     served.shifts["2", "centernet"] = 9.0
     code, _, err = deploy("--traffic", traffic)
     assert code == 1
     assert "failed with traffic: " in err
+    assert "; it lost its traffic" in err
     assert (served.split, served.versions, served.labels["stable"]) == ({"1": 100}, ["1"], "1")
 
 
@@ -140,7 +154,7 @@ def test_a_slow_server(served: Served, deploy: Deploy) -> None:
 @pytest.mark.parametrize("traffic", ["10", "100"])
 def test_a_split_that_takes_effect_late(served: Served, deploy: Deploy, traffic: str) -> None:
     assert deploy("--version", "1")[0] == 0
-    served.server.late_split = 40
+    served.server.late_split = 12
     assert deploy("--traffic", traffic)[0] == 0
     assert served.split["2"] == int(traffic)
 
@@ -151,7 +165,7 @@ def test_a_split_that_never_takes_effect(served: Served, deploy: Deploy, monkeyp
     served.server.late_split = 1000
     code, _, err = deploy("--traffic", "50")
     assert code == 1
-    assert "was answered by it, although it has 50 % of them; the split was put back" in err
+    assert "was answered by it, although it has 50 % of them; it lost its traffic" in err
     assert served.split == {"1": 100}
 
 
