@@ -89,9 +89,9 @@ def _score(flags: argparse.Namespace, beam_flags: Sequence[str]) -> None:
             raise InputError("--runner: --on dataflow is the same as --runner DataflowRunner; give one of the two")
         beam_flags = ["--runner=DataflowRunner", *beam_flags]
 
-    from trainer.scoring.chosen_model import choose
+    from trainer.registry.named import find_model
 
-    model = choose(flags.model, flags.registry)
+    model = find_model(flags.model, flags.registry)
 
     from trainer.scoring.run import score  # imports Beam, which takes seconds
 

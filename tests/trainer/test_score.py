@@ -20,7 +20,7 @@ def test_help_and_examples() -> None:
     [
         (["--num-workers", "0"], "--num-workers 0: use 1 or more"),
         (["--on", "dataflow", "--runner=FnApiRunner"], "--runner: --on dataflow is the same as"),
-        ([], "--model champion: there is no registry registry"),
+        ([], "--registry registry: no such folder, so no champion"),
         (["--model", "./nowhere", "--batch-size", "0"], "--batch-size 0: use 1 or more"),
         (["--model", "./nowhere"], "./nowhere: not a SavedModel"),
         (["--model", "./nowhere", "--unknown"], "unknown arguments: --unknown"),

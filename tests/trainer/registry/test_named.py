@@ -6,7 +6,7 @@ import pytest
 
 from beam_preprocess.base.errors import InputError
 from trainer.registry.local import LocalRegistry
-from trainer.scoring.chosen_model import choose
+from trainer.registry.named import find_model
 
 
 @pytest.fixture
@@ -20,11 +20,14 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_a_version_and_an_alias(registry: Path) -> None:
-    assert (choose("model/", "registry").folder, choose("./champion", "nowhere").folder) == ("model", "./champion")
-    assert choose("gs://bucket/model", "nowhere").folder == "gs://bucket/model"
-    assert choose("v0001", "registry").folder == "registry/versions/v0001"
+    assert (find_model("model/", "registry").folder, find_model("./champion", "nowhere").folder) == (
+        "model",
+        "./champion",
+    )
+    assert find_model("gs://bucket/model", "nowhere").folder == "gs://bucket/model"
+    assert find_model("v0001", "registry").folder == "registry/versions/v0001"
     LocalRegistry("registry").swap_alias("champion", "v0001", None)
-    found = choose("champion", "registry")
+    found = find_model("champion", "registry")
     assert (found.folder, found.version) == ("registry/versions/v0001", "v0001")
 
 
@@ -33,9 +36,9 @@ def test_a_folder_a_version_and_an_alias(registry: Path) -> None:
     [
         ("champion", "registry", "--model champion: registry has no champion yet; promote a model"),
         ("v0009", "registry", "--model v0009: registry: there is no version 'v0009'; versions are v0001"),
-        ("champion", "nowhere", "--model champion: there is no registry nowhere; give --registry"),
+        ("champion", "nowhere", "--registry nowhere: no such folder, so no champion; promote a model"),
     ],
 )
 def test_one_line_for_what_is_not_there(registry: Path, name: str, where: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        choose(name, where)
+        find_model(name, where)

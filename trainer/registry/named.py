@@ -11,7 +11,7 @@ ALIASES = (CHAMPION, PREVIOUS, CHALLENGER, BEST)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChosenModel:
+class NamedModel:
     """A model to run."""
 
     folder: str
@@ -20,7 +20,7 @@ class ChosenModel:
     """Its name in the registry; "" for a folder."""
 
 
-def choose(name: str, registry: str) -> ChosenModel:
+def find_model(name: str, registry: str) -> NamedModel:
     """Finds the model.
 
     Args:
@@ -31,10 +31,11 @@ def choose(name: str, registry: str) -> ChosenModel:
       InputError: there is no such alias or version.
     """
     if name not in ALIASES and ("/" in name or exists(name)):
-        return ChosenModel(folder=name.rstrip("/") or "/", version="")
+        return NamedModel(folder=name.rstrip("/") or "/", version="")
     if "://" not in registry and not exists(registry):
         raise InputError(
-            f"--model {name}: there is no registry {registry}; give --registry, or the folder of a SavedModel"
+            f"--registry {registry}: no such folder, so no {name}; promote a model with `centernet run`, or give "
+            "--model DIR"
         )
     store = open_registry(registry)
     try:
@@ -44,4 +45,4 @@ def choose(name: str, registry: str) -> ChosenModel:
         found = store.version(version)
     except RegistryError as error:
         raise InputError(f"--model {name}: {error}; `centernet registry list` shows the versions") from error
-    return ChosenModel(folder=found.path, version=found.version)
+    return NamedModel(folder=found.path, version=found.version)
