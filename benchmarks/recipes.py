@@ -41,14 +41,6 @@ RUN = (sys.executable, "-m", "pipeline", "run")
 """The command that is measured."""
 
 RATE = "trainer.optimizer_config.learning_rate.cosine"
-LITE0 = (
-    "task.init_checkpoint=efficientnet-lite0",
-    "task.model.backbone={type: efficientnet, efficientnet: {model_id: b0, se_ratio: 0.0}}",
-    "task.model.decoder={type: fpn, fpn: {num_filters: 96, use_separable_conv: false}}",
-    "task.model.norm_activation={activation: relu6, norm_epsilon: 0.001}",
-    "task.train_data.global_batch_size=8",
-)
-"""From a small Hourglass to the network of custom-cpu."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,11 +79,7 @@ ABLATIONS = (
         config="custom-small",
         changes=("task.losses.detection.scale_weight=0.2",),
     ),
-    Recipe(
-        name="demo, EfficientNet-lite0 500 steps",
-        config=DEMO,
-        changes=(*LITE0, "trainer.train_steps=500", f"{RATE}.decay_steps=500"),
-    ),
+    Recipe(name="demo, without flip", config=DEMO, changes=("export.flip=false",)),
 )
 """One change of a shipped configuration each."""
 

@@ -39,7 +39,7 @@ MODELS = {
     "small": {"model_id": 20, "channels": 24, "stacks": 1},
     "hourglass-104": {"model_id": 52, "channels": 128, "stacks": 2},
 }
-"""tiny is for trying the command, small is used by demo.yaml and custom-small.yaml, hourglass-104 by the reference."""
+"""tiny is for trying the command, small is used by custom-small.yaml, hourglass-104 by the reference."""
 
 
 def synthetic_batch(case: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -49,18 +49,18 @@ def test_a_uri_is_read_and_its_base_is_found_next_to_it() -> None:
 def test_a_base_is_merged_key_by_key(folder: Path) -> None:
     (folder / "below").mkdir()
     (folder / "below" / "common.yaml").write_text(
-        "base: demo\ntask: {model: {head: {input_levels: ['2_0', '2']}}}\ngate:\nexport: {parity_images: 3}"
+        "base: custom-small\ntask: {model: {head: {input_levels: ['2_0', '2']}}}\ngate:\nexport: {parity_images: 3}"
     )
     (folder / "mine.yaml").write_text(
         "base: below/common.yaml\ngate: {min_ap: 0.9}\ntrainer: {optimizer_config: {ema: }}"
     )
-    values, demo = _values("mine.yaml"), _values("demo")
-    assert values["gate"] == {**demo["gate"], "min_ap": 0.9}  # the empty `gate:` between them changes nothing
+    values, base = _values("mine.yaml"), _values("custom-small")
+    assert values["gate"] == {**base["gate"], "min_ap": 0.9}  # the empty `gate:` between them changes nothing
     assert values["task"]["model"]["head"] == {"input_levels": ["2_0", "2"]}  # a list replaces
-    assert values["task"]["train_data"] == demo["task"]["train_data"]
-    assert values["trainer"]["optimizer_config"] == {**demo["trainer"]["optimizer_config"], "ema": None}
-    assert values["export"] == {"parity_images": 3}
-    assert list(values)[: len(demo)] == list(demo)
+    assert values["task"]["train_data"] == base["task"]["train_data"]
+    assert values["trainer"]["optimizer_config"] == {**base["trainer"]["optimizer_config"], "ema": None}
+    assert values["export"] == {"flip": True, "parity_images": 3}
+    assert list(values)[: len(base)] == list(base)
 
 
 @pytest.mark.parametrize(

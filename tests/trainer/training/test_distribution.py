@@ -77,11 +77,11 @@ def finish(processes: list[subprocess.Popen[str]], code: int = 0) -> list[str]:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's, at the size of the made records, and with synchronised batch norm, as the reference has."""
-    text = resolve("demo").text.replace("use_sync_bn: false", "use_sync_bn: true")
-    text = text.replace("image_size: [128, 128]", "image_size: [32, 64]").replace("train_views: 8", "train_views: 2")
-    text = text.replace("steps_per_loop: 46", "steps_per_loop: 2").replace("_interval: 230", "_interval: 2")
-    path = tmp_path_factory.mktemp("config") / "demo.yaml"
+    """custom-small, at the size of the made records, and with synchronised batch norm, as the reference has."""
+    text = resolve("custom-small").text.replace("use_sync_bn: false", "use_sync_bn: true")
+    text = text.replace("image_size: [192, 192]", "image_size: [32, 64]").replace("train_views: 8", "train_views: 2")
+    text = text.replace("steps_per_loop: 50", "steps_per_loop: 2")
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
     path.write_text(text)
     return path
 
