@@ -15,6 +15,7 @@ from trainer.model import tta
 from trainer.model.network import CenterNetModel
 from trainer.saved_model.layout import AUGMENTED, SERVED, TENSOR
 from trainer.saved_model.pixel_count import LIMIT, announced_pixels
+from trainer.weights.object_graph import variables_alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +56,7 @@ class ServingModule(tf.Module):
     ) -> None:
         super().__init__()
         self._network = _NotSaved(model=model, detect=tf.function(self._detections, autograph=False))
-        self.weights = model.variables
+        self.model = variables_alone(model)
         self._input_sizes = tuple(input_sizes)
         # A tensor created here would be captured, and converters would take it for an input of the signature.
         self._category_ids = np.array(category_ids, np.int32)

@@ -1,9 +1,11 @@
-"""The only module that reads TensorFlow's checkpoint format below its public API.
+"""The only module that reads TensorFlow's object graphs below its public API.
 
 `tf.train.CheckpointView` finds which object of ours is which node of a checkpoint; the key of a node's value is only in
-the protocol buffer. If a release of TensorFlow moves it, tests/trainer/weights/test_object_graph.py fails and describes
-what to change here.
+the protocol buffer. `_trackable_children` names the places of a model's variables. If a release of TensorFlow moves
+one of them, tests/trainer/weights/test_object_graph.py fails and describes what to change here.
 """
+
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
@@ -14,6 +16,26 @@ _VALUE = "VARIABLE_VALUE"
 
 class NotObjectBased(ValueError):
     """The checkpoint has no object graph, as those of TensorFlow 1."""
+
+
+def variables_alone(model: Any) -> Any:
+    """An object with the model's variables at their places in its object graph, and nothing else.
+
+    TensorFlow saves a Keras model with functions of every layer. This is what a SavedModel needs to be a start for
+    another training.
+    """
+    made: dict[int, Any] = {}
+
+    def bare(found: Any) -> Any:
+        if isinstance(found, tf.Variable):
+            return found
+        if id(found) not in made:
+            made[id(found)] = copy = tf.__internal__.tracking.AutoTrackable()
+            for name, child in found._trackable_children().items():
+                setattr(copy, name, bare(child))
+        return made[id(found)]
+
+    return bare(model)
 
 
 def keys_of_variables(prefix: str, objects: tf.train.Checkpoint) -> dict[int, str]:

@@ -42,8 +42,8 @@ RATE = "trainer.optimizer_config.learning_rate.cosine.initial_learning_rate"
 @pytest.mark.parametrize(
     ("data", "wanted"),
     [
-        ("photographs", {SIZE: [160, 224], BATCH: 8, VIEWS: 8, STEPS: 2100, "gate.min_delta": -0.08}),
-        ("cards", {SIZE: [224, 160], BATCH: 8, VIEWS: 8, STEPS: 2100, "gate.min_delta": -0.085}),
+        ("photographs", {SIZE: [160, 224], BATCH: 8, VIEWS: 16, STEPS: 2100, "gate.min_delta": -0.08}),
+        ("cards", {SIZE: [224, 160], BATCH: 8, VIEWS: 16, STEPS: 2100, "gate.min_delta": -0.085}),
         ("tiny dense", {SIZE: [448, 1792], BATCH: 2, VIEWS: 16, STEPS: 380, RATE: 0.001, "gate.min_support": 100}),
         ("80 classes", {SIZE: [160, 224], BATCH: 8, STEPS: 2100, "gate.min_support": 20, "gate.max_class_drop": 0.25}),
         ("one class", {SIZE: [160, 224], "gate.min_support": 100, "gate.max_class_drop": 0.11}),

@@ -14,7 +14,7 @@ from trainer.coco.metrics import score
 from trainer.promotion.evaluation import Evaluation, read_evaluation
 from trainer.promotion.smoke import compare, parse_smoke
 from trainer.saved_model.accuracy import evaluate, table
-from trainer.saved_model.inference import to_coco
+from trainer.saved_model.inference import load_signature, to_coco
 from trainer.saved_model.parity import export_detector
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
@@ -71,7 +71,7 @@ def test_every_image_goes_through_the_model_exactly_once(exported: Path, data: P
     recorded = parse_smoke((data / "evaluation" / "smoke.json").read_text(), "smoke.json")
     assert (recorded.model_digest, len(recorded.images)) == (evaluation.model_digest, 5)
     assert {(image.height, image.width) for image in recorded.images} == set(SIZES)
-    answers = export_detector(str(exported))  # one batch of one image: what a server answers
+    answers = export_detector(load_signature(str(exported)))  # one batch of one image: what a server answers
     for image in recorded.images:
         found = answers([base64.b64decode(image.image_bytes)], [(image.height, image.width)])
         assert compare(replace(recorded, images=(image,)), found).max_box_delta == 0.0

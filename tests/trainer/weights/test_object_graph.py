@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
-from trainer.weights.object_graph import NotObjectBased, keys_of_variables
+from trainer.weights.object_graph import NotObjectBased, keys_of_variables, variables_alone
 
 
 def test_each_variable_has_the_key_of_its_value(tmp_path: Path) -> None:
@@ -31,3 +32,14 @@ def test_a_checkpoint_without_an_object_graph(tmp_path: Path) -> None:
     tf.raw_ops.SaveV2(prefix=prefix, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1.0)])
     with pytest.raises(NotObjectBased):
         keys_of_variables(prefix, tf.train.Checkpoint(a=tf.Variable(0.0)))
+
+
+def test_variables_alone_keep_their_places_without_the_layers(tmp_path: Path) -> None:
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,)), tf_keras.layers.BatchNormalization()])
+    alone = tf.train.Checkpoint(model=variables_alone(model))
+    keys = keys_of_variables(alone.write(str(tmp_path / "alone")), tf.train.Checkpoint(model=model))
+    assert keys.keys() == {id(variable) for variable in model.variables}
+    saved = tf.Module()
+    saved.model = alone.model
+    tf.saved_model.save(saved, str(tmp_path / "saved"))
+    assert not hasattr(tf.saved_model.load(str(tmp_path / "saved")).model, "call_and_return_conditional_losses")
