@@ -1,7 +1,7 @@
 """File systems that refuse: one line that names the address and the fix, whatever a client library raises."""
 
-import json
 import gc
+import json
 import logging
 import sys
 import threading
@@ -113,6 +113,7 @@ def test_a_bucket_that_refuses_is_an_input_error(
 ) -> None:
     arguments = command(data_set)
     printing = logging.StreamHandler(sys.stderr)  # as where nobody has set up logging; pytest has
+    printing.setLevel(logging.WARNING)  # as Python's handler of last resort
     # Connections that earlier tests left open are named there, whenever they are collected.
     printing.addFilter(lambda record: record.name != "asyncio")
     gc.collect()
