@@ -166,7 +166,7 @@ def registry_of(flags: argparse.Namespace, place: "Place | None") -> str:
     """The registry: the given one, or the place's own.
 
     Raises:
-      InputError: none is given, and there is no place.
+      InputError: neither a registry nor a project and region is given.
     """
     from pipeline.service.submission import DEFAULT_MODEL
     from trainer.registry.base import VERTEX_SCHEME

@@ -5,13 +5,13 @@ then writes the manifest, which marks the folder as ready. A killed run is resum
 finished stay.
 """
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
 
+from beam_preprocess.base.cores import usable_cores
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress, Watcher
 from beam_preprocess.base.storage import absolute
@@ -122,7 +122,7 @@ def _threads(given: int | None, num_workers: int, pipeline_args: Sequence[str]) 
     elsewhere = any(word.split("=")[0] in ("--runner", "--direct_num_workers") for word in pipeline_args)
     if num_workers > 1 or elsewhere:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def _label_map(model: str, threshold: float | None) -> tuple[dict[str, Any], Minimum]:
@@ -132,7 +132,7 @@ def _label_map(model: str, threshold: float | None) -> tuple[dict[str, Any], Min
       InputError: not one of our models, or a threshold out of range.
     """
     from trainer.saved_model.inference import read_label_map  # imports TensorFlow
-    from trainer.saved_model.pictures import thresholds_of
+    from trainer.saved_model.thresholds import thresholds_of
 
     label_map = read_label_map(model)
     found = thresholds_of(model, label_map, threshold)
