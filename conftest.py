@@ -6,14 +6,19 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from beam_preprocess.base.command import LEGACY_KERAS, exit_at_once
+
 pytest_plugins = ["tests.loopback.fixtures", "tests.loopback.deployments"]
 
 # Before any test imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ |= LEGACY_KERAS
 
 # Examples are the same on every machine, and no test depends on how fast one is.
 settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
+
+exit_at_once()
 
 LONG_GROUPS = ("local_run", "exported", "failing_run", "compiled")
 """Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""

@@ -47,18 +47,23 @@ print("peak", max(peaks) // 1024)
 
 
 def make_data(folder: Path, count: int, size: tuple[int, int], distinct: int, boxes: int = 7) -> Path:
-    """JPEGs of smooth noise with edges (hard links to a few distinct files) and their annotations."""
-    (folder / "images").mkdir(parents=True)
+    """JPEGs, see `write_images`, and their annotations."""
+    write_images(folder / "images", count, size, distinct)
+    return annotate(folder, [(f"{i}.jpg", *size) for i in range(count)], boxes)
+
+
+def write_images(folder: Path, count: int, size: tuple[int, int], distinct: int) -> None:
+    """JPEGs of smooth noise with edges: hard links to a few distinct files."""
+    folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     height, width = size
     for i in range(distinct):
         coarse = rng.integers(0, 256, (max(2, height // 16), max(2, width // 16), 3), np.uint8)
         picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
         picture += rng.integers(-12, 13, picture.shape, np.int16)
-        (folder / "images" / f"{i}.jpg").write_bytes(encode_jpeg(picture.clip(0, 255).astype(np.uint8), 93))
+        (folder / f"{i}.jpg").write_bytes(encode_jpeg(picture.clip(0, 255).astype(np.uint8), 93))
     for i in range(distinct, count):
-        (folder / "images" / f"{i}.jpg").hardlink_to(folder / "images" / f"{i % distinct}.jpg")
-    return annotate(folder, [(f"{i}.jpg", height, width) for i in range(count)], boxes)
+        (folder / f"{i}.jpg").hardlink_to(folder / f"{i % distinct}.jpg")
 
 
 def annotate(folder: Path, images: list[tuple[str, int, int]], boxes: int) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from beam_preprocess.base.command import exit_at_once
 from components.support.events import EVENTS, reported
 from components.support.run_options import read_options
 
@@ -76,6 +77,7 @@ def step(title: str) -> Iterator[None]:
     Args:
       title: the stage's name in the graph.
     """
+    exit_at_once()
     with reported(title), _limited(title):
         yield
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from beam_preprocess.base.command import LEGACY_KERAS
+
 _PACKAGES = Path(__file__).resolve().parents[2]
 """Folder that holds our packages: the clone, or site-packages."""
 
@@ -10,8 +12,8 @@ _PACKAGES = Path(__file__).resolve().parents[2]
 def child_environment() -> dict[str, str]:
     """The environment of our own processes.
 
-    Our packages can be imported from any folder, output arrives line by line, TensorFlow is quiet, and oneDNN's
-    convolutions are on, which TensorFlow leaves off on CPUs without AVX-512.
+    Our packages can be imported from any folder, output arrives line by line, TensorFlow is quiet, loads one Keras and
+    uses oneDNN's convolutions, which it leaves off on CPUs without AVX-512.
     """
     found = os.environ.get("PYTHONPATH", "")
     return {
@@ -20,4 +22,5 @@ def child_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        **LEGACY_KERAS,
     }

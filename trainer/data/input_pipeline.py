@@ -11,17 +11,15 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
-import numpy as np
 import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format import manifest as manifest_lib
-from beam_preprocess.format import records
 from beam_preprocess.format.manifest import Manifest, Shard
-from beam_preprocess.format.targets import manifest_code_table
 from trainer.config.experiment import RecordsConfig
 from trainer.data.heatmap import Labels
 from trainer.data.holdout import first_records
+from trainer.data.parsing import RecordParser
 
 HASHED_BYTES = 256 << 20
 """Records up to this size are compared with their sha256 before training: less than 2 s of CPU time. COCO's 20 GB would
@@ -60,13 +58,13 @@ def check_shards(folder: str, manifest: Manifest) -> None:
     """
     if manifest.images < 1:
         raise InputError(f"{folder}: holds no images; make the records again, from data that has some")
-    records = Counter[int]()
+    counts = Counter[int]()
     for shard in manifest.shards:
-        records[shard.view] += shard.records
-    if records != Counter(dict.fromkeys(range(manifest.views), manifest.images)):
+        counts[shard.view] += shard.records
+    if counts != Counter(dict.fromkeys(range(manifest.views), manifest.images)):
         raise InputError(
             f"{folder}: its {manifest_lib.NAME} counts {manifest.images} images, but its shards hold "
-            f"{dict(sorted(records.items()))} records by view; run the preprocessing again"
+            f"{dict(sorted(counts.items()))} records by view; run the preprocessing again"
         )
     hashed = sum(shard.bytes for shard in manifest.shards) <= HASHED_BYTES
     with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -162,8 +160,9 @@ def train_dataset(
     dataset = tf.data.Dataset.counter(start=epoch, dtype=tf.int64).flat_map(read_epoch).skip(skip)
     if context and pipelines > 1:
         dataset = dataset.shard(pipelines, context.input_pipeline_id)
-    dataset = dataset.map(_parser(manifest, crowd_is_object), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    parser = RecordParser(manifest, crowd_is_object=crowd_is_object)
+    dataset = dataset.map(parser.record, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.batch(batch, drop_remainder=True).map(parser.batch).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_dataset(
@@ -194,13 +193,14 @@ def validation_dataset(
         .flat_map(lambda name, count: tf.data.TFRecordDataset(name).take(count))
         .apply(tf.data.experimental.assert_cardinality(images))
     )
-    dataset = dataset.map(_parser(manifest, crowd_is_object), num_parallel_calls=tf.data.AUTOTUNE)
+    parser = RecordParser(manifest, crowd_is_object=crowd_is_object)
+    dataset = dataset.map(parser.record, num_parallel_calls=tf.data.AUTOTUNE)
     nothing = tf.nest.map_structure(lambda spec: tf.zeros([1, *spec.shape], spec.dtype), dataset.element_spec)
     filling = tf.data.Dataset.from_tensor_slices(nothing).repeat(-images % config.global_batch_size)
     dataset = dataset.concatenate(filling)
     if context and context.num_input_pipelines > 1:
         dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
-    return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return dataset.batch(batch, drop_remainder=True).map(parser.batch).prefetch(tf.data.AUTOTUNE)
 
 
 def _shard_names(config: RecordsConfig, manifest: Manifest) -> list[list[str]]:
@@ -209,52 +209,3 @@ def _shard_names(config: RecordsConfig, manifest: Manifest) -> list[list[str]]:
     return [
         [os.path.join(config.input_path, s.name) for s in ordered if s.view == view] for view in range(manifest.views)
     ]
-
-
-def _parser(manifest: Manifest, crowd_is_object: bool):  # type: ignore[no-untyped-def]
-    """A function: serialized record → (uint8 [H, W, 3], Labels without the batch axis)."""
-    made_with = manifest.parameters
-    height, width = made_with["image_size"]
-    map_size = height // made_with["stride"], width // made_with["stride"]
-    values = manifest_code_table(made_with).values
-    cells, objects = max(manifest.max_cells, 1), max(manifest.max_objects, 1)
-    ignored = 0 if crowd_is_object or not manifest.crowds else objects
-    features = {name: tf.io.FixedLenFeature([size], tf.int64) for name, size in records.INT_FEATURES.items()}
-    features |= {name: tf.io.FixedLenFeature([], tf.string) for name in records.BYTES_FEATURES}
-
-    def raw(parsed: dict[str, tf.Tensor], name: str, dtype: np.dtype | str) -> tf.Tensor:
-        return tf.io.decode_raw(parsed[name], tf.as_dtype(np.dtype(dtype)))
-
-    def pad(tensor: tf.Tensor, length: int) -> tf.Tensor:
-        missing = length - tf.shape(tensor)[0]
-        padded = tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1))
-        return tf.ensure_shape(padded, [length, *tensor.shape[1:]])
-
-    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, Labels]:
-        parsed = tf.io.parse_single_example(serialized, features)
-        image = tf.io.decode_jpeg(parsed[records.IMAGE], channels=3, dct_method="INTEGER_ACCURATE")
-        runs = tf.reshape(raw(parsed, records.CELL_RUNS, "<i4"), [-1, 3])
-        codes = tf.cast(raw(parsed, records.CELL_CODE, records.code_dtype(len(values))), tf.int32)
-        # Cell i belongs to the first run that ends after it; tf.repeat is a dozen operations.
-        ends = tf.cumsum(runs[:, 2])
-        run = tf.raw_ops.UpperBound(sorted_inputs=ends[None], values=tf.range(tf.size(codes))[None])[0]
-        cell_class, cell_crowd, _ = tf.unstack(tf.gather(runs, run), axis=-1)
-        cell_value = tf.gather(tf.constant(values), codes)
-        crowd = tf.cast(raw(parsed, records.OBJECT_CROWD, "u1"), tf.float32)
-        present = tf.ones_like(crowd)
-        return tf.ensure_shape(image, [height, width, 3]), Labels(
-            image_id=parsed[records.IMAGE_ID][0],
-            image_weight=tf.ones([], tf.float32),
-            valid=tf.cast(parsed[records.VIEW_VALID], tf.int32),
-            cell_index=pad(tf.cast(raw(parsed, records.CELL_INDEX, records.index_dtype(map_size)), tf.int32), cells),
-            cell_class=pad(cell_class, cells),
-            cell_value=pad(tf.where(cell_crowd > 0, 0.0, cell_value) if ignored else cell_value, cells),
-            object_cell=pad(raw(parsed, records.OBJECT_CELL, "<i4"), objects),
-            object_class=pad(raw(parsed, records.OBJECT_CLASS, "<i4"), objects),
-            object_offset=pad(tf.reshape(raw(parsed, records.OBJECT_OFFSET, "<f4"), [-1, 2]), objects),
-            object_size=pad(tf.reshape(raw(parsed, records.OBJECT_SIZE, "<f4"), [-1, 2]), objects),
-            object_mask=pad(present if crowd_is_object else 1.0 - crowd, objects),
-            ignore_mask=pad(crowd, objects)[:ignored],
-        )
-
-    return parse
