@@ -39,7 +39,7 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: $(STAMP)  ## generate a small data set, train, gate and report on it (about 3 minutes on 2 cores)
+demo: $(STAMP)  ## generate a small data set, train, gate and report on it (minutes on 2 cores)
 	$(BIN)/centernet run
 
 test: $(STAMP)  ## run the tests except the slow ones

@@ -22,7 +22,7 @@ def parser() -> command.Parser:
     """The command's parser."""
     parser = command.parser(
         "check",
-        "Validates a data set without writing records.",
+        "Validate a data set without writing records.",
         examples=EXAMPLES,
         notes=f"{LIMITS}exit codes: 0 within the limits (warnings or not), 1 above a reject limit, 2 bad input",
     )

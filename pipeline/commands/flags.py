@@ -148,7 +148,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "--max-wait",
         type=_hours,
         metavar="HOURS",
-        help="how long --capacity flex-start waits for machines; 0: for ever; default: 24",
+        help="how long --capacity flex-start waits for machines; 0: no limit; default: 24",
     )
     run.add_argument(
         "--machine-type", default="", metavar="NAME", help="GPU machine of a custom job; default: the target's"
@@ -195,8 +195,8 @@ def add_data(group: Any) -> None:
         "--val-fraction",
         type=float,
         metavar="F",
-        help="split the training data, such as 0.2: by a hash of each image's content, so an image keeps its side when "
-        "others are added",
+        help="split the training data, such as 0.2: by a hash of each image's content, so an image stays in its split "
+        "when others are added",
     )
 
 
