@@ -33,7 +33,14 @@ def parser() -> command.Parser:
     made.add_argument(
         "--to", dest="output", default="", help="folder to write; without it, only check that the weights fit"
     )
-    made.add_argument("--config_file", "--config", default="", help="shipped configuration, or YAML file (path or URI)")
+    made.add_argument(
+        "--config",
+        "--config_file",
+        dest="config_file",
+        default="",
+        metavar="NAME|PATH",
+        help="shipped configuration, or YAML file (path or URI)",
+    )
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the configuration"
     )

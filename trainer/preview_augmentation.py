@@ -22,7 +22,12 @@ def parser() -> command.Parser:
     )
     made.add_argument("--records", required=True, help="folder of training records (with manifest.json)")
     made.add_argument(
-        "--config_file", "--config", required=True, help="shipped configuration, or YAML file (path or URI)"
+        "--config",
+        "--config_file",
+        dest="config_file",
+        required=True,
+        metavar="NAME|PATH",
+        help="shipped configuration, or YAML file (path or URI)",
     )
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the configuration"

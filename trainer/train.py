@@ -35,7 +35,11 @@ def parser() -> command.Parser:
     )
     made.add_argument("--tpu", default="", help="train on this TPU: local on a TPU VM, or an address")
     made.add_argument(
-        "--config_file", "--config", required=True, help="shipped configuration, or YAML file (path or URI)"
+        "--config_file",
+        "--config",
+        required=True,
+        metavar="NAME|PATH",
+        help="shipped configuration, or YAML file (path or URI)",
     )
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the configuration"

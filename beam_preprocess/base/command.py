@@ -12,7 +12,9 @@ become one line on standard error; anything else is a defect and keeps its trace
 import argparse
 import errno
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +29,41 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
 """Present where there is an NVIDIA driver: on Linux and its containers, and in WSL."""
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Wraps help to the terminal. Indented lines stay lines; a long example continues after a backslash."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """See base class."""
+        return "\n\n".join(self._filled(paragraph, width) for paragraph in re.split(r"\n\s*\n", text.strip("\n")))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """See base class, which also breaks names at their hyphens."""
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
+    def _filled(self, paragraph: str, width: int) -> str:
+        lines = paragraph.splitlines()
+        if not any(line.startswith(" ") for line in lines):
+            return "\n".join(self._split_lines(paragraph, width))
+        return "\n".join(self._line(line, width) for line in lines)
+
+    def _line(self, line: str, width: int) -> str:
+        if len(line) <= width:
+            return line
+        indent = line[: len(line) - len(line.lstrip())]
+        if not line.startswith(f"  {PROGRAM} "):
+            return textwrap.fill(line, width, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+        # A flag stays with its values, and a quoted word in one piece.
+        word = r"""(?:[^\s'"]|'[^']*'|"[^"]*")+"""
+        first, *others = re.findall(rf"(?:-|^\s*){word}(?:\s+(?!-){word})*", line)
+        pieces = [first]
+        for part in others:
+            if len(pieces[-1]) + len(part) + 3 <= width:
+                pieces[-1] += f" {part}"
+            else:
+                pieces.append(f"{indent}    {part}")
+        return " \\\n".join(pieces)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose flags answer to hyphens and to underscores, and that never guesses abbreviations."""
 
@@ -34,7 +71,7 @@ class Parser(argparse.ArgumentParser):
     """Adds arguments from elsewhere, such as a file, to those that are given; may raise `InputError`."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", Help)
         super().__init__(**{"allow_abbrev": False, **options})
 
     def parse_known_args(  # type: ignore[override]

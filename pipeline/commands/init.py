@@ -30,7 +30,7 @@ def parser() -> command.Parser:
 
     made = command.parser("init", DESCRIPTION, examples=EXAMPLES, notes=NOTES)
     add_data(made.add_argument_group("data (COCO format)"))
-    options = made.add_argument_group("options")
+    options = made.add_argument_group("training options")
     options.add_argument(
         "--hardware", default=CPU.name, metavar="NAME", help=f"{', '.join(KNOWN)}; default: %(default)s"
     )

@@ -65,7 +65,6 @@ def parser() -> Parser:
             help=text,
             description=description,
             epilog=full.epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_flags(verb, name)
     return made

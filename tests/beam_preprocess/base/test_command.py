@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,20 @@ def test_help_shows_program_examples_and_notes() -> None:
     assert "usage: centernet thing" in text
     assert "examples:\n  centernet thing --model_dir=x\n\nexit codes: 0" in text
     assert isinstance(made(), argparse.ArgumentParser)
+
+
+def test_help_fits_the_terminal_and_its_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    example = (
+        "centernet thing go --size 3 4 --model_dir 'gs://my bucket/model' --cron \"0 3 * * 1\" rest --verbose > out"
+    )
+    notes = f"exit codes: 0 done, 1 not finite,\n2 bad input\n\nlimits:\n  one: short\n  two: {'x ' * 40}"
+    shown = command.parser("thing", "Does it. " * 9, examples=["centernet thing", example], notes=notes).format_help()
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "examples:\n  centernet thing\n  centernet thing go --size 3 4 \\\n      --model_dir 'gs://my" in shown
+    one_line = shown[shown.index("  centernet thing go") : shown.index("exit codes")].replace("\\\n", "")
+    assert shlex.split(one_line) == shlex.split(example)
+    assert "exit codes: 0 done, 1 not finite, 2 bad input\n\nlimits:\n  one: short\n  two: x" in shown
 
 
 @pytest.mark.parametrize(
