@@ -10,13 +10,14 @@ become one line on standard error; anything else is a defect and keeps its trace
 """
 
 import argparse
+import difflib
 import errno
 import os
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from beam_preprocess.base.errors import Failure, InputError
 
@@ -84,10 +85,25 @@ class Parser(argparse.ArgumentParser):
         end = given.index("--") if "--" in given else len(given)
         return super().parse_known_args([*map(self._known_spelling, given[:end]), *given[end:]], namespace)
 
+    def error(self, message: str) -> NoReturn:
+        """See base class, which prints the whole usage first."""
+        if found := re.match(r"unrecognized arguments: (--[\w-]+)", message):
+            near = difflib.get_close_matches(found[1][2:], self._all_flags(), n=1)
+            meant = f"did you mean --{near[0]}? " if near else ""
+            message = f"{found[1]}: unknown flag; {meant}{self.prog} --help lists all"
+        else:
+            message += f"; see {self.prog} --help"
+        self.exit(2, f"error: {message}\n")
+
     def flags(self) -> dict[str, argparse.Action]:
         """Its flags by name, without the hyphens in front."""
         long = {name: action for name, action in self._option_string_actions.items() if name.startswith("--")}
         return {name[2:]: action for name, action in long.items()}
+
+    def _all_flags(self) -> set[str]:
+        """Also those of its own verbs."""
+        below = [action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        return set(self.flags()).union(*(choice._all_flags() for choices in below for choice in choices.values()))
 
     def _known_spelling(self, argument: str) -> str:
         name, equals, value = argument.partition("=")

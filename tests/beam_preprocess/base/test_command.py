@@ -86,6 +86,25 @@ def test_abbreviations_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--image" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["go", "--dry-rum"], "--dry-rum: unknown flag; did you mean --dry-run? centernet --help lists all"),
+        (["go", "--xyz=1"], "--xyz: unknown flag; centernet --help lists all"),
+        (["go", "--count", "x"], "argument --count: invalid int value: 'x'; see centernet go --help"),
+        (["stop"], "argument verb: invalid choice: 'stop' (choose from 'go'); see centernet --help"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(argv: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = command.Parser(prog="centernet")
+    verb = parser.add_subparsers(dest="verb").add_parser("go")
+    verb.add_argument("--dry-run", action="store_true")
+    verb.add_argument("--count", type=int)
+    with pytest.raises(SystemExit) as stopped:
+        parser.parse_args(argv)
+    assert (stopped.value.code, capsys.readouterr().err) == (2, f"error: {line}\n")
+
+
 def test_help_shows_program_examples_and_notes() -> None:
     text = made().format_help()
     assert "usage: centernet thing" in text
