@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from beam_preprocess.base.errors import Failure, InputError
@@ -74,6 +74,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", Help)
         super().__init__(**{"allow_abbrev": False, **options})
+        self._verbs: Mapping[str, Parser] = {}
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -88,7 +89,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """See base class, which prints the whole usage first."""
         if found := re.match(r"unrecognized arguments: (--[\w-]+)", message):
-            near = difflib.get_close_matches(found[1][2:], self._all_flags(), n=1)
+            near = difflib.get_close_matches(found[1][2:], self.all_flags(), n=1)
             meant = f"did you mean --{near[0]}? " if near else ""
             message = f"{found[1]}: unknown flag; {meant}{self.prog} --help lists all"
         else:
@@ -100,10 +101,15 @@ class Parser(argparse.ArgumentParser):
         long = {name: action for name, action in self._option_string_actions.items() if name.startswith("--")}
         return {name[2:]: action for name, action in long.items()}
 
-    def _all_flags(self) -> set[str]:
+    def all_flags(self) -> set[str]:
         """Also those of its own verbs."""
-        below = [action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)]
-        return set(self.flags()).union(*(choice._all_flags() for choices in below for choice in choices.values()))
+        return set(self.flags()).union(*(verb.all_flags() for verb in self._verbs.values()))
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """See base class."""
+        made = super().add_subparsers(**options)
+        self._verbs = made.choices
+        return made
 
     def _known_spelling(self, argument: str) -> str:
         name, equals, value = argument.partition("=")
