@@ -41,7 +41,7 @@ def serve(*, model: str, registry: str, name: str, host: str, port: int, folder:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket that the server inherits. Whoever connects before the model is loaded waits for it.
+    """A listening socket that the server inherits. A client that connects before the model is loaded waits for it.
 
     Raises:
       InputError: the port is taken, or the host is not one of this machine's.
