@@ -63,7 +63,7 @@ def _call(flags: argparse.Namespace) -> None:
         import json
 
         entries = [catalogue.as_dict(entry) for entry in catalogue.CATALOGUE]
-        print(json.dumps(entries, indent=1) if flags.json else catalogue.table())
+        print(json.dumps(entries, indent=1) if flags.json else catalogue.listing())
         return
     for flag, value in (("--from", flags.source), ("--config", flags.config_file)):
         if not value:

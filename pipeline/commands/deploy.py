@@ -214,7 +214,7 @@ def plan_of(flags: argparse.Namespace, model: str) -> "Plan":
 
 def _dry_run(flags: argparse.Namespace, plan: "Plan", registry: str) -> None:
     """Prints what would be done, and what it may cost at most."""
-    from pipeline.service.cost import table
+    from pipeline.service.cost import hours_table
     from pipeline.service.serving_cost import serving_steps
 
     if flags.rollback or flags.remove_idle:
@@ -225,7 +225,7 @@ def _dry_run(flags: argparse.Namespace, plan: "Plan", registry: str) -> None:
     print(f"endpoint       {plan.endpoint}, made if missing")
     print(f"container      {plan.container()['imageUri']}")
     print(f"traffic        {plan.traffic} % after the smoke test (the first version of an endpoint gets all)")
-    print(table(serving_steps(plan)))
+    print(hours_table(serving_steps(plan)))
     print("dry run: nothing was sent, and the version was not looked up")
 
 

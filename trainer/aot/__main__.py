@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _call(flags: argparse.Namespace) -> int:
     from beam_preprocess.base.config_text import resolve
     from trainer.aot.compile import Step, carry, compile_step
-    from trainer.aot.report import conclusions, table
+    from trainer.aot.report import conclusions, fit_table
     from trainer.aot.xla_process import RUNNER
 
     names = ("params_override", "precision", "records", "num_classes", "max_cells", "max_objects")
@@ -88,7 +88,7 @@ def _call(flags: argparse.Namespace) -> int:
             print(f"result: {folder}: copy it to the other machine and run `python {RUNNER} time .` in it")
         return 0
     report = compile_step(step, topologies=flags.topology, batches=flags.batch, search=flags.search, **where)
-    print(table(report))
+    print(fit_table(report))
     print("\n".join(conclusions(report)))
     fitting = {row["topology"] for row in report["results"] if row["fits"]}
     return 0 if fitting == set(flags.topology) else 1

@@ -21,7 +21,7 @@ import tensorflow as tf
 import tf_keras
 from official.core import config_definitions as cfg
 
-from beam_preprocess.base.files import write_text
+from beam_preprocess.base.files import write_bytes, write_text
 from beam_preprocess.format.manifest import Category, Manifest, Shard
 from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 from trainer.aot.step_code import step_files
@@ -126,8 +126,7 @@ def export_step(
         captured = step.get_concrete_function(*inputs).captured_inputs
     finally:
         tf_keras.mixed_precision.set_global_policy("float32")
-    (folder / f"{STEP}.tmp").write_bytes(hlo)
-    (folder / f"{STEP}.tmp").rename(folder / STEP)
+    write_bytes(str(folder / STEP), hlo)
     values = [captured_value(handle) for handle in captured]
     if with_values:
         np.savez(folder / VALUES, *values)
