@@ -48,7 +48,7 @@ HABITS = {
     r"\bend(?:s|ed)? well\b": "succeed",
     r"\bwould be another(?: one)?\b": "would no longer be comparable",
     r"\bwhat (?:its text )?travels\b": "what is sent",
-    r"\bto be had\b": "available",
+    r"\b(?:to be|be|was|were) had\b": "available",
     r"\bbeside\b": "next to, in addition to, while",
     r"\bwhoever\b": "anyone who; name the person",
     r"\bfor ever\b": "without limit, endlessly",

@@ -118,7 +118,7 @@ class RecordsConfig(hyperparams.Config):
 
 @dataclasses.dataclass
 class TrainerConfig(cfg.TrainerConfig):
-    """The `trainer:` section: Model Garden's, and what the training is followed on."""
+    """The `trainer:` section: Model Garden's, and what the training is monitored on."""
 
     holdout_fraction: float = 0.0
     """Fraction of the training images that are never trained on: loss and AP are measured on them while training. 0

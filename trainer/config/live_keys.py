@@ -75,7 +75,7 @@ MEANINGS = {
     "trainer.checkpoint_interval": "Steps from one checkpoint to the next.",
     "trainer.max_to_keep": "Number of checkpoints that are kept; older ones are deleted.",
     "trainer.validation_interval": "Steps from one validation to the next.",
-    "trainer.validation_steps": "Batches per validation; -1 takes all images that are followed.",
+    "trainer.validation_steps": "Batches per validation; -1 takes all monitored images.",
     "trainer.continuous_eval_timeout": "With --mode=continuous_eval: how long to wait for the next checkpoint.",
     "trainer.optimizer_config.ema": "Moving average of the weights, which is then exported; null switches it off.",
     "ema.trainable_weights_only": "Average the trainable weights only, not the statistics of batch norm.",

@@ -25,7 +25,7 @@ def run(
     validations: ValidationMonitor,
     best: BestWeights | None = None,
 ) -> None:
-    """Trains to the last step, and measures the images that are followed; keeps the best weights if `best` is given.
+    """Trains to the last step, and measures the images that are monitored; keeps the best weights if `best` is given.
 
     Raises:
       Preempted: asked to stop, and saved.
