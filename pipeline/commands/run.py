@@ -93,8 +93,8 @@ def parser() -> command.Parser:
         "--resume",
         default="",
         metavar="RUN",
-        help="folder of an earlier run: resume it, with its own flags. --set then takes keys of gate: and export: "
-        "only, and the run is judged again",
+        help="folder of an earlier run: resume it, with its own flags. --set then takes keys of gate: and the "
+        "bounds of export: only, and the run is judged again",
     )
     options.add_argument(
         "--only-if-changed",
