@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _call(flags: argparse.Namespace) -> None:
-    from trainer.saved_model.accuracy import evaluate, table
+    from trainer.saved_model.accuracy import evaluate, score_table
 
     evaluation = evaluate(
         model=flags.model,
@@ -56,7 +56,7 @@ def _call(flags: argparse.Namespace) -> None:
         signature_name=flags.signature,
         latency_calls=flags.latency_calls,
     )
-    print(table(evaluation))
+    print(score_table(evaluation))
 
 
 if __name__ == "__main__":

@@ -274,12 +274,6 @@ def scorable(coco: CocoAnnotations) -> np.ndarray:
     )
 
 
-def scored_counts(coco: CocoAnnotations) -> tuple[int, int]:
-    """(objects, crowd regions) that are scored: see `scorable`."""
-    counted = scorable(coco)
-    return int((counted & ~coco.crowd).sum()), int((counted & coco.crowd).sum())
-
-
 def of_images(coco: CocoAnnotations, rows: Sequence[int]) -> CocoAnnotations:
     """The part of a file that concerns the images of these rows."""
     ids = coco.image_ids[list(rows)]

@@ -23,6 +23,7 @@ from pipeline.preflight.folders import check_writable
 from pipeline.preflight.weights import check_start, check_weights
 from pipeline.recommend.hardware import CPU
 from pipeline.recommend.write import MINUTES, before_data, write
+from trainer.config.export_config import BOUNDS
 from trainer.config.sections import RunConfig, parse_config
 
 DEMO_CONFIG = "demo"
@@ -33,8 +34,8 @@ SPLITS = ".splits"
 """Folder below the runs' folder for the annotation files that `--val-fraction` writes."""
 UNTRAINED_IMAGES = 16
 """Training images of a run with 0 steps."""
-JUDGING = ("gate", "export")
-"""Sections that a resumed run may change: they judge a trained model, and training does not read them."""
+JUDGING = ("gate", *(f"export.{name}" for name in BOUNDS))
+"""What a resumed run may change: sections and keys that judge a model, and change nothing about it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,10 +186,11 @@ def _show(data: LocalData) -> None:
 
 def _judged_again(folder: RunFolder, changes: Sequence[str]) -> ConfigText:
     for change in changes:
-        if change.partition("=")[0].partition(".")[0].strip() not in JUDGING:
-            sections = " and ".join(f"{name}:" for name in JUDGING)
+        key = change.partition("=")[0].strip()
+        if not {key, key.partition(".")[0]} & set(JUDGING):
             raise InputError(
-                f"--set {change}: --resume takes keys of {sections} only; leave out --resume for a new run"
+                f"--set {change}: --resume takes keys of gate: and the bounds of export: ({', '.join(BOUNDS)}) only; "
+                "leave out --resume for a new run, which reuses what the change leaves as it is"
             )
     config = resolve(str(folder.config), changes)
     parse_config(config.text, config.where)

@@ -4,7 +4,7 @@ With `gate.approval: required` it publishes the model as challenger, and a perso
 (`trainer.promotion.approve`).
 
 It judges again from the evidence that the decision names, and promotes only if the answer is the same: a runner that
-takes the wrong branch of the graph, or an edit of one file, promotes nothing. Someone who writes all files anew, with
+takes the wrong branch of the graph, or an edit of one file, promotes nothing. Someone who rewrites all files, with
 their digests, can still promote any model.
 """
 
@@ -95,7 +95,7 @@ def promote(
         )
     judged_from = judged.evidence["candidate"]
     evaluation = evaluation or (judged_from.uri if judged_from else "")
-    if evaluation:  # before the alias moves: whoever finds the champion finds its thresholds
+    if evaluation:  # before the alias moves: where the champion is, its thresholds are
         print(write_serving(published, evaluation), flush=True)
         print(write_smoke(published, evaluation), flush=True)
     expected = judged.champion_version or None

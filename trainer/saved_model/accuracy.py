@@ -133,7 +133,7 @@ def evaluate(
     return evaluation
 
 
-def table(evaluation: Evaluation) -> str:
+def score_table(evaluation: Evaluation) -> str:
     """One line per metric, and the latency."""
     lines = [f"{name:10s} {_number(value)}" for name, value in evaluation.metrics.items()]
     if evaluation.latency_ms is not None:

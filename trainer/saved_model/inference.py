@@ -50,7 +50,7 @@ def load_signature(model: str, name: str = SERVED) -> Signature:
         raise InputError(f"{model}: has no signature {name}; it has {', '.join(sorted(loaded.signatures))}")
     signature = loaded.signatures[name]
     # A signature holds its variables weakly, so it must keep the model alive.
-    signature._keep_alive = loaded
+    signature.model = loaded
     return signature
 
 

@@ -9,7 +9,7 @@ from beam_preprocess.base.files import read_text
 from beam_preprocess.base.json import read
 
 NAME = "manifest.json"
-SCHEMA = 1
+SCORES_SCHEMA = 1
 SCORE_AGAIN = "score the images again, into another folder"
 
 Format = Literal["coco", "jsonl"]
@@ -93,7 +93,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Text of the file."""
-        return json.dumps({"schema_version": SCHEMA, **dataclasses.asdict(self)}, indent=1) + "\n"
+        return json.dumps({"schema_version": SCORES_SCHEMA, **dataclasses.asdict(self)}, indent=1) + "\n"
 
 
 IMAGE_IDS = "place in the sorted list of file names, from 1; the .jsonl files name both"
@@ -106,4 +106,4 @@ def read_manifest(folder: str) -> Manifest:
       InputError: missing, damaged or of another schema version.
     """
     path = f"{folder.rstrip('/')}/{NAME}"
-    return read(Manifest, read_text(path, SCORE_AGAIN), path, SCORE_AGAIN, schema_version=SCHEMA)
+    return read(Manifest, read_text(path, SCORE_AGAIN), path, SCORE_AGAIN, schema_version=SCORES_SCHEMA)

@@ -48,11 +48,20 @@ def test_a_change_that_only_judges_is_kept(
 
 
 @pytest.mark.parametrize(
-    "change", ["trainer.train_steps=9", "preprocess.max_reject_fraction=0.5", "task={}", "gates.min_ap=1", "min_ap=1"]
+    "change",
+    [
+        "trainer.train_steps=9",
+        "preprocess.max_reject_fraction=0.5",
+        "task={}",
+        "gates.min_ap=1",
+        "min_ap=1",
+        "export.flip=true",
+        "export={flip: true}",
+    ],
 )
-def test_a_change_that_would_train_again_is_refused(change: str, earlier: run_folder.RunFolder) -> None:
+def test_a_change_of_the_model_is_refused(change: str, earlier: run_folder.RunFolder) -> None:
     before = earlier.arguments()
-    with pytest.raises(InputError, match=r"--resume takes keys of gate: and export: only"):
+    with pytest.raises(InputError, match=r"--resume takes keys of gate: and the bounds of export: \(parity_images, "):
         resume(earlier, "gate.min_ap=0.1", change)
     assert earlier.arguments() == before
 

@@ -13,7 +13,7 @@ from tests.trainer.made_records import SIZE
 from trainer.coco.metrics import score
 from trainer.promotion.evaluation import Evaluation, read_evaluation
 from trainer.promotion.smoke import compare, parse_smoke
-from trainer.saved_model.accuracy import evaluate, table
+from trainer.saved_model.accuracy import evaluate, score_table
 from trainer.saved_model.inference import load_signature, to_coco
 from trainer.saved_model.parity import export_detector
 
@@ -183,7 +183,7 @@ def test_a_setting_out_of_range(data: Path, change: dict[str, int], message: str
 def test_latency_is_measured_on_request(exported: Path, data: Path, calls: int) -> None:
     evaluation = _evaluate(exported, data, latency_calls=calls)
     assert (evaluation.latency_ms is None) == (calls == 0)
-    assert ("latency" in table(evaluation)) == (calls > 0)
+    assert ("latency" in score_table(evaluation)) == (calls > 0)
 
 
 def _rewrite(data: Path, ids: dict[int, int], names: dict[int, str]) -> None:
