@@ -199,14 +199,13 @@ def _check_compared(store: Registry, judged: Decision, where: str) -> None:
         )
     for name, version in ((CHAMPION, judged.champion_version), (BEST, judged.best_version)):
         found = judged.evidence[name]
-        scored = read_champion(found.uri) if found else None
-        if not version or not isinstance(scored, Evaluation):
+        if not version or found is None or not isinstance(scored := read_champion(found.uri), Evaluation):
             continue  # judge_again found nothing wrong with that
         digest = store.version(version).metadata.get("model_digest")
         if digest and digest != scored.model_digest:
             raise PromotionRefused(
-                f"{where}: {found.uri if found else ''} is not of {version}, the {name}, but of {scored.model}, another "
-                f"model; evaluate {version} and judge again"
+                f"{where}: {found.uri} is not of {version}, the {name}, but of {scored.model}, another model; evaluate "
+                f"{version} and judge again"
             )
 
 
