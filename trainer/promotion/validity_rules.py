@@ -26,7 +26,7 @@ def finite(case: Case) -> Verdict:
 
 
 def complete(case: Case) -> Verdict:
-    """Every image was scored exactly once."""
+    """Every image was scored exactly once, as the model is served."""
     candidate = case.candidate
     problem = candidate.incomplete
     return Verdict(
@@ -94,7 +94,7 @@ def _other_data(candidate: Evaluation, other: Evaluation, named: str) -> str:
     if candidate.data_digest != other.data_digest:
         return f"Candidate and {named} were scored on different validation data."
     if other.incomplete:
-        return f"The {named} was not scored exactly once on every validation image: {other.incomplete}."
+        return f"The {named} was not scored as served, exactly once on every validation image: {other.incomplete}."
     return ""
 
 

@@ -67,7 +67,7 @@ def evaluate(
       data_digest: what the data check computed for images and annotations, which must not have changed since; "" if
         there was none.
       batch_size: images per call of the signature.
-      signature_name: signature to score. Others than the served one are for experiments.
+      signature_name: signature to score. Others than the served one are for experiments: the gate holds them.
       latency_calls: number of single-image calls to time; 0 measures no latency.
       all_classes: a class of the file that the model does not know is an error, as it is for a model that was trained
         for this data.
@@ -119,6 +119,7 @@ def evaluate(
             result.metrics, model=model, data_digest=digest, seconds=round(time.monotonic() - started, 3)
         ),
         classes=classes,
+        signature=signature_name,
         model_digest=own_digest,
         latency_ms=_latency_ms(signature, [_path(images, name) for name in coco.file_names], latency_calls),
         parity=parity,

@@ -122,8 +122,8 @@ def test_classes_that_only_their_ids_tell_apart() -> None:
     ("other", "words"),
     [
         (evaluation(data_digest="other"), "scored on different validation data"),
-        (evaluation(images_repeated=1), "was not scored exactly once"),
-        (evaluation(images_scored=70), "was not scored exactly once"),
+        (evaluation(images_repeated=1), "was not scored as served, exactly once"),
+        (evaluation(images_scored=70), "was not scored as served, exactly once"),
     ],
 )
 def test_same_data(who: str, other: Evaluation, words: str) -> None:
