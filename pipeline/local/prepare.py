@@ -24,6 +24,8 @@ from pipeline.preflight.weights import check_start, check_weights
 from pipeline.recommend.hardware import CPU
 from pipeline.recommend.write import MINUTES, before_data, write
 from trainer.config.sections import RunConfig, parse_config
+from trainer.promotion.resolve import published, was_champion
+from trainer.registry.uri import open_registry
 
 DEMO_CONFIG = "demo"
 REGISTRY = "registry"
@@ -107,7 +109,8 @@ def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     """The folder of an earlier run, with the request's changes in its configuration.
 
     Raises:
-      InputError: not the folder of a run, its data is gone, or a change that would train again.
+      InputError: not the folder of a run, its data is gone, a change that would train again, or a change of a run that
+        has promoted its model.
     """
     folder = run_folder.resume(Path(options.resume))
     changed = _judged_again(folder, request.changes) if request.changes else None
@@ -190,6 +193,14 @@ def _judged_again(folder: RunFolder, changes: Sequence[str]) -> ConfigText:
             raise InputError(
                 f"--set {change}: --resume takes keys of {sections} only; leave out --resume for a new run"
             )
+    arguments = folder.arguments()
+    store = open_registry(arguments["registry"])
+    own = published(store, arguments["run_id"])
+    if own and was_champion(store, own.version):
+        raise InputError(
+            f"--set {changes[0]}: the run has promoted {own.version}, and no new judgement takes that back; start a "
+            "new run, or return to an earlier champion with centernet registry rollback"
+        )
     config = resolve(str(folder.config), changes)
     parse_config(config.text, config.where)
     return config
