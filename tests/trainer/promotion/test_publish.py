@@ -442,8 +442,9 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
     module = tf.Module()
     module.weights = [tf.Variable(tf.fill([250_000], float(i))) for i in range(4)]
     tf.saved_model.save(module, str(tmp_path / "model"))
-    new = write_evaluation(tmp_path / "new", evaluation(0.6, model_digest=model_digest(str(tmp_path / "model"))))
-    old = write_evaluation(tmp_path / "old", evaluation(0.5))
+    digest = model_digest(str(tmp_path / "model"))  # each version is the same model, and so is its champion
+    new = write_evaluation(tmp_path / "new", evaluation(0.6, model_digest=digest))
+    old = write_evaluation(tmp_path / "old", evaluation(0.5, model_digest=digest))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
