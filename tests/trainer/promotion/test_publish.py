@@ -409,8 +409,9 @@ new, old = (str(folder / name / "evaluation.json") for name in ("new", "old"))
 killed, moved, longest = 0, set(), 0.0
 import fsspec.implementations.local  # before the forks: a child's time is the promotion's
 for attempt in range(-2, 50):  # the first two run to their end and are timed
-    champion = registry.alias("champion") or ""
-    decision = judge(new, old if champion else None, GateConfig(resamples=100), champion)
+    champion, best = registry.alias("champion") or "", registry.alias("best") or ""
+    compared = dict(best=old, best_version=best) if best not in ("", champion) else {}  # killed between two aliases
+    decision = judge(new, old if champion else None, GateConfig(resamples=100), champion, **compared)
     (folder / "decision.json").write_text(decision.to_json())
     child = os.fork()
     if child == 0:
@@ -457,8 +458,10 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
     loaded = tf.saved_model.load(registry.champion().path)
     assert [float(w[0]) for w in loaded.weights] == [0.0, 1.0, 2.0, 3.0]
     # Whatever was killed: promoting again works and leaves a champion.
-    champion = registry.alias("champion") or ""
-    (tmp_path / "decision.json").write_text(judge(new, old, GateConfig(resamples=100), champion).to_json())
+    champion, best = registry.alias("champion") or "", registry.alias("best") or ""
+    compared = {"best": old, "best_version": best} if best not in ("", champion) else {}
+    judged = judge(new, old, GateConfig(resamples=100), champion, **compared)
+    (tmp_path / "decision.json").write_text(judged.to_json())
     last = promote(
         decision=str(tmp_path / "decision.json"),
         model=str(tmp_path / "model"),
