@@ -34,7 +34,7 @@ def parser() -> command.Parser:
         "--signature",
         default="serving_default",
         help="signature to score; image_bytes_augmented is the one with test-time augmentation of a model that serves "
-        "without it (export.augmented_apart; default: %(default)s)",
+        "without it (export.augmented_apart), which the gate holds (default: %(default)s)",
     )
     return made
 

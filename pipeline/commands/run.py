@@ -24,7 +24,7 @@ EXAMPLES = (
     "centernet run --resume runs/latest",
     "centernet run --resume runs/latest --set gate.min_ap=0.35",
 )
-NOTES = """The first example is the demo. The last one judges a finished run again, without training.
+NOTES = """The first example is the demo. The last one judges a held run again, without training.
 
 exit codes: 0 done (promoted, held or pending approval), 1 a stage failed or the run was interrupted, 2 bad input or
 usage"""
@@ -94,7 +94,7 @@ def parser() -> command.Parser:
         default="",
         metavar="RUN",
         help="folder of an earlier run: resume it, with its own flags. --set then takes keys of gate: and the "
-        "bounds of export: only, and the run is judged again",
+        "bounds of export: only, and the run is judged again, unless it has promoted its model",
     )
     options.add_argument(
         "--only-if-changed",

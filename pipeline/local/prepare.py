@@ -25,6 +25,8 @@ from pipeline.recommend.hardware import CPU
 from pipeline.recommend.write import MINUTES, before_data, write
 from trainer.config.export_config import BOUNDS
 from trainer.config.sections import RunConfig, parse_config
+from trainer.promotion.resolve import published, was_champion
+from trainer.registry.uri import open_registry
 
 DEMO_CONFIG = "demo"
 REGISTRY = "registry"
@@ -108,7 +110,8 @@ def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     """The folder of an earlier run, with the request's changes in its configuration.
 
     Raises:
-      InputError: not the folder of a run, its data is gone, or a change that would train again.
+      InputError: not the folder of a run, its data is gone, a change that would train again, or a change of a run that
+        has promoted its model.
     """
     folder = run_folder.resume(Path(options.resume))
     changed = _judged_again(folder, request.changes) if request.changes else None
@@ -192,6 +195,14 @@ def _judged_again(folder: RunFolder, changes: Sequence[str]) -> ConfigText:
                 f"--set {change}: --resume takes keys of gate: and the bounds of export: ({', '.join(BOUNDS)}) only; "
                 "leave out --resume for a new run, which reuses what the change leaves as it is"
             )
+    arguments = folder.arguments()
+    store = open_registry(arguments["registry"])
+    own = published(store, arguments["run_id"])
+    if own and was_champion(store, own.version):
+        raise InputError(
+            f"--set {changes[0]}: the run has promoted {own.version}, and no new judgement takes that back; start a "
+            "new run, or return to an earlier champion with centernet registry rollback"
+        )
     config = resolve(str(folder.config), changes)
     parse_config(config.text, config.where)
     return config

@@ -94,9 +94,10 @@ def _merged(below: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 def _canonical(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The keys that differ from their defaults, sorted; without the sections that a `type` key doesn't choose."""
     kind = _keys().get(f"{path}.type")
-    unused = set(kind.options) - {values.get("type", kind.default)} if kind else set()
+    chosen = values.get("type", kind.default) if kind else None
+    unused = [name for name in kind.options if name != chosen] if kind else []
     found = {}
-    for name in sorted(set(values) - unused):
+    for name in sorted(set(values).difference(unused)):
         value, below = values[name], f"{path}.{name}"
         key = _keys().get(below)
         if key is not None and key.type == "mapping or null":

@@ -115,6 +115,12 @@ def test_nothing_unknown_is_left_out(config: str, runtime: str, words: str) -> N
         stage_configs(config, runtime)
 
 
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, None, 3])
+def test_a_type_that_is_no_text_is_left_to_training_which_refuses_it(value: Any) -> None:
+    train = plain_yaml.safe_load(stage_configs(f"task: {{model: {{backbone: {{type: {value or 'null'}}}}}}}").train)
+    assert train["task"] == {"model": {"backbone": {"type": value}}}
+
+
 def test_a_text_that_a_step_can_carry() -> None:
     """kfp and Vertex AI look for placeholders in double braces."""
     for name in TEXTS:

@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
+from beam_preprocess.format.annotations import load_annotations
+from beam_preprocess.format.sources import whole_digest
 from tests.trainer.made_records import SIZE
 from trainer.coco.metrics import score
 from trainer.promotion.evaluation import Evaluation, read_evaluation
@@ -48,7 +50,6 @@ def _evaluate(model: Path, data: Path, **changes: Any) -> Evaluation:
         images=str(data / "images"),
         annotations=str(data / "annotations.json"),
         output=str(data / "evaluation"),
-        data_digest="digest",
         **{"batch_size": 2, **changes},
     )
 
@@ -95,6 +96,17 @@ def test_perfect_detections_in_normalized_boxes_score_one(data: Path) -> None:
         predictions += to_coco(image["id"], detections)
     ids = [image["id"] for image in coco["images"]]
     assert score(str(data / "annotations.json"), predictions, ids).values["ap"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("edited", ["annotations.json", "images/0.jpg"])
+def test_data_that_changed_since_the_data_check_is_not_scored(exported: Path, data: Path, edited: str) -> None:
+    """Candidate and champion are scored one after the other: both on the data that the check saw, or not at all."""
+    coco = load_annotations(str(data / "annotations.json"))
+    digest = whole_digest(str(data / "images"), coco)
+    assert _evaluate(exported, data, data_digest=digest, latency_calls=0).data_digest == digest
+    (data / edited).write_bytes((data / edited).read_bytes() + b" ")
+    with pytest.raises(InputError, match="changed since the data check; start the run again"):
+        _evaluate(exported, data, data_digest=digest)
 
 
 @pytest.mark.parametrize(
