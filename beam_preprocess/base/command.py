@@ -181,8 +181,7 @@ def ended(call: Callable[[], int | None]) -> int:
 
 
 def exit_at_once() -> None:
-    """Spares the process the search for unreachable objects when it exits: with TensorFlow, there are a million objects,
-    and it takes two seconds."""
+    """Spares the process the search for unreachable objects when it exits: among TensorFlow's it takes two seconds."""
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
 

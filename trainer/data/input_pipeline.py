@@ -1,4 +1,4 @@
-"""From a folder of records to batches: decodes the JPEG and pads the targets, nothing else.
+"""From a folder of records to batches; `parsing` has what is done to a record.
 
 An epoch is one pass over the images: epoch e reads view e mod K. The order is a function of (seed, epoch),
 so a resumed run skips to its step instead of replaying the epochs before it.
@@ -17,7 +17,6 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.format import manifest as manifest_lib
 from beam_preprocess.format.manifest import Manifest, Shard
 from trainer.config.experiment import RecordsConfig
-from trainer.data.heatmap import Labels
 from trainer.data.holdout import first_records
 from trainer.data.parsing import RecordParser
 

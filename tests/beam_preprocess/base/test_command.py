@@ -181,3 +181,15 @@ sys.exit(command.ended(lambda: files.write_text(sys.argv[1], "x" * 2000)))
     line = f"error: {path}: file too large; free some, then rerun the same command\n"
     assert (done.returncode, done.stderr) == (1, line)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("decision.json", "old")]
+
+
+def test_a_process_searches_for_no_unreachable_objects_when_it_exits() -> None:
+    program = """
+import atexit, gc
+atexit.register(lambda: print(gc.get_freeze_count() > 0))  # runs last
+from beam_preprocess.base import command
+command.ended(lambda: None)
+command.ended(lambda: None)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

@@ -7,6 +7,7 @@ settings from the Hourglass, and its upsampling has an XLA gradient, delete `gar
 """
 
 import inspect
+import sys
 
 import pytest
 import tf_keras
@@ -16,6 +17,12 @@ from official.vision.configs import common
 from official.vision.modeling.decoders import fpn
 
 from trainer.model import garden
+
+
+def test_only_the_keras_of_model_garden_is_loaded() -> None:
+    """`beam_preprocess.base.command.LEGACY_KERAS`: the other takes two seconds to import, in every process."""
+    assert "tf_keras" in sys.modules
+    assert "keras" not in sys.modules
 
 
 def test_the_hourglass_still_finds_its_blocks_through_the_module() -> None:
