@@ -36,7 +36,7 @@ RESAMPLES = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Size:
-    """Of a data set."""
+    """The size of a data set."""
 
     images: int
     classes: int

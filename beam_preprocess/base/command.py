@@ -16,6 +16,7 @@ import errno
 import gc
 import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -216,14 +217,23 @@ def interruptible(call: Callable[[], None], *, again: str, own_process: bool) ->
     Returns:
       0, or 1 after Ctrl-C.
     """
+    line = f"interrupted; rerun the same command to {again}"
+
+    def leave(_number: int, _frame: object) -> None:
+        os.write(2, f"{line}\n".encode())
+        os._exit(1)
+
+    # At once: while Beam's runner ends, its threads may print their own errors.
+    previous = signal.signal(signal.SIGINT, leave) if own_process else None
     try:
         call()
     except (KeyboardInterrupt, RuntimeError) as error:
         # Beam's runner turns a KeyboardInterrupt into a RuntimeError that begins with its name.
         if not isinstance(error, KeyboardInterrupt) and not str(error).startswith("KeyboardInterrupt"):
             raise
-        print(f"interrupted; rerun the same command to {again}", file=sys.stderr, flush=True)
-        if own_process:
-            os._exit(1)
+        print(line, file=sys.stderr, flush=True)
         return 1
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGINT, previous)
     return 0
