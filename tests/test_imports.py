@@ -39,10 +39,11 @@ BELOW = {
     **_layers(
         ("trainer.shared",),
         ("trainer.config",),
-        ("trainer.data", "trainer.model", "trainer.weights", "trainer.coco", "trainer.registry"),
+        ("trainer.data", "trainer.model", "trainer.weights", "trainer.coco", "trainer.profile", "trainer.registry"),
         ("trainer.promotion",),
         ("trainer.training", "trainer.saved_model", "trainer.report"),
         ("trainer.aot", "trainer.deployment", "trainer.scoring", "trainer.serving"),
+        ("trainer.watch",),
         ("trainer",),
         doors=("beam_preprocess.base", "beam_preprocess.format"),
     ),
