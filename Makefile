@@ -48,21 +48,25 @@ test: $(STAMP)  ## run the tests except the slow ones
 test-all: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n 2 -q -m ""
 
-check: $(STAMP)  ## lint (code and Dockerfile), format, types, import boundaries, and whether pipeline.yaml is current
+check: $(STAMP)  ## lint (code and Dockerfile), format, types, import boundaries, and whether pipeline.yaml and watch.yaml are current
 	$(BIN)/ruff check .
 	$(BIN)/hadolint trainer/Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
 	$(BIN)/centernet compile --check
+	$(BIN)/centernet compile --check --pipeline watch
 
 format: $(STAMP)  ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.PHONY: pipeline.yaml
+.PHONY: pipeline.yaml watch.yaml
 pipeline.yaml: $(STAMP)  ## compile the graph
 	$(BIN)/centernet compile
+
+watch.yaml: $(STAMP)  ## compile the second graph
+	$(BIN)/centernet compile --pipeline watch
 
 .PHONY: aot
 aot: $(STAMP)  ## compile the reference training step for a TPU v5e you don't have at hand (20 minutes); AOT=FLAGS adds flags

@@ -1,0 +1,60 @@
+"""The stage `watch`: new images by the champion that was found, and what the later stages and the alert need of it."""
+
+from collections.abc import Mapping
+
+from beam_preprocess.base.errors import Failure
+from beam_preprocess.base.files import write_text
+from components.support.dataflow import beam_arguments
+from components.support.run_options import read_options
+from trainer.promotion.due import NO_CHAMPION, WATCHED, Watched, write_watched
+
+PAGE = "watch.html"
+
+
+def look(
+    new: Mapping[str, str],
+    validation: Mapping[str, str],
+    registry: str,
+    champion: tuple[str, str, str],
+    place: str,
+    output: str,
+) -> Watched:
+    """Watches, and writes `watched.json` last.
+
+    Args:
+      new: `images` and `since` of `trainer.watch.run.watch`.
+      validation: `images` and `annotations` of the run.
+      registry: of the champion.
+      champion: its version, status and reason, as resolve_champion hands them out.
+      place: where the backend put the stage's output; the run's options are found from it.
+      output: the stage's folder.
+
+    Raises:
+      Failure: there is a champion, and it can't be used.
+    """
+    version, status, reason = champion
+    if status == "none":
+        write_text(f"{output}/{PAGE}", f"<!doctype html><title>watch</title><p>{reason}\n")
+        found = Watched(verdict=NO_CHAMPION, sentence=reason, page=f"{output}/{PAGE}")
+    elif status != "ready":
+        raise Failure(f"champion {version}: can't watch: {reason}")
+    else:
+        from trainer.watch.run import watch  # imports Beam: only when it is needed
+
+        options = read_options(place)
+        result = watch(
+            images=new["images"],
+            since=new["since"],
+            output=output,
+            model=version,
+            registry=registry,
+            val_images=validation["images"],
+            val_annotations=validation["annotations"],
+            pipeline_args=beam_arguments(
+                options.preprocess_on, options.dataflow, options.beam_args, output=place, split="watch"
+            ),
+        )
+        found = Watched(verdict=result.verdict, sentence=result.reason, page=f"{output}/{PAGE}")
+    write_watched(found, f"{output}/{WATCHED}")
+    print(f"result: {found.said}", flush=True)
+    return found
