@@ -1,7 +1,8 @@
 """Which statistics an image has: a function of the model's classes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Group = Literal["picture", "image", "detections", "classes"]
 
@@ -56,6 +57,16 @@ def columns(measures: Measures) -> tuple[Column, ...]:
         (tuple(_class_names(measures)), "classes"),
     )
     return tuple(Column(name=name, group=group) for names, group in named for name in names)
+
+
+def measures_of(label_map: Mapping[str, Any]) -> Measures:
+    """The measures of an exported model, from its label map."""
+    height, width = label_map["input_size"]
+    return Measures(
+        classes=tuple(Class(id=int(entry["id"]), name=str(entry["name"])) for entry in label_map["categories"]),
+        threshold=float(label_map["score_threshold"]),
+        input_size=(int(height), int(width)),
+    )
 
 
 def _class_names(measures: Measures) -> list[str]:

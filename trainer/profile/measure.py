@@ -26,9 +26,22 @@ from beam_preprocess.format.fingerprints import fingerprint
 from beam_preprocess.format.geometry import letterbox, shrinks
 from beam_preprocess.format.images import ImageProblem, decode
 from trainer.profile.columns import PICTURE, Measures
+from trainer.profile.rows import Row
 
-FEATURES = "features"
-"""The output of a model's signature that holds the backbone's pooled features."""
+
+def measured(number: int, name: str, encoded: bytes, found: Mapping[str, Any], measures: Measures) -> Row:
+    """An image's row.
+
+    Args:
+      number: its id.
+      name: its file name.
+      encoded: its content.
+      found: the signature's outputs for it; "features" may be missing.
+      measures: the settings.
+    """
+    values, code = measure(encoded, found, measures)
+    features = np.asarray(found.get("features", ()), np.float32)
+    return Row(id=number, name=name, values=values, features=features, fingerprint=code)
 
 
 def measure(encoded: bytes, found: Mapping[str, Any], measures: Measures) -> tuple[np.ndarray, str]:

@@ -16,6 +16,8 @@ SCHEMA = 1
 WATCH_AGAIN = "run `centernet watch` again"
 
 Verdict = Literal["steady", "drifted", "too-few-images"]
+WORDS: dict[Verdict, str] = {"steady": "steady", "drifted": "drifted", "too-few-images": "too few images to tell"}
+"""For people."""
 Group = Literal["picture", "image", "detections", "classes", "features"]
 
 
@@ -105,8 +107,8 @@ class WatchResult:
     different: tuple[DifferentImage, ...]
     """By descending rarity."""
     scores: str
-    """URI of the folder with all scored images: their detections from score 0.05 on (`scoring.results.read_results`), and
-    their statistics, features and fingerprints (`read_rows`)."""
+    """URI of the folder with all scored images: detections from score 0.05 on (`trainer.scoring.results.read_results`),
+    statistics, features and fingerprints (`read_rows`)."""
     digest: str = field(default="", compare=False)
     """The digest of the file's content, filled when it is read."""
 
