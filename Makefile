@@ -10,7 +10,7 @@ LOCK = $(UV) pip compile --quiet --generate-hashes
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: configuration golden images images-local help setup platform demo test test-all check format lock clean
+.PHONY: configuration golden images images-local help setup platform demo demo-loop test test-all check format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV
 
 demo: $(STAMP)  ## generate a small data set, train, gate and report on it (about 3 minutes on 2 cores)
 	$(BIN)/centernet run
+
+demo-loop: $(STAMP)  ## train, let the champion watch darker images with a new shape, label, train again (6 minutes on 2 cores)
+	$(BIN)/python -m pipeline.local.demo_loop
 
 test: $(STAMP)  ## run the tests except the slow ones
 	$(BIN)/python -m pytest -n 2 -q

@@ -1,5 +1,6 @@
 """The stage `watch`: new images by the champion that was found, and what the later stages and the alert need of it."""
 
+import html
 from collections.abc import Mapping
 
 from beam_preprocess.base.errors import Failure
@@ -9,6 +10,7 @@ from components.support.run_options import read_options
 from trainer.promotion.due import NO_CHAMPION, WATCHED, Watched, write_watched
 
 PAGE = "watch.html"
+TOO_FEW = "too-few-images"
 
 
 def look(
@@ -34,14 +36,25 @@ def look(
     """
     version, status, reason = champion
     if status == "none":
-        write_text(f"{output}/{PAGE}", f"<!doctype html><title>watch</title><p>{reason}\n")
-        found = Watched(verdict=NO_CHAMPION, sentence=reason, page=f"{output}/{PAGE}")
+        found = _nothing_seen(NO_CHAMPION, reason, output)
     elif status != "ready":
         raise Failure(f"champion {version}: can't watch: {reason}")
     else:
-        from trainer.watch.run import watch  # imports Beam: only when it is needed
+        found = _seen(new, validation, registry, version, place, output)
+    write_watched(found, f"{output}/{WATCHED}")
+    print(f"result: {found.said}", flush=True)
+    return found
 
-        options = read_options(place)
+
+def _seen(
+    new: Mapping[str, str], validation: Mapping[str, str], registry: str, version: str, place: str, output: str
+) -> Watched:
+    from trainer.watch.run import watch  # imports Beam: only when it is needed
+    from trainer.watch.since import NothingNewer
+
+    options = read_options(place)
+    beam = beam_arguments(options.preprocess_on, options.dataflow, options.beam_args, output=place, split="watch")
+    try:
         result = watch(
             images=new["images"],
             since=new["since"],
@@ -50,11 +63,14 @@ def look(
             registry=registry,
             val_images=validation["images"],
             val_annotations=validation["annotations"],
-            pipeline_args=beam_arguments(
-                options.preprocess_on, options.dataflow, options.beam_args, output=place, split="watch"
-            ),
+            pipeline_args=beam,
         )
-        found = Watched(verdict=result.verdict, sentence=result.reason, page=f"{output}/{PAGE}")
-    write_watched(found, f"{output}/{WATCHED}")
-    print(f"result: {found.said}", flush=True)
-    return found
+    except NothingNewer as error:
+        return _nothing_seen(TOO_FEW, str(error), output)
+    return Watched(verdict=result.verdict, sentence=result.reason, page=f"{output}/{PAGE}")
+
+
+def _nothing_seen(verdict: str, reason: str, output: str) -> Watched:
+    """The page says so too: the later stages and the alert name it."""
+    write_text(f"{output}/{PAGE}", f"<!doctype html><title>watch</title><p>{html.escape(reason)}\n")
+    return Watched(verdict=verdict, sentence=reason, page=f"{output}/{PAGE}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from pipeline.graph.layouts import coco_layout, find_layout
+from trainer.watch.since import parse_since
 from trainer.weights.catalogue import CATALOGUE
 
 TRAINING, WATCH = "training", "watch"
@@ -73,12 +74,14 @@ class RunRequest:
         """The parameters that only the watch has.
 
         Raises:
-          InputError: it has no images.
+          InputError: it has no images, or the time is none.
         """
         if self.pipeline != WATCH:
             return {}
         if not self.images:
             raise InputError("--images: not given; --pipeline watch needs the folder of the new images")
+        if self.since:
+            parse_since(self.since)
         return {"images": self.images, **({"since": self.since} if self.since else {})}
 
     def config_or(self, default: str) -> str:

@@ -15,6 +15,10 @@ _KEYS = ("mtime", "LastModified", "last_modified", "updated", "created")
 """Where file systems put an object's time of modification, the best first."""
 
 
+class NothingNewer(InputError):
+    """No image is newer. A watch that a schedule starts goes on: it has nothing to tell."""
+
+
 def parse_since(text: str, now: datetime | None = None) -> datetime:
     """The time that `--since` means, in UTC.
 
@@ -50,12 +54,13 @@ def newer(folder: str, names: Sequence[str], since: datetime) -> list[str]:
       since: the time.
 
     Raises:
-      InputError: none was, or the folder can't be read.
+      NothingNewer: none was.
+      InputError: the folder can't be read.
     """
     times = list(_times(folder, names))
     found = [name for name, time in zip(names, times, strict=True) if time > since]
     if not found:
-        raise InputError(
+        raise NothingNewer(
             f"--since: none of the {len(names)} images in {folder} is newer than {since:%Y-%m-%d %H:%M} UTC; the "
             f"newest is of {max(times):%Y-%m-%d %H:%M}"
         )

@@ -63,7 +63,11 @@ RUN = ["--runs-dir", "runs", "--registry", "registry"]
         ("file in the way", ["--demo-data-dir", "coco/annotations", "--config", "custom-small"], ["--demo-data-dir"]),
         ("nothing", ["--pipeline", "watch", "--coco-dir", "coco"], ["--images: not given"]),
         ("nothing", ["--images", "coco/val2017"], ["--images coco/val2017", "--pipeline watch"]),
-        ("nothing", [*WATCH, "coco/no", "--coco-dir", "coco", "--config", "demo"], ["--images coco/no", "no such folder"]),
+        (
+            "nothing",
+            [*WATCH, "coco/no", "--coco-dir", "coco", "--config", "demo"],
+            ["--images coco/no", "no such folder"],
+        ),
         ("nothing", [*WATCH, "coco/val2017", "--coco-dir", "coco"], ["--config: not given", "runs/latest/config.yaml"]),
         ("nothing", [*WATCH, "coco/val2017", "--only-if-changed"], ["--only-if-changed", "always compares"]),
         ("nothing", ["--coco-dir", "coco", "--max-reject-fraction", "7"], ["max_reject_fraction", "7"]),
