@@ -33,8 +33,11 @@ def judge(
     days = None
     if version:
         days = days_since(open_registry(registry).version(version).created, last.ended if last else "")
+    settings = parse_config(config).watch
+    if version and days is None and settings.max_age_days:
+        print(f"note: {version} has no date: its age is no reason", flush=True)
     changed = None if last is None else last.changed(run)
-    train, why = decide(said.verdict, changed, days, parse_config(config).watch)
+    train, why = decide(said.verdict, changed, days, settings)
     write_due(Due(train=train, why=why, watched=said), f"{output}/{NAME}")
     write_said(said.said, said.page, pipeline_root, job)
     print(f"result: {'yes' if train else 'no'}: {why}", flush=True)

@@ -67,7 +67,8 @@ def decide(verdict: str, changed: Set[str] | None, days: float | None, config: W
     Args:
       verdict: of watching.
       changed: what differs from the last completed run, as the keys of its identity; None: no run has completed.
-      days: since the younger one of the champion and the last completed run; None: there is no champion.
+      days: since the younger one of the champion and the last completed run; None: there is no champion, or its age is
+        unknown.
       config: the section `watch:`.
     """
     if changed is None:
@@ -94,9 +95,11 @@ def _age(config: WatchConfig) -> str:
     return f"watch.max_age_days: {config.max_age_days:g}"
 
 
-def days_since(*moments: str) -> float:
-    """Days since the newest of some moments in ISO 8601; "" is unknown, and left out."""
+def days_since(*moments: str) -> float | None:
+    """Days since the newest of some moments in ISO 8601; "" is unknown, and left out; None if all are."""
     known = [datetime.fromisoformat(moment) for moment in moments if moment]
+    if not known:
+        return None
     newest = max(moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in known)
     return (datetime.now(UTC) - newest).total_seconds() / 86400
 
