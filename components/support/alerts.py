@@ -6,7 +6,7 @@ from trainer.promotion.outcome import Ended, read_ended, read_said
 from trainer.shared.webhook import Alert, send
 
 NO_NEWS = ("unchanged", "steady", "no champion")
-"""Outcomes that nobody is told of."""
+"""Outcomes that are not posted."""
 _KINDS = "|".join(("promoted", "held", "pending approval", "drifted", "too-few-images", *NO_NEWS))
 _JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 

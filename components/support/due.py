@@ -35,7 +35,7 @@ def judge(
         days = days_since(open_registry(registry).version(version).created, last.ended if last else "")
     settings = parse_config(config).watch
     if version and days is None and settings.max_age_days:
-        print(f"note: {version} has no date: its age is no reason", flush=True)
+        print(f"note: {version} has no date, so its age does not count", flush=True)
     changed = None if last is None else last.changed(run)
     train, why = decide(said.verdict, changed, days, settings)
     write_due(Due(train=train, why=why, watched=said), f"{output}/{NAME}")

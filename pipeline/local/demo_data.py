@@ -46,7 +46,7 @@ class DemoData:
     classes: tuple[str, ...] = ()
     """Names of the classes that are drawn; () for all."""
     light: float = 1.0
-    """Of the camera: less than 1 is darker."""
+    """Factor on the brightness: less than 1 is darker."""
     jpeg_quality: int = 90
     seed: int = 0
 
