@@ -73,6 +73,7 @@ LOADS_IN_MODULE = {
     "trainer.scoring.fixed_batch": {"tensorflow"},
     "trainer.scoring.run": {"apache_beam"},
     "trainer.scoring.transforms": {"apache_beam"},
+    "trainer.watch.run": {"apache_beam"},
     "trainer.config.checks": {"tensorflow"},
     "trainer.config.experiment": {"tensorflow"},
     "trainer.config.key_table": {"tensorflow"},

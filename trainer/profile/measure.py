@@ -1,14 +1,14 @@
 """The statistics of one image. OpenCV and simplejpeg; no TensorFlow.
 
 brightness, contrast   mean and standard deviation of the grey values, 0 to 255
-sharpness              log of the variance of the Laplacian of the grey values
+sharpness              standard deviation of the Laplacian of the grey values
 saturation             mean of (max - min) of a pixel's colours, 0 to 255
 red - green, yellow - blue
                        mean differences of the colours
-image size, shape      log2 of width x height, and of width / height
+image size, shape      square root of width x height in pixels, and width / height
 detections             number from the threshold on; doubtful: from half of it up to it
 best, mean score       of all, and of those that count
-box size, shape        means of sqrt(share of the image) and of log2(width / height)
+box size, shape        mean of sqrt(share of the image), and geometric mean of width / height
 box x, y               mean place of the centres, 0 to 1
 per class              number of detections, and the best score of any
 
@@ -53,7 +53,7 @@ def measure(encoded: bytes, found: Mapping[str, Any], measures: Measures) -> tup
       measures: the settings.
     """
     height, width = (int(side) for side in found["image_size"])
-    values = [np.log2(width * height), np.log2(width / height), *_detections(found, measures)]
+    values = [np.sqrt(width * height), width / height, *_detections(found, measures)]
     try:
         pixels = network_pixels(encoded, (height, width), measures.input_size)
     except ImageProblem:  # the model's decoder forgives more than ours: the picture's statistics are missing
@@ -82,12 +82,11 @@ def network_pixels(encoded: bytes, size: tuple[int, int], input_size: tuple[int,
 def _picture(pixels: np.ndarray) -> list[float]:
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     red, green, blue = pixels.reshape(-1, 3).mean(axis=0).tolist()
-    edges = float(cv2.Laplacian(gray, cv2.CV_32F).var())
     spread = np.ptp(pixels.reshape(-1, 3), axis=1).mean()
     return [
         float(gray.mean()),
         float(gray.std()),
-        float(np.log1p(edges)),
+        float(cv2.Laplacian(gray, cv2.CV_32F).std()),
         float(spread),
         red - green,
         (red + green) / 2 - blue,
@@ -118,6 +117,6 @@ def _boxes(boxes: np.ndarray, image_size: Any) -> list[float]:
     """Size, shape, x and y; boxes are [N, 4] ymin, xmin, ymax, xmax as fractions of the image."""
     height, width = (float(side) for side in image_size)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6)
-    shape = np.log2(sides[:, 1] * width) - np.log2(sides[:, 0] * height)
+    shape = np.log(sides[:, 1] * width) - np.log(sides[:, 0] * height)
     y, x = ((boxes[:, :2] + boxes[:, 2:]) / 2).mean(axis=0).tolist()
-    return [float(np.sqrt(sides.prod(axis=1)).mean()), float(shape.mean()), x, y]
+    return [float(np.sqrt(sides.prod(axis=1)).mean()), float(np.exp(shape.mean())), x, y]

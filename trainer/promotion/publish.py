@@ -17,6 +17,7 @@ from trainer.config.gate_config import GateConfig
 from trainer.promotion.champion import challenge, move_best
 from trainer.promotion.decision import Decision, RuleResult, difference, read_decision
 from trainer.promotion.judge import judge_again
+from trainer.promotion.profile import write_profile
 from trainer.promotion.record import record
 from trainer.promotion.resolve import REPLACED
 from trainer.promotion.serving import write_serving
@@ -98,6 +99,7 @@ def promote(
     if evaluation:  # before the alias moves: whoever finds the champion finds its thresholds
         print(write_serving(published, evaluation), flush=True)
         print(write_smoke(published, evaluation), flush=True)
+        print(write_profile(published, evaluation), flush=True)
     expected = judged.champion_version or None
     if store.alias(CHAMPION) != version:
         if judged.gate.asks:

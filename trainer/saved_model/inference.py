@@ -49,7 +49,11 @@ def load_signature(model: str, *names: str) -> Signature:
     Raises:
       InputError: the folder isn't one of our models, can't be loaded, or lacks these signatures.
     """
-    loaded = load_model(model)
+    return signature_of(load_model(model), model, *names)
+
+
+def signature_of(loaded: Any, model: str, *names: str) -> Signature:
+    """`load_signature` of a model that is loaded already; `model` is its folder, for messages."""
     wanted = names or (SERVED,)
     name = next((name for name in wanted if name in loaded.signatures), None)
     if name is None:

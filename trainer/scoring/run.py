@@ -102,7 +102,8 @@ def score(
         load(run.model, run.model_digest, batch_size, features=measures is not None)
     for note in listed.notes:
         print(f"note: {note}", flush=True)
-    print(f"score threshold: {_described(minimum)}", flush=True)
+    if measures is None:  # whoever measures chooses the threshold, and says what it is for
+        print(f"score threshold: {_described(minimum)}", flush=True)
     with as_write_error(output, "resume"):
         shards = folder.begin(run, listed.names)
         job = _job(run, folder, label_map)

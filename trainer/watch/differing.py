@@ -1,6 +1,6 @@
 """Which of the new images differ most from the profile, and in what. NumPy only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,23 +41,24 @@ class Rarity:
         return values.max(axis=1, initial=0.0)
 
 
-def rarity(before: Rows, now: Rows, names: Sequence[str], which: Sequence[int], *, features: bool) -> Rarity:
+def rarity(before: Rows, now: Rows, names: Sequence[str], which: Mapping[int, int], *, features: bool) -> Rarity:
     """How far out the new images are.
 
     Args:
       before: the profile's images.
       now: the new ones.
       names: names of all statistics.
-      which: those to look at.
+      which: those to look at, by their place among the names: 1 for large values, -1 for small ones, 0 for both.
       features: look at the features too.
     """
-    columns = list(which)
+    columns, signs = list(which), list(which.values())
     old, new = before.values[:, columns].astype(np.float64), now.values[:, columns].astype(np.float64)
     shown = [names[column] for column in columns]
     if features:
         far = look(before, now)
         old, new = np.column_stack([old, far[0]]), np.column_stack([new, far[1]])
         shown.append(LOOK)
+        signs.append(1)
     shape = (len(now), len(shown))
     rare, excess, usual = np.zeros(shape), np.zeros(shape), np.zeros((len(shown), 2))
     for column in range(len(shown)):
@@ -69,10 +70,10 @@ def rarity(before: Rows, now: Rows, names: Sequence[str], which: Sequence[int], 
         there = np.isfinite(value)
         below = np.searchsorted(known, value, side="right")
         above = len(known) - np.searchsorted(known, value, side="left")
-        # An image nearer to the known ones is never far out in its look.
-        as_far = above if shown[column] == LOOK else np.minimum(below, above)
+        as_far = (np.minimum(below, above), above, below)[signs[column]]
         rare[there, column] = -np.log10((1 + as_far[there]) / (1 + len(known)))
-        beyond = np.maximum(known[0] - value, value - known[-1])[there]
+        smaller, larger = known[0] - value, value - known[-1]
+        beyond = (np.maximum(smaller, larger), larger, smaller)[signs[column]][there]
         excess[there, column] = np.maximum(beyond, 0.0) / max(float(known.std()), 1e-6)
     return Rarity(names=tuple(shown), values=new, rarity=rare, excess=excess, usual=usual)
 

@@ -156,11 +156,12 @@ def _moved(entry: Statistic) -> str:
 def _different(
     profile: Profile, before: Rows, rows: Rows, statistics: Sequence[Statistic], *, features: bool
 ) -> tuple[DifferentImage, ...]:
-    """The images that are farthest out in the statistics that moved; in all of them if none did."""
+    """The images that are farthest out in the statistics that moved, and in their direction; in all if none did."""
     names = [column.name for column in columns(profile.measures)]
-    moved = [i for i, entry in enumerate(statistics) if entry.drifted] or list(range(len(statistics)))
-    looks = features and any(i >= len(names) for i in moved)
-    found = rarity(before, rows, names, [i for i in moved if i < len(names)], features=looks)
+    moved = {i: 1 if entry.effect > 0 else -1 for i, entry in enumerate(statistics) if entry.drifted}
+    looked = moved or dict.fromkeys(range(len(statistics)), 0)
+    looks = features and any(i >= len(names) for i in looked)
+    found = rarity(before, rows, names, {i: sign for i, sign in looked.items() if i < len(names)}, features=looks)
     listed = []
     for image in found.order()[:DIFFERENT].tolist():
         column = found.rarest(image)
