@@ -150,7 +150,8 @@ def _told(loop: Loop) -> Iterator[str]:
     merged, objects, new_objects = _labelled(loop.folder, old, new, names)
     yield f"label     {len(names)} of the images, {objects} objects, {new_objects} of them {NEW_SHAPE}s: labels arrive"
     champion = loop.folder / "registry" / "versions" / summary["decision"]["new_version"]
-    start = ["--init", str(champion), *_steps(SECOND_STEPS)]
+    # The class head starts afresh: it gets one more channel.
+    start = ["--init", str(champion), "--set", "task.init_checkpoint_modules=matching", *_steps(SECOND_STEPS)]
     loop.centernet(*watch, "--coco-dir", str(merged), "--config", str(first / "config.yaml"), *start)
     _link(loop.folder / "second-run", loop.run)
     due = loop.due()
