@@ -7,7 +7,7 @@ from trainer.shared.webhook import Alert, send
 
 NO_NEWS = ("unchanged", "steady", "no champion")
 """Outcomes that are not posted."""
-_KINDS = "|".join(("promoted", "held", "pending approval", "drifted", "too-few-images", *NO_NEWS))
+_KINDS = "|".join(("promoted", "held", "pending approval", "drifted", "too few images", *NO_NEWS))
 _JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 
 

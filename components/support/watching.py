@@ -10,7 +10,6 @@ from components.support.run_options import read_options
 from trainer.promotion.due import NO_CHAMPION, WATCHED, Watched, write_watched
 
 PAGE = "watch.html"
-TOO_FEW = "too-few-images"
 
 
 def look(
@@ -49,6 +48,7 @@ def look(
 def _seen(
     new: Mapping[str, str], validation: Mapping[str, str], registry: str, version: str, place: str, output: str
 ) -> Watched:
+    from trainer.watch.result import WORDS
     from trainer.watch.run import watch  # imports Beam: only when it is needed
     from trainer.watch.since import NothingNewer
 
@@ -66,11 +66,12 @@ def _seen(
             pipeline_args=beam,
         )
     except NothingNewer as error:
-        return _nothing_seen(TOO_FEW, str(error), output)
-    return Watched(verdict=result.verdict, sentence=result.reason, page=f"{output}/{PAGE}")
+        return _nothing_seen("too-few-images", f"{WORDS['too-few-images']}: {error}", output)
+    said = f"{WORDS[result.verdict]}: {result.reason}"
+    return Watched(verdict=result.verdict, said=said, page=f"{output}/{PAGE}")
 
 
-def _nothing_seen(verdict: str, reason: str, output: str) -> Watched:
+def _nothing_seen(verdict: str, said: str, output: str) -> Watched:
     """The page says so too: the later stages and the alert name it."""
-    write_text(f"{output}/{PAGE}", f"<!doctype html><title>watch</title><p>{html.escape(reason)}\n")
-    return Watched(verdict=verdict, sentence=reason, page=f"{output}/{PAGE}")
+    write_text(f"{output}/{PAGE}", f"<!doctype html><title>watch</title><p>{html.escape(said)}\n")
+    return Watched(verdict=verdict, said=said, page=f"{output}/{PAGE}")

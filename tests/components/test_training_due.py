@@ -40,10 +40,10 @@ class Watching:
         self.registry.swap_alias("champion", "v0001", None)
         self.places = {"registry": str(self.registry.root), "pipeline_root": str(folder)}
         remember(outcome="promoted: v0001", report="", job="", **RUN, **self.places)
-        self.say("drifted", "darker")
+        self.say("drifted", "drifted: darker")
 
-    def say(self, verdict: str, sentence: str) -> None:
-        found = Watched(verdict=verdict, sentence=sentence, page="page.html", to_label="to_label.json")
+    def say(self, verdict: str, said: str) -> None:
+        found = Watched(verdict=verdict, said=said, page="page.html", to_label="to_label.json")
         write_watched(found, str(self.folder / "watched.json"))
 
     def due(self, config: str = "{}", version: str = "v0001", **changes: Any) -> str:
@@ -106,13 +106,13 @@ NO_LABELS = "no new labels since the last completed run"
     [
         ("steady", []),
         ("drifted", [("drifted", f"drifted: as seen; but {NO_LABELS}: label to_label.json")]),
-        ("too-few-images", [("too-few-images", f"too-few-images: as seen; {NO_LABELS}")]),
+        ("too few images", [("too few images", f"too few images: as seen; {NO_LABELS}")]),
     ],
 )
 def test_who_hears_of_a_watch_without_a_training(
     verdict: str, told: list[tuple[str, str]], watching: Watching, server: WebhookServer
 ) -> None:
-    watching.say(verdict, "as seen")
+    watching.say(verdict, f"{verdict}: as seen")
     assert watching.due() == "wait"
     sentence = no_training(due=watching.made, pipeline_root=str(watching.folder), job="7")
     assert sentence.startswith(f"{verdict}: as seen; ")

@@ -57,7 +57,7 @@ def test_nothing_to_see(
     assert watch(**{**given, **changes}) == verdict
     assert given["watched"].uri == f"{given['work_dir']}/watch/watched.json"
     found = read_watched(given["watched"].uri)
-    assert (found.verdict, sentence in found.sentence) == (verdict, True)
+    assert (found.verdict, sentence in found.said) == (verdict, True)
     assert found.page == given["page"].uri
     assert sentence in Path(found.page).read_text()
     assert f"result: {found.said}" in capsys.readouterr().out

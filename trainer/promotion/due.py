@@ -33,17 +33,12 @@ class Watched:
 
     verdict: str
     """steady, drifted, too-few-images (`trainer.watch.result`), or NO_CHAMPION."""
-    sentence: str
-    """The reason in one line."""
+    said: str
+    """Verdict and reason in one line, for people."""
     page: str
     """URI of the page."""
     to_label: str = ""
     """URI of the list of images that are worth labelling; "" if there is none."""
-
-    @property
-    def said(self) -> str:
-        """Verdict and reason."""
-        return self.sentence if self.sentence.startswith(self.verdict) else f"{self.verdict}: {self.sentence}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

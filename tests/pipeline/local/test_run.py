@@ -55,7 +55,7 @@ def test_nothing_new(ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"), [("drifted", ["drifted"]), ("too-few-images", ["too-few-images"]), ("steady", [])]
+    ("verdict", "told"), [("drifted", ["drifted"]), ("too few images", ["too few images"]), ("steady", [])]
 )
 def test_a_watch_without_a_training(
     verdict: str,
@@ -76,7 +76,7 @@ def test_a_watch_without_a_training(
         for name in ("watch", "training-due"):
             (folder.stages / name).mkdir()
         (folder.stages / "watch" / "watch.html").write_text("<html>")
-        said = Watched(verdict=verdict, sentence="as seen", page="p")
+        said = Watched(verdict=verdict, said=f"{verdict}: as seen", page="p")
         write_due(Due(train=False, why="no new labels", watched=said), str(folder.stages / "training-due" / "due.json"))
         write(folder.events, Event(kind="start", stage=NOT_DUE, time=1.0), Event(kind="end", stage=NOT_DUE, time=2.0))
 

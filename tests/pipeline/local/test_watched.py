@@ -19,7 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     for name in ("watch", "training-due"):
         (made.stages / name).mkdir()
     (made.stages / "watch" / "watch.html").write_text("<html>")
-    said = Watched(verdict="drifted", sentence="darker, p 0.0001", page="p", to_label="elsewhere/to_label.json")
+    said = Watched(verdict="drifted", said="drifted: darker, p 0.0001", page="p", to_label="elsewhere/to_label.json")
     write_due(Due(train=False, why=LABEL, watched=said), str(made.stages / "training-due" / "due.json"))
     return made
 

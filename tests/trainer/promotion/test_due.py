@@ -73,10 +73,8 @@ def test_the_newest_moment_counts() -> None:
 
 
 def test_the_sentence_begins_with_the_verdict() -> None:
-    watched = Watched(verdict="drifted", sentence="darker", page="p")
+    watched = Watched(verdict="drifted", said="drifted: darker", page="p")
     assert Due(train=False, why=LABEL_IT, watched=watched).sentence == f"drifted: darker; {LABEL_IT}"
-    none = Watched(verdict="no champion", sentence="no champion yet", page="p")
-    assert none.said == "no champion yet", "not twice"
 
 
 @pytest.mark.parametrize("days", [-1.0, float("inf"), float("nan")])

@@ -126,7 +126,7 @@ class Steps:
         write_options(RunOptions(), watched.uri, step.parameters["run_id"])
         verdict = "drifted" if step.parameters["version"] else "no champion"
         with stage("watch", watched, ready="watched.json") as output:
-            made = Watched(verdict=verdict, sentence="made", page=f"{output}/watch.html")
+            made = Watched(verdict=verdict, said="made", page=f"{output}/watch.html")
             write_watched(made, f"{output}/watched.json")
             self.write(made.page)
         artifacts = {"watched": {"artifacts": [{"uri": watched.uri}]}, "page": {"artifacts": [{"uri": made.page}]}}
