@@ -148,7 +148,7 @@ def _told(loop: Loop) -> Iterator[str]:
     yield f"training  {'due' if due.train else 'none'}: {due.why.removeprefix('but ')}"
     names = _picked(loop.run, due)
     merged, objects, new_objects = _labelled(loop.folder, old, new, names)
-    yield f"label     {len(names)} of the images, {objects} objects, {new_objects} of them {NEW_SHAPE}s: labels arrive"
+    yield f"label     {len(names)} of the images, {objects} objects, {new_objects} of the new shape: labels arrive"
     champion = loop.folder / "registry" / "versions" / summary["decision"]["new_version"]
     # The class head starts afresh: it gets one more channel.
     start = ["--init", str(champion), "--set", "task.init_checkpoint_modules=matching", *_steps(SECOND_STEPS)]

@@ -76,7 +76,8 @@ def decide(verdict: str, changed: Set[str] | None, days: float | None, config: W
         reasons.append(f"champion and last run are {math.floor(days)} days old or more ({_age(config)}){same}")
     if verdict == DRIFTED and config.on_drift == "retrain" and changed:
         words = " and ".join(CHANGES.get(key, key) for key in sorted(changed))
-        reasons.append(f"drift (watch.on_drift: retrain), and {words} changed since the last completed run")
+        more = "" if "train_digest" in changed else f", and {words} changed since the last completed run"
+        reasons.append(f"drift (watch.on_drift: retrain){more}")
     if reasons:
         return True, "; ".join(reasons)
     if verdict != DRIFTED:
