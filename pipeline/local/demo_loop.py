@@ -34,10 +34,11 @@ OLD = DemoData(train_images=160, val_images=60, classes=tuple(name for _, name i
 NEW = replace(OLD, train_images=100, val_images=40, classes=(), light=0.45, seed=1)
 """What arrives: its training images are production's, its validation images those that were set aside to judge by."""
 SPLITS = ("train2017", "val2017")
-FIRST_STEPS, SECOND_STEPS = 300, 150
+FIRST_STEPS, SECOND_STEPS = 250, 120
 CONFIG = (
     *("--config", "demo", "--set", "trainer.validation_interval=1000", "--set", "trainer.checkpoint_interval=1000"),
-    *("--set", "export.flip=false", "--set", "gate.min_ap=0.2", "--set", "watch.on_drift=retrain"),
+    *("--set", "preprocess.image_size=[96, 96]", "--set", "export.flip=false"),
+    *("--set", "gate.min_ap=0.2", "--set", "watch.on_drift=retrain"),
 )
 
 

@@ -16,7 +16,7 @@ _KEYS = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
 class NothingNewer(InputError):
-    """No image is newer. A watch that a schedule starts goes on: it has nothing to tell."""
+    """No image is newer. A watch that a schedule starts does not fail: it has nothing to tell."""
 
 
 def parse_since(text: str, now: datetime | None = None) -> datetime:
