@@ -175,7 +175,7 @@ def measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) -> 
         "wall": round(wall, 1),
         "seconds": summary["seconds"],
         "load": [round(load, 1), round(os.getloadavg()[0], 1)],  # before and after
-        "machine": f"{_cpu_name()}, {os.cpu_count()} cores",
+        "machine": f"{cpu_name()}, {os.cpu_count()} cores",
         "date": str(date.today()),
     }
     if not keep:
@@ -215,7 +215,7 @@ def _spread(values: Sequence[float], form: str) -> str:
     return f"{middle} ({format(min(values), form)} to {format(max(values), form)})"
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

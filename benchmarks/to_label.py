@@ -3,16 +3,16 @@
     python -m benchmarks.to_label --coco-dir DIR                  three seeds; generated data without --coco-dir
     python -m benchmarks.to_label --coco-dir DIR --seeds 0 --no-training
 
-Of each seed, a start model is trained on --start random training images, and promoted. `centernet watch` scores the
-other training images by it and picks --count of them; as many are drawn at random. Labels are the data set's own. A
-model is trained from ImageNet's weights on the start images and those that were picked, another on the start images
-and those that were drawn, and both are evaluated on the validation images, which are also those of the profile.
+A start model is trained on --start random training images by `centernet run`, and promoted. `centernet watch` scores
+the other training images by it and picks --count of them. Labels are the data set's own. Of each seed, a model is
+trained from ImageNet's weights on the start images and the picked ones, and another on the start images and as many
+at random; both are evaluated on the validation images, which are also those of the profile.
 
-Trainings are small: custom-cpu at 160 px for 300 steps. Each is `centernet run` in a process of its own, one at a
-time, by the code of benchmarks.recipes. Finished ones are kept in --state, by configuration, images and seed: an
-interrupted benchmark resumes, and a changed choice is trained again.
+Trainings are small, custom-cpu at 128 px for 200 steps, one at a time, each in a process of its own. Finished ones are
+kept in --state, by configuration, images and seed: an interrupted benchmark resumes, and a changed choice is trained
+again.
 
-With --no-training, only start models are trained. The table then says what the labels of either choice would add:
+With --no-training, only the start model is trained. The table then says what the labels of either choice would add:
 objects, objects that the start model misses, and wrong detections, both by its thresholds and at IoU 0.5; at random
 means the mean of all images, times --count.
 """
@@ -21,10 +21,12 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +39,19 @@ from benchmarks import recipes
 from trainer.scoring.results import ScoredImage, read_results
 
 CHANGES = (
-    "preprocess.image_size=[160, 160]",
+    "preprocess.image_size=[128, 128]",
     "preprocess.train_views=4",
-    "trainer.train_steps=300",
-    f"{recipes.RATE}.decay_steps=300",
-    "trainer.checkpoint_interval=300",
-    "trainer.validation_interval=300",
+    "task.model.decoder.fpn.num_filters=64",
+    "trainer.train_steps=200",
+    f"{recipes.RATE}.decay_steps=200",
+    "trainer.checkpoint_interval=200",
+    "trainer.validation_interval=200",
     "export.flip=false",
     "gate.min_ap=0.0",  # the start model is to be promoted, however bad
 )
-WATCH = (sys.executable, "-m", "pipeline", "watch")
-WAYS = ("start", "picked", "random")
+CENTERNET = (sys.executable, "-m", "pipeline")
+WAYS = ("picked", "random")
+GAINS = ("objects", "missed", "wrong")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +78,9 @@ def parser() -> Parser:
     made.add_argument("--count", type=int, default=60, metavar="N", help="images to label (default: 60)")
     made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a change of the trainings")
-    made.add_argument("--no-training", action="store_true", help="train start models only, and count what labels add")
+    made.add_argument(
+        "--no-training", action="store_true", help="train the start model only, and count what labels add"
+    )
     made.add_argument("--state", default="benchmarks-to-label.json", metavar="FILE", help="finished runs are kept here")
     made.add_argument("--work", default="", metavar="DIR", help="folder for data and runs; default: beside --state")
     return made
@@ -87,39 +93,91 @@ def _call(flags: argparse.Namespace) -> None:
     if (available := len(data.names())) < flags.start + flags.count:
         raise InputError(f"--start {flags.start} --count {flags.count}: there are {available} training images")
     recipe = recipes.Recipe(name="to label", config="custom-cpu", changes=(*CHANGES, *flags.set))
-    rows = []
-    for seed in flags.seeds:
-        rows.append(_compared(data, recipe, seed, flags, state, work))
-        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    print(table(rows))
-
-
-def _compared(
-    data: Data, recipe: recipes.Recipe, seed: int, flags: argparse.Namespace, state: Path, work: Path
-) -> dict[str, Any]:
-    """What one seed gives."""
-    names = np.random.default_rng([3, seed]).permutation(data.names()).tolist()
-    start, pool = names[: flags.start], names[flags.start :]  # at random, and in random order
+    names = np.random.default_rng([3, 0]).permutation(data.names()).tolist()
+    start, pool = names[: flags.start], names[flags.start :]
     folder = write_data(data, start, work)
-    trained = {"start": _trained(recipe, folder, seed, state, work)}
-    registry = work / recipes.key_of(recipe, str(folder), seed) / "registry"
-    watched = watch(data, pool, registry, flags.count, work / f"watched-{folder.name}-{seed}")
-    chosen = {
-        "picked": [image["file_name"] for image in watched["images"]],
-        "random": pool[: flags.count],
-    }
-    for way, added in chosen.items() if not flags.no_training else ():
-        trained[way] = _trained(recipe, write_data(data, start + added, work), seed, state, work)
+    key = recipes.key_of(recipe, str(folder), 0)
+    first = kept(state, key, lambda: recipes.measure(recipe, str(folder), 0, work, keep=True))
+    watched = watch(data, pool, work / key / "registry", flags.count, work / f"watched-{key}-{flags.count}")
+    picked = [image["file_name"] for image in watched["images"]]
     errors = gains(data, watched)
-    means = {name: np.mean([errors[image][name] for image in pool]) * flags.count for name in GAINS}
-    return {
+    print(f"start: {flags.start} images, AP {first['ap']:.3f}\n\n{gain_table(errors, picked)}", flush=True)
+    rows = []
+    for seed in flags.seeds if not flags.no_training else ():
+        drawn = np.random.default_rng([4, seed]).permutation(pool)[: flags.count].tolist()
+        rows.append(
+            {
+                way: _trained(data, recipe, start + added, seed, state, work)
+                for way, added in (("picked", picked), ("random", drawn))
+            }
+        )
+        rows[-1]["objects"] = {
+            way: sum(errors[name]["objects"] for name in added)
+            for way, added in (("picked", picked), ("random", drawn))
+        }
+    if rows:
+        print(f"\n{table(flags.seeds, rows)}")
+
+
+def kept(state: Path, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was measured earlier, or is now."""
+    rows: dict[str, dict[str, Any]] = files.read_json(str(state), "give another --state") if state.exists() else {}
+    if key not in rows:
+        rows[key] = measure()
+        files.write_text(str(state), json.dumps(rows, indent=1))
+        print(json.dumps(rows[key]), file=sys.stderr, flush=True)
+    return rows[key]
+
+
+def _trained(
+    data: Data, recipe: recipes.Recipe, names: Sequence[str], seed: int, state: Path, work: Path
+) -> dict[str, Any]:
+    """Trains on some of the images."""
+    folder = write_data(data, names, work)
+    key = recipes.key_of(recipe, str(folder), seed)
+    return kept(state, key, lambda: _train(recipe, folder, seed, work, work / key))
+
+
+def _train(recipe: recipes.Recipe, folder: Path, seed: int, work: Path, output: Path) -> dict[str, Any]:
+    """Records, a training, and AP of its last weights on the validation images."""
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    settings = [f"--set={change}" for change in recipe.changes]
+    load_before = os.getloadavg()[0]
+    records = {"train": output / "train", "val": work / "val"}
+    for split, place in records.items():
+        if (place / "manifest.json").exists():
+            continue
+        files_of = ["--images", str(folder / f"{split}2017")]
+        files_of += ["--annotations", str(folder / "annotations" / f"instances_{split}2017.json")]
+        command = ["preprocess", *files_of, "--split", split, "--output", str(place), "--config", recipe.config]
+        _run([*command, *settings, "--seed", str(seed if split == "train" else 0)], output / "log")
+    command = ["train", "--model_dir", str(output / "model"), "--mode", "train_and_eval", "--seed", str(seed)]
+    command += ["--records", str(records["train"]), "--val-records", str(records["val"])]
+    _run([*command, "--config_file", recipe.config, *settings], output / "log")
+    last = files.read_json(str(output / "model" / "train.json"), "run the benchmark again")["last"]
+    row = {
+        "data": folder.name,
         "seed": seed,
-        "ap": {way: row["ap"] for way, row in trained.items()},
-        "picked": {name: sum(errors[image][name] for image in chosen["picked"]) for name in GAINS},
-        "random": {name: round(float(mean), 1) for name, mean in means.items()},
-        "places": sorted({f"{row['machine']}, {row['date']}" for row in trained.values()}),
-        "load": [load for row in trained.values() for load in row["load"]],
+        "ap": last["ap"],
+        "ap50": last["ap50"],
+        "measured_on": last["measured_on"],
+        "load": [round(load_before, 1), round(os.getloadavg()[0], 1)],
+        "machine": f"{recipes.cpu_name()}, {os.cpu_count()} cores",
+        "date": str(date.today()),
     }
+    shutil.rmtree(output)
+    return row
+
+
+def _run(words: Sequence[str], log: Path, accepted: Sequence[int] = (0,)) -> None:
+    """Runs `centernet` with these words."""
+    with log.open("a") as file:
+        done = subprocess.run(
+            [*CENTERNET, *words], stdout=file, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[1], check=False
+        )
+    if done.returncode not in accepted:
+        raise Failure(f"centernet {words[0]}: exit code {done.returncode}; see {log}")
 
 
 def load(folder: Path) -> Data:
@@ -174,22 +232,11 @@ def watch(data: Data, pool: Sequence[str], registry: Path, count: int, output: P
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
             link.symlink_to(Path(data.train_images) / name)
-    command = [*WATCH, "--images", str(images), "--registry", str(registry), "--label", str(count)]
-    with (output / "log").open("w") as log:
-        done = subprocess.run(
-            [*command, "--output", str(output / "watch")],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=Path(__file__).parents[1],
-            check=False,
-        )
-    if done.returncode not in (0, 3, 4):  # 3: drifted, 4: too few images
-        raise Failure(f"{os.fspath(output)}: exit code {done.returncode}; see {output}/log")
+    command = ["watch", "--images", str(images), "--registry", str(registry), "--label", str(count)]
+    # 3: drifted, 4: too few images to tell
+    _run([*command, "--output", str(output / "watch")], output / "log", (0, 3, 4))
     found: dict[str, Any] = files.read_json(str(output / "watch" / "to_label.json"), "run the benchmark again")
     return {**found, "scores": str(output / "watch" / "scores")}
-
-
-GAINS = ("objects", "missed", "wrong")
 
 
 def gains(data: Data, watched: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -230,22 +277,27 @@ def _iou(one: Sequence[float], other: Sequence[float]) -> float:
     return both / max(one[2] * one[3] + other[2] * other[3] - both, 1e-9)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """One line per seed, then the median."""
-    lines = [
-        "| seed | AP: start | AP: picked | AP: random | objects: picked | random | missed: picked | random "
-        "| wrong: picked | random |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        cells = [f"{row['ap'][way]:.3f}" if way in row["ap"] else "not measured" for way in WAYS]
-        cells += [f"{row[way][name]:g}" for name in GAINS for way in ("picked", "random")]
-        lines.append(f"| {row['seed']} | {' | '.join(cells)} |")
-    gained = [row["ap"]["picked"] - row["ap"]["random"] for row in rows if "picked" in row["ap"]]
-    if gained:
-        lines += ["", f"picked - random: median {np.median(gained):+.3f}, {min(gained):+.3f} to {max(gained):+.3f}"]
-    places = sorted({place for row in rows for place in row["places"]})
-    loads = [load for row in rows for load in row["load"]]
+def gain_table(errors: Mapping[str, Mapping[str, int]], picked: Sequence[str]) -> str:
+    """What the labels of the picked images add, and those of as many at random would on average."""
+    lines = ["| labels of | objects | missed | wrong |", "|---|---|---|---|"]
+    sums = [sum(errors[image][name] for image in picked) for name in GAINS]
+    means = [len(picked) * sum(entry[name] for entry in errors.values()) / len(errors) for name in GAINS]
+    lines.append(f"| {len(picked)} picked | {' | '.join(map(str, sums))} |")
+    lines.append(f"| {len(picked)} at random | {' | '.join(f'{mean:.1f}' for mean in means)} |")
+    return "\n".join(lines)
+
+
+def table(seeds: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line per seed, the differences, and where they were measured."""
+    lines = ["| seed | AP, picked | AP, random | objects, picked | objects, random |", "|---|---|---|---|---|"]
+    for seed, row in zip(seeds, rows, strict=True):
+        cells = [f"{row[way]['ap']:.3f}" for way in WAYS] + [str(row["objects"][way]) for way in WAYS]
+        lines.append(f"| {seed} | {' | '.join(cells)} |")
+    gained = [row["picked"]["ap"] - row["random"]["ap"] for row in rows]
+    lines += ["", f"picked - random: median {np.median(gained):+.3f}, {min(gained):+.3f} to {max(gained):+.3f}"]
+    runs = [row[way] for row in rows for way in WAYS]
+    places = sorted({f"{row['machine']}, {row['date']}" for row in runs})
+    loads = [load for row in runs for load in row["load"]]
     return "\n".join([*lines, "", f"{'; '.join(places)}, load average {min(loads)} to {max(loads)}"])
 
 

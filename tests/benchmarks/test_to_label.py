@@ -49,17 +49,27 @@ def test_what_labels_would_add() -> None:
     assert to_label._errors(image, truth, info) == {"objects": 3, "missed": 2, "wrong": 2}
 
 
-def test_the_table() -> None:
-    counts = {"objects": 9, "missed": 4, "wrong": 2}
-    row = {"picked": counts, "random": counts, "places": ["here, today"], "load": [0.5, 1.5]}
-    rows = [{**row, "seed": seed, "ap": {"start": 0.3, "picked": 0.5 + seed / 10, "random": 0.5}} for seed in range(3)]
-    lines = to_label.table(rows).splitlines()
-    assert lines[2].startswith("| 0 | 0.300 | 0.500 | 0.500 | 9 | 9 | 4 | 4 | 2 | 2 |")
+def test_the_tables() -> None:
+    row = {"machine": "here", "date": "today", "load": [0.5, 1.5]}
+    objects = {"picked": 9, "random": 7}
+    rows = [
+        {"picked": {**row, "ap": 0.5 + seed / 10}, "random": {**row, "ap": 0.5}, "objects": objects}
+        for seed in range(3)
+    ]
+    lines = to_label.table([0, 1, 2], rows).splitlines()
+    assert lines[3] == "| 1 | 0.600 | 0.500 | 9 | 7 |"
     assert lines[6] == "picked - random: median +0.100, +0.000 to +0.200"
     assert lines[8] == "here, today, load average 0.5 to 1.5"
-    without = to_label.table([{**rows[0], "ap": {"start": 0.3}}])
-    assert "| 0.300 | not measured | not measured |" in without
-    assert "picked - random" not in without
+    errors = {name: {"objects": 2, "missed": i, "wrong": 0} for i, name in enumerate("abcd")}
+    added = to_label.gain_table(errors, ["c", "d"]).splitlines()
+    assert added[2:] == ["| 2 picked | 4 | 5 | 0 |", "| 2 at random | 4.0 | 3.0 | 0.0 |"]
+
+
+def test_what_is_finished_is_kept(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    assert to_label.kept(state, "one", lambda: {"ap": 0.5}) == {"ap": 0.5}
+    assert to_label.kept(state, "one", lambda: {"ap": 0.6}) == {"ap": 0.5}
+    assert to_label.kept(state, "two", lambda: {"ap": 0.6}) == {"ap": 0.6}
 
 
 def test_too_few_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
