@@ -91,6 +91,21 @@ def distinct(codes: Sequence[str]) -> np.ndarray:
     return kept
 
 
+def alike(code: str, codes: Sequence[str]) -> np.ndarray:
+    """[N] bool: which images look like one.
+
+    Args:
+      code: its fingerprint; an image without one ("") is like no other.
+      codes: theirs.
+    """
+    found = np.zeros(len(codes), bool)
+    coded = [i for i, other in enumerate(codes) if other]
+    if code and coded:
+        distance = np.bitwise_count(_bits(codes[i] for i in coded) ^ _bits([code])).sum(axis=1)
+        found[coded] = distance <= MAX_DISTANCE
+    return found
+
+
 def to_lines(fingerprints: Mapping[str, str]) -> str:
     """The content of the file `NAME`."""
     return "".join(

@@ -51,6 +51,7 @@ def _seen(
     from trainer.watch.result import WORDS
     from trainer.watch.run import watch  # imports Beam: only when it is needed
     from trainer.watch.since import NothingNewer
+    from trainer.watch.to_label import NAME as TO_LABEL
 
     options = read_options(place)
     beam = beam_arguments(options.preprocess_on, options.dataflow, options.beam_args, output=place, split="watch")
@@ -68,7 +69,7 @@ def _seen(
     except NothingNewer as error:
         return _nothing_seen("too-few-images", f"{WORDS['too-few-images']}: {error}", output)
     said = f"{WORDS[result.verdict]}: {result.reason}"
-    return Watched(verdict=result.verdict, said=said, page=f"{output}/{PAGE}")
+    return Watched(verdict=result.verdict, said=said, page=f"{output}/{PAGE}", to_label=f"{output}/{TO_LABEL}")
 
 
 def _nothing_seen(verdict: str, said: str, output: str) -> Watched:

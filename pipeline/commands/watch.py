@@ -16,6 +16,7 @@ EXIT_CODES = {"steady": 0, "drifted": 3, "too-few-images": 4}
 EXAMPLES = (
     "centernet watch --images photos",
     "centernet watch --images photos --since 7d --output watched",
+    "centernet watch --images photos --label 200",
     "centernet watch --images photos --model v0001 --coco-dir /data/coco",
     "centernet watch --images gs://bucket/photos --since 2026-11-01 --output gs://bucket/watched "
     "--registry vertex://my-project/us-central1/centernet --on dataflow --project my-project --region us-central1 "
@@ -25,8 +26,8 @@ EXAMPLES = (
 
 NOTES = """\
 All other options are Apache Beam's pipeline options, as for `centernet score`. See docs/watch.md.
-Output: watch.json, watch.html, and scores/ with detections and statistics of all images. A killed run is resumed by the
-same command.
+Output: watch.json, watch.html, to_label.json (the images to label first, with the model's detections, as a COCO file),
+and scores/ with detections and statistics of all images. A killed run is resumed by the same command.
 
 exit codes: 0 steady, 3 drifted, 4 too few images to tell, 2 bad input or usage, 1 anything else"""
 
@@ -73,6 +74,9 @@ def parser() -> command.Parser:
     )
     made.add_argument("--permutations", type=int, default=9999, help="default: %(default)s")
     made.add_argument("--seed", type=int, default=0, help="of the permutations (default: %(default)s)")
+    made.add_argument(
+        "--label", type=int, default=50, metavar="N", help="maximum number of images to label (default: %(default)s)"
+    )
     made.add_argument("--batch-size", type=int, default=8, help="images per call of the model (default: %(default)s)")
     made.add_argument("--num-threads", type=int, help="threads of this process (default: one per core)")
     made.add_argument("--num-workers", type=int, default=1, help="local processes instead (default: 1)")
@@ -125,6 +129,7 @@ def _watch(flags: argparse.Namespace, beam_flags: Sequence[str]) -> int:
         alpha=flags.alpha,
         permutations=flags.permutations,
         seed=flags.seed,
+        label=flags.label,
         batch_size=flags.batch_size,
         num_workers=flags.num_workers,
         num_threads=flags.num_threads,

@@ -147,7 +147,7 @@ def _told(loop: Loop) -> Iterator[str]:
     due = loop.due()
     yield f"watch     {due.watched.said}"
     yield f"training  {'due' if due.train else 'none'}: {due.why.removeprefix('but ')}"
-    names = _picked(loop.run, due)
+    names = _picked(due)
     merged, objects, new_objects = _labelled(loop.folder, old, new, names)
     yield f"label     {len(names)} of the images, {objects} objects, {new_objects} of the new shape: labels arrive"
     champion = loop.folder / "registry" / "versions" / summary["decision"]["new_version"]
@@ -165,12 +165,9 @@ def _told(loop: Loop) -> Iterator[str]:
     yield f"decision  {loop.summary()['decision']['sentence']}"
 
 
-def _picked(run: Path, due: Due) -> list[str]:
+def _picked(due: Due) -> list[str]:
     """File names of the images that are worth labelling."""
-    if due.watched.to_label:
-        return [image["file_name"] for image in json.loads(Path(due.watched.to_label).read_text())["images"]]
-    watched = json.loads((run / "stages" / "watch" / "watch.json").read_text())
-    return [image["file_name"] for image in watched["different"]]
+    return [image["file_name"] for image in json.loads(Path(due.watched.to_label).read_text())["images"]]
 
 
 def _labelled(folder: Path, old: Path, new: Path, names: Sequence[str]) -> tuple[Path, int, int]:

@@ -59,6 +59,12 @@ def columns(measures: Measures) -> tuple[Column, ...]:
     return tuple(Column(name=name, group=group) for names, group in named for name in names)
 
 
+def class_detections(measures: Measures) -> range:
+    """Where a row's values have the number of detections of each class."""
+    end = len(columns(measures))
+    return range(end - 2 * len(measures.classes), end, 2)
+
+
 def measures_of(label_map: Mapping[str, Any]) -> Measures:
     """The measures of an exported model, from its label map."""
     height, width = label_map["input_size"]

@@ -24,6 +24,8 @@ from trainer.watch.origin import Origin, missing, stored_profile
 from trainer.watch.page import write_page
 from trainer.watch.result import NAME, PAGE, WORDS, WatchResult
 from trainer.watch.since import newer, parse_since
+from trainer.watch.to_label import COUNT, write_to_label
+from trainer.watch.to_label import NAME as TO_LABEL
 from trainer.watch.verdict import MAX_COMPARED, Judged, judge
 
 ALPHA = 0.01
@@ -72,12 +74,13 @@ def watch(
     alpha: float = ALPHA,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
+    label: int = COUNT,
     batch_size: int = 8,
     num_workers: int = 1,
     num_threads: int | None = None,
     pipeline_args: Sequence[str] = (),
 ) -> WatchResult:
-    """Writes watch.json and watch.html, and the detections and statistics of all images below `scores/`.
+    """Writes watch.json, watch.html and to_label.json, and detections and statistics of all images below `scores/`.
 
     The same call resumes a killed run, and reuses the scores of a finished one.
 
@@ -93,6 +96,7 @@ def watch(
       alpha: chance of a false alarm, over all statistics together.
       permutations: number of permutations.
       seed: of the permutations. The same images, profile and seed give the same result.
+      label: maximum number of images to label that are picked.
       batch_size, num_workers, num_threads, pipeline_args: as for `trainer.scoring.run.score`.
 
     Returns:
@@ -107,6 +111,8 @@ def watch(
     if (permutations + 1) * alpha < 1:
         needed = math.ceil(1 / alpha)
         raise InputError(f"--permutations {permutations}: p can't fall to {alpha:g}; use {needed} or more")
+    if label < 1:
+        raise InputError(f"--label {label}: use 1 or more")
     start = parse_since(since) if since else None
     champion = find_model(model, registry)
     digest = model_digest(champion.folder)
@@ -156,8 +162,19 @@ def watch(
         scores=absolute(f"{folder}/scores"),
         **{entry.name: getattr(found, entry.name) for entry in fields(found)},
     )
-    write_page(result, f"{folder}/{PAGE}", threshold=origin.profile.measures.threshold)
+    to_label = write_to_label(
+        f"{folder}/{TO_LABEL}",
+        profile=origin.profile,
+        rows=rows,
+        scores=result.scores,
+        model=champion,
+        images=listed.folder,
+        count=label,
+        seed=seed,
+    )
+    write_page(result, to_label, f"{folder}/{PAGE}", threshold=origin.profile.measures.threshold)
     write_text(f"{folder}/{NAME}", result.to_json())  # last: who finds it finds the page
+    print(f"to label: {to_label.line}: {folder}/{TO_LABEL}", flush=True)
     print(f"report: {folder}/{PAGE}", flush=True)
     print(f"result: {WORDS[result.verdict]}: {result.reason}", flush=True)
     return result

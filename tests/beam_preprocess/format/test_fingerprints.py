@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from beam_preprocess.format import fingerprints
-from beam_preprocess.format.fingerprints import Pair, distinct, fingerprint, from_lines, near_duplicates, to_lines
+from beam_preprocess.format.fingerprints import (
+    Pair,
+    alike,
+    distinct,
+    fingerprint,
+    from_lines,
+    near_duplicates,
+    to_lines,
+)
 
 
 def photo(seed: int) -> np.ndarray:
@@ -47,6 +55,13 @@ def test_the_closest_training_image_is_named() -> None:
     assert (pairs[0], compared) == (Pair("same", "t3", 0), 3)
     assert [(pair.val, pair.train) for pair in pairs[1:]] == [("copy", "t7")]
     assert near_duplicates({}, val) == ([], 0)
+
+
+def test_which_images_look_like_one() -> None:
+    codes = [fingerprint(encoded_again(photo(1))), "", fingerprint(photo(2)), fingerprint(photo(1))]
+    assert alike(fingerprint(photo(1)), codes).tolist() == [True, False, False, True]
+    assert not alike("", codes).any()
+    assert alike(codes[0], ["", ""]).tolist() == [False, False]
 
 
 def test_a_large_data_set_is_compared_in_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Watching a registry's champion, from images to watch.json and the page."""
 
+import json
 import os
 import re
 import shutil
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from beam_preprocess.format.annotations import load_annotations
 from pipeline.commands.watch import main
 from tests.trainer.scoring.made_images import write_images
 from trainer.profile.profile import Profile, read_profile
 from trainer.profile.rows import Rows
 from trainer.registry.digest import PROFILE_FILE, model_digest
 from trainer.registry.local import LocalRegistry
+from trainer.saved_model.inference import read_label_map
 from trainer.scoring.results import read_results, read_rows
 from trainer.watch.result import WatchResult, read_watch
 
@@ -64,7 +67,7 @@ def test_an_older_champion_is_profiled_now_and_darker_images_are_a_drift(
 ) -> None:
     dark = photographs(tmp_path / "dark", 30, light=0.4, seed=1)
     (dark / "000.jpg").write_bytes(b"no image")
-    code, found = watch(dark, "--val-images", str(validation))
+    code, found = watch(dark, "--val-images", str(validation), "--label", "7")
     printed = capsys.readouterr().out
     assert (code, found.verdict) == (3, "drifted")
     assert f"profile: v0001 has none; it is made now from 48 of the 48 images of {validation}\n" in printed
@@ -77,9 +80,16 @@ def test_an_older_champion_is_profiled_now_and_darker_images_are_a_drift(
     assert found.model_digest == model_digest(registry.version("v0001").path)
     page = (tmp_path / "out" / "watch.html").read_text()
     assert "<h1>Drifted</h1>" in page
-    assert page.count("data:image/jpeg;base64,") == 12
+    assert page.count("data:image/jpeg;base64,") == 12 + 6
+    assert '7 images in <a href="to_label.json">' in page
     assert not re.search(r"https?://|<script", page)
-    assert len(list(read_results(found.scores))) == len(read_rows(found.scores)) == 29
+    results = {image.file_name: image for image in read_results(found.scores)}
+    assert len(results) == len(read_rows(found.scores)) == 29
+    assert re.search(r"^to label: 7 images with \d+ detections \(.*\): .*/out/to_label.json$", printed, re.MULTILINE)
+    to_label = load_annotations(str(tmp_path / "out" / "to_label.json"))
+    assert {*to_label.file_names} < results.keys()
+    named = [(entry["id"], entry["name"]) for entry in read_label_map(registry.version("v0001").path)["categories"]]
+    assert (len(to_label.file_names), to_label.categories) == (7, tuple(named))
 
 
 def test_a_stored_profile_and_a_second_run_that_reuses_the_scores(
@@ -102,6 +112,7 @@ def test_a_stored_profile_and_a_second_run_that_reuses_the_scores(
         watch(new)
         assert "reused the results" in capsys.readouterr().out
         assert (tmp_path / "out" / "watch.json").read_bytes() == before
+        assert json.loads((tmp_path / "out" / "to_label.json").read_text())["info"]["candidates"] == 40
         old = new / "000.jpg"
         os.utime(old, (1e9, 1e9))
         code = main(
@@ -146,6 +157,7 @@ def write_profile(folder: Path, rows: Rows) -> Profile:
         (["--images", "IMAGES", "--since", "1m"], "none of the 3 images in"),
         (["--images", "IMAGES", "--alpha", "2"], "--alpha 2.0: use a probability"),
         (["--images", "IMAGES", "--permutations", "9"], "--permutations 9: p can't fall to 0.01; use 100 or more"),
+        (["--images", "IMAGES", "--label", "0"], "--label 0: use 1 or more"),
         (["--images", "IMAGES", "--num-workers", "0"], "--num-workers 0: use 1 or more"),
         (["--images", "IMAGES", "--val-annotations", "x.json"], "give --val-images, too"),
         (["--images", "IMAGES", "--coco-dir", "x", "--val-images", "y"], "given together with --val-images"),
