@@ -37,7 +37,7 @@ SPLITS = ("train2017", "val2017")
 FIRST_STEPS, SECOND_STEPS = 250, 120
 CONFIG = (
     *("--config", "demo", "--set", "trainer.validation_interval=1000", "--set", "trainer.checkpoint_interval=1000"),
-    *("--set", "preprocess.image_size=[96, 96]", "--set", "export.flip=false"),
+    *("--set", "preprocess.image_size=[96, 96]", "--set", "export.flip=false", "--set", "export.parity_images=16"),
     *("--set", "gate.min_ap=0.2", "--set", "watch.on_drift=retrain"),
 )
 
