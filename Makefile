@@ -10,7 +10,7 @@ LOCK = $(UV) pip compile --quiet --generate-hashes
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: configuration golden images images-local help setup platform demo test test-all check format lock clean
+.PHONY: configuration golden images images-local help setup platform demo demo-loop test test-all check format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,27 +42,34 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV
 demo: $(STAMP)  ## generate a small data set, train, gate and report on it (minutes on 2 cores)
 	$(BIN)/centernet run
 
+demo-loop: $(STAMP)  ## train, let the champion watch darker images with a new shape, label, train again (8 CPU minutes)
+	$(BIN)/python -m pipeline.local.demo_loop
+
 test: $(STAMP)  ## run the tests except the slow ones
 	$(BIN)/python -m pytest -n 2 -q
 
 test-all: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n 2 -q -m ""
 
-check: $(STAMP)  ## lint (code and Dockerfile), format, types, import boundaries, and whether pipeline.yaml is current
+check: $(STAMP)  ## lint (code and Dockerfile), format, types, import boundaries, and whether pipeline.yaml and watch.yaml are current
 	$(BIN)/ruff check .
 	$(BIN)/hadolint trainer/Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
 	$(BIN)/centernet compile --check
+	$(BIN)/centernet compile --check --pipeline watch
 
 format: $(STAMP)  ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.PHONY: pipeline.yaml
+.PHONY: pipeline.yaml watch.yaml
 pipeline.yaml: $(STAMP)  ## compile the graph
 	$(BIN)/centernet compile
+
+watch.yaml: $(STAMP)  ## compile the second graph
+	$(BIN)/centernet compile --pipeline watch
 
 .PHONY: aot
 aot: $(STAMP)  ## compile the reference training step for a TPU v5e you don't have at hand (20 minutes); AOT=FLAGS adds flags

@@ -108,9 +108,9 @@ def _call(flags: argparse.Namespace) -> None:
     work = Path(flags.work).absolute() if flags.work else state.with_suffix(".runs")
     for seed in [] if flags.list else flags.seeds:  # all recipes with one seed first
         for recipe in recipes:
-            key = _key(recipe, _data(recipe, flags.coco_dir), seed)
+            key = key_of(recipe, _data(recipe, flags.coco_dir), seed)
             if key not in rows:
-                rows[key] = _measure(recipe, _data(recipe, flags.coco_dir), seed, work, keep=flags.keep)
+                rows[key] = measure(recipe, _data(recipe, flags.coco_dir), seed, work, keep=flags.keep)
                 files.write_text(str(state), json.dumps(rows, indent=1))
                 print(json.dumps(rows[key]), file=sys.stderr, flush=True)
     print(_table(recipes, rows, flags.coco_dir, flags.seeds))
@@ -134,15 +134,15 @@ def _data(recipe: Recipe, coco_dir: str) -> str:
     return GENERATED if recipe.config == DEMO or not coco_dir else coco_dir
 
 
-def _key(recipe: Recipe, data: str, seed: int) -> str:
+def key_of(recipe: Recipe, data: str, seed: int) -> str:
     found = resolve(recipe.config, recipe.changes)
     values = yaml.load(found.text, found.where)  # without its comments
     return hashlib.sha256(json.dumps([values, Path(data).name, seed], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) -> dict[str, Any]:
+def measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) -> dict[str, Any]:
     """Runs the pipeline once, and reads what came of it."""
-    folder = work / f"{_key(recipe, data, seed)}"
+    folder = work / f"{key_of(recipe, data, seed)}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = [*RUN, "--no-cache", "--config", recipe.config, "--seed", str(seed)]
@@ -154,7 +154,7 @@ def _measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) ->
     elif recipe.config == DEMO:
         command += generated
     else:
-        command += ["--coco-dir", str(_generated(work / "demo-data"))]
+        command += ["--coco-dir", str(generated(work / "demo-data"))]
     print(f"running {recipe.name}, seed {seed}: {folder}/log", file=sys.stderr, flush=True)
     load = os.getloadavg()[0]
     with (folder / "log").open("w") as log:
@@ -175,7 +175,7 @@ def _measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) ->
         "wall": round(wall, 1),
         "seconds": summary["seconds"],
         "load": [round(load, 1), round(os.getloadavg()[0], 1)],  # before and after
-        "machine": f"{_cpu_name()}, {os.cpu_count()} cores",
+        "machine": f"{cpu_name()}, {os.cpu_count()} cores",
         "date": str(date.today()),
     }
     if not keep:
@@ -183,7 +183,7 @@ def _measure(recipe: Recipe, data: str, seed: int, work: Path, *, keep: bool) ->
     return row
 
 
-def _generated(folder: Path) -> Path:
+def generated(folder: Path) -> Path:
     from pipeline.local import demo_data
 
     return Path(demo_data.generate(folder))
@@ -195,7 +195,7 @@ def _table(recipes: Sequence[Recipe], rows: dict[str, Any], coco_dir: str, seeds
     places = dict[str, list[float]]()
     for recipe in recipes:
         data = _data(recipe, coco_dir)
-        keys = [_key(recipe, data, seed) for seed in seeds]
+        keys = [key_of(recipe, data, seed) for seed in seeds]
         found = [rows[key] for key in keys if key in rows]
         for row in found:
             places.setdefault(f"{row['machine']}, {row['date']}", []).extend(row["load"])
@@ -215,7 +215,7 @@ def _spread(values: Sequence[float], form: str) -> str:
     return f"{middle} ({format(min(values), form)} to {format(max(values), form)})"
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

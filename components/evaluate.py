@@ -29,10 +29,11 @@ def evaluate(
             from trainer.saved_model.accuracy import evaluate  # imports TensorFlow: only when it is needed
 
             data = {"images": images, "annotations": annotations, "data_digest": data_digest}
+            candidate = status == "candidate"
             try:
-                evaluate(model=model, output=output, all_classes=status == "candidate", **data)  # type: ignore[arg-type]
+                evaluate(model=model, output=output, all_classes=candidate, profile=candidate, **data)  # type: ignore[arg-type]
             except Exception as error:  # whatever an older model raises, the answer is the same: hold
-                if status == "candidate":
+                if candidate:
                     raise
                 missing = NoEvaluation(status="failed", reason=f"{type(error).__name__}: {error}")
         if missing is not None:

@@ -10,6 +10,7 @@ def resolve_champion(
     work_dir: str,
     run_id: str,
     job: str = "",
+    title: str = "",
 ) -> NamedTuple("Resolved", [("version", str), ("model", str), ("status", str), ("reason", str)]):  # type: ignore[valid-type]
     """Finds the SavedModel of `champion` or `best`. `known`: the champion's version, for `best`.
 
@@ -17,10 +18,11 @@ def resolve_champion(
     folder. The version is "" if there is none, or if it is `known`; `model` is the model's folder; `status` is "ready",
     "none", "champion" (it is `known`), or "failed" with a reason.
     A run that has already promoted its model resolves what that model replaced. `run_id` and `job` are promote's.
+    `title`: the stage's name in a graph that looks twice.
     """
     from components.support.stage import step
 
-    with step(f"find {alias}"):
+    with step(title or f"find {alias}"):
         from trainer.promotion.resolve import resolve
 
         memory = f"{work_dir.rstrip('/')}/resolved-{alias}.json" if work_dir else ""

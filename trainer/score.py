@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from beam_preprocess.base import command
-from beam_preprocess.base.errors import InputError
+from trainer.scoring.flags import beam_arguments
 
 EXAMPLES = (
     "centernet score --images photos --output scored",
@@ -81,13 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _score(flags: argparse.Namespace, beam_flags: Sequence[str]) -> None:
-    for name, value in (("--num-workers", flags.num_workers), ("--num-threads", flags.num_threads)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} {value}: use 1 or more")
-    if flags.on == "dataflow":
-        if any(word.split("=")[0] == "--runner" for word in beam_flags):
-            raise InputError("--runner: --on dataflow is the same as --runner DataflowRunner; give one of the two")
-        beam_flags = ["--runner=DataflowRunner", *beam_flags]
+    beam_flags = beam_arguments(flags, beam_flags)
 
     from trainer.registry.named import find_model
 

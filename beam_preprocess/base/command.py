@@ -6,7 +6,8 @@ A command module has a `parser()`, which imports nothing heavy, and a `main(argv
         return run(parser(), argv, _call)
 
 `_call(flags)` imports what it needs, does one thing, and returns an exit code (None is 0). Bad input and named failures
-become one line on standard error; anything else is a defect and keeps its traceback.
+become one line on standard error; anything else is a defect and keeps its traceback. A command that answers a question
+has codes of its own for other answers than yes: 3 for a held model or drifted images, 4 for too few images to tell.
 """
 
 import argparse

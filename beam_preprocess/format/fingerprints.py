@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -73,6 +73,37 @@ def near_duplicates(train: Mapping[str, str], val: Mapping[str, str]) -> tuple[l
             at = int(closest[row])
             pairs.append(Pair(chunk[row], names[at], int(distance[row, at])))
     return pairs, len(others)
+
+
+def distinct(codes: Sequence[str]) -> np.ndarray:
+    """Which images look like none before them that is kept: [N] bool.
+
+    Args:
+      codes: fingerprints; an image without one ("") is kept.
+    """
+    coded = [i for i, code in enumerate(codes) if code]
+    bits = _bits(codes[i] for i in coded)
+    kept = np.ones(len(codes), bool)
+    before = np.zeros(len(coded), bool)
+    for place, i in enumerate(coded):
+        distance = np.bitwise_count(bits[:place][before[:place]] ^ bits[place]).sum(axis=1)
+        before[place] = kept[i] = not (distance <= MAX_DISTANCE).any()
+    return kept
+
+
+def alike(code: str, codes: Sequence[str]) -> np.ndarray:
+    """[N] bool: which images look like one.
+
+    Args:
+      code: its fingerprint; an image without one ("") is like no other.
+      codes: theirs.
+    """
+    found = np.zeros(len(codes), bool)
+    coded = [i for i, other in enumerate(codes) if other]
+    if code and coded:
+        distance = np.bitwise_count(_bits(codes[i] for i in coded) ^ _bits([code])).sum(axis=1)
+        found[coded] = distance <= MAX_DISTANCE
+    return found
 
 
 def to_lines(fingerprints: Mapping[str, str]) -> str:

@@ -2,14 +2,18 @@
 
 import re
 
-from trainer.promotion.outcome import Ended, read_ended
+from trainer.promotion.outcome import Ended, read_ended, read_said
 from trainer.shared.webhook import Alert, send
 
+NO_NEWS = ("unchanged", "steady", "no champion")
+"""Outcomes that are not posted."""
+_KINDS = "|".join(("promoted", "held", "pending approval", "drifted", "too few images", *NO_NEWS))
 _JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 
 
 def send_outcome(secret: str, pipeline_root: str, job: str, run: str, failure: str) -> None:
-    """Posts how the run ended: promoted, held, pending approval or failed. A run without news posts nothing.
+    """Posts how the run ended: promoted, held, pending approval or failed; after a watch with what it said, or that
+    alone if it found drift or too few images. A run without news posts nothing.
 
     Args:
       secret: name of the webhook's secret, see `trainer.shared.webhook.read_address`.
@@ -24,15 +28,17 @@ def send_outcome(secret: str, pipeline_root: str, job: str, run: str, failure: s
         link = (
             f"https://console.cloud.google.com/vertex-ai/locations/{found[2]}/pipelines/runs/{run}?project={found[1]}"
         )
+    said = ""
     try:
-        ended = read_ended(pipeline_root, job)
+        said, ended = read_said(pipeline_root, job), read_ended(pipeline_root, job)
     except Exception as error:  # whatever a file system raises, somebody must hear of the run
         ended = Ended(outcome=f"failed, or its outcome can't be read ({error})", report="")
     if ended is None:
         ended = Ended(outcome=" ".join(failure.split()), report="")
-    outcome = re.match(r"promoted|held|pending approval|unchanged", ended.outcome)
-    if outcome and outcome[0] == "unchanged":
+    outcome = re.match(_KINDS, ended.outcome)
+    kind = outcome[0] if outcome else "failed"
+    if kind in NO_NEWS:
         print(f"result: no alert: {ended.outcome}", flush=True)
         return
-    kind = outcome[0] if outcome else "failed"
-    send(secret, Alert(outcome=kind, sentence=ended.outcome, run=run, link=link, report=ended.report))
+    watched = f" (watched: {said})" if said and not ended.outcome.startswith(said) else ""
+    send(secret, Alert(outcome=kind, sentence=ended.outcome + watched, run=run, link=link, report=ended.report))

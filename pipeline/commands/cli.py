@@ -57,6 +57,7 @@ _TABLE = (
     Verb("report", _PROMOTION, "write the report page of a run", "trainer.report.__main__"),
     Verb("serve", _USE, "serve a model over HTTP on this machine, with a page to try it", "trainer.serve"),
     Verb("score", _USE, "write a model's detections on many images", "trainer.score"),
+    Verb("watch", _USE, "compare new images with what the champion was validated on", "pipeline.commands.watch"),
     Verb("deploy", _USE, "serve a published version on an endpoint, as a canary", "pipeline.commands.deploy"),
     Verb("submit", _SERVICE, "run the pipeline on Vertex AI or a Kubeflow endpoint", "pipeline.commands.submit"),
     Verb("schedule", _SERVICE, "run the pipeline on a schedule", "pipeline.commands.schedule"),

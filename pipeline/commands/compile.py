@@ -8,19 +8,20 @@ from pathlib import Path
 
 from beam_preprocess.base import command
 from beam_preprocess.base.errors import InputError
+from pipeline.graph.request import FILES, PIPELINES, TRAINING
 from pipeline.graph.targets import COMMITTED, TARGETS
 
-DESCRIPTION = """Compile the graph for one target into a Kubeflow Pipelines spec, which Vertex AI accepts as well.
+DESCRIPTION = """Compile a graph for one target into a Kubeflow Pipelines spec, which Vertex AI accepts as well.
 Targets that train as a custom job (several machines, TPUs) need Vertex AI; kubeflow targets need a Kubeflow
 endpoint, where submit fills in the pipeline root. docs/targets.md has the table of targets."""
 EXAMPLES = (
     "centernet compile",
     "centernet compile --check",
+    "centernet compile --pipeline watch",
     "centernet compile --target kubeflow-gpu --pods pods.yaml --output kubeflow.yaml",
     "centernet compile --target vertex-tpu-v5e --output gs://my-bucket/templates/pipeline.yaml",
 )
 NOTES = "exit codes: 0 done, 1 --check found a stale file, 2 bad input or usage"
-OUTPUT = "pipeline.yaml"
 
 
 def parser() -> command.Parser:
@@ -29,7 +30,15 @@ def parser() -> command.Parser:
     made.add_argument(
         "--target", default=COMMITTED, metavar="NAME", help=f"one of {', '.join(TARGETS)}; default: %(default)s"
     )
-    made.add_argument("--output", default=OUTPUT, metavar="FILE", help="path or gs:// URI; default: %(default)s")
+    made.add_argument(
+        "--pipeline",
+        choices=tuple(PIPELINES),
+        default=TRAINING,
+        help="training, or watch: the champion watches new images, and the training follows if it is due",
+    )
+    made.add_argument(
+        "--output", default="", metavar="FILE", help=f"path or gs:// URI; default: {' or '.join(FILES.values())}"
+    )
     made.add_argument(
         "--image", default="", metavar="URI", help="container image of every step; default: the target's placeholder"
     )
@@ -47,7 +56,8 @@ def _call(flags: argparse.Namespace) -> int:
     from pipeline.graph.compile import compile_pipeline
     from pipeline.graph.targets import find_target
 
-    target, output = find_target(flags.target), flags.output
+    target, pipeline = find_target(flags.target), flags.pipeline
+    output = flags.output or FILES[pipeline]
     if flags.image:
         target = replace(target, image=flags.image)
     if flags.pods:
@@ -61,16 +71,16 @@ def _call(flags: argparse.Namespace) -> int:
             raise InputError(f"--output {output}: --check compares a file of this machine; give its path")
         from pipeline.graph.compile import staleness
 
-        difference = staleness(target, Path(output))
+        difference = staleness(target, Path(output), pipeline)
         if difference:
             print(difference)
-            write = "make pipeline.yaml" if output == OUTPUT else "the same command without --check"
+            write = f"make {output}" if output == FILES[pipeline] else "the same command without --check"
             print(f"{output} is stale: run {write}", file=sys.stderr)
             return 1
         print(f"{output} is current")
         return 0
     try:
-        compile_pipeline(target, output)
+        compile_pipeline(target, output, pipeline)
     except OSError as error:
         why = error.strerror or " ".join(str(error).split())[:200]
         raise InputError(f"--output {output}: cannot be written ({why}); choose another file") from error

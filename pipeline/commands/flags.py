@@ -7,6 +7,7 @@ from typing import Any
 
 from beam_preprocess.base.command import Parser
 from pipeline.commands.profiles import add_profile
+from pipeline.graph.request import PIPELINES, TRAINING
 from pipeline.service.cron import UTC_NAME
 
 SCRATCH = "scratch"
@@ -40,6 +41,7 @@ def _in_profiles() -> Parser:
 
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say what to run and how."""
+    add_pipeline(parser)
     data = parser.add_argument_group("data (COCO format)")
     for split, name in SPLITS.items():
         data.add_argument(f"--{split}-images", default="", metavar="URI", help=f"folder of the {name} images")
@@ -178,6 +180,26 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--prices", default="", metavar="FILE", help="your price list, for a cost ceiling (docs/vertex.md)"
+    )
+
+
+def add_pipeline(parser: argparse.ArgumentParser, default: str | None = TRAINING) -> None:
+    """Adds the flags that say which pipeline is meant, and those that only the watch has."""
+    group = parser.add_argument_group("pipeline")
+    group.add_argument(
+        "--pipeline",
+        choices=tuple(PIPELINES),
+        default=default,
+        help="training (default), or watch: the champion watches new images, and the training follows if there are new "
+        "labels, drift with something new to train with, or an old champion (docs/retraining.md)",
+    )
+    not_given = None if default is None else ""
+    group.add_argument("--images", default=not_given, metavar="URI", help="watch: folder of the new images")
+    group.add_argument(
+        "--since",
+        default=not_given,
+        metavar="WHEN",
+        help="watch: only images that are newer: a date, a time with zone (ISO 8601), or an age such as 7d",
     )
 
 

@@ -129,6 +129,6 @@ def check_storage(submission: Submission, pipeline_root: str) -> None:
     Raises:
       InputError: one does not exist.
     """
-    data = {name: submission.parameters.get(name, "") for name in DATA}
+    data = {name: submission.parameters.get(name, "") for name in ("images", *DATA)}
     for note in (*check_buckets(data, pipeline_root), *check_exists(submission.weights_uri)):
         print(f"note: {note}", file=sys.stderr)

@@ -13,8 +13,8 @@ from trainer.weights.catalogue import is_path
 
 def request_of(flags: argparse.Namespace) -> RunRequest:
     """What the flags of `submit` and `schedule create` ask to run."""
-    own = ("coco_dir", "val_fraction", "config", "seed", "registry", "only_if_changed", "strict", "notify")
-    names = (*DATA, *own, "webhook_secret", "tensorboard", "experiment")
+    what = ("pipeline", "images", "since", *DATA, "coco_dir", "val_fraction", "config", "seed", "registry")
+    names = (*what, "only_if_changed", "strict", "notify", "webhook_secret", "tensorboard", "experiment")
     given = {name: getattr(flags, name) for name in names}
     start = flags.init or ""
     if start != SCRATCH and is_path(start) and "://" not in start:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from beam_preprocess.base import command
 from beam_preprocess.base.errors import InputError
-from pipeline.commands.flags import SCRATCH, add_data, add_start, start_changes
+from pipeline.commands.flags import SCRATCH, add_data, add_pipeline, add_start, start_changes
 
 DESCRIPTION = """Run the whole pipeline on this machine: check the data, preprocess, train, export, evaluate, compare
 with the champion, then promote the model or hold it, and report why. Without data flags, it
@@ -20,6 +20,7 @@ EXAMPLES = (
     "centernet run --train-images D --train-annotations F --val-fraction 0.2",
     "centernet run --coco-dir /data/coco --init od-api:hg104 --train-steps 0",
     "centernet run --only-if-changed",
+    "centernet run --pipeline watch --images photos --since 7d --coco-dir /data/coco --config runs/latest/config.yaml",
     "centernet run --in-containers --coco-dir /data/coco",
     "centernet run --resume runs/latest",
     "centernet run --resume runs/latest --set gate.min_ap=0.35",
@@ -30,6 +31,9 @@ exit codes: 0 done (promoted, held or pending approval), 1 a stage failed or the
 usage"""
 
 FIXED_BY_RESUME = (
+    "pipeline",
+    "images",
+    "since",
     "train_images",
     "train_annotations",
     "val_images",
@@ -55,6 +59,7 @@ FIXED_BY_RESUME = (
 def parser() -> command.Parser:
     """The flags. A flag that `--resume` can't honour is None when it is not given."""
     made = command.parser("run", DESCRIPTION, examples=EXAMPLES, notes=NOTES)
+    add_pipeline(made, default=None)
     data = made.add_argument_group("data (COCO format)")
     add_data(data)
     data.add_argument("--demo-data-dir", metavar="DIR", help="folder of the demo's data; default: .demo-data")
@@ -161,7 +166,8 @@ def _call(flags: argparse.Namespace) -> int:
     changes = [*start_changes(flags), *flags.set]
     if flags.max_reject_fraction is not None:
         changes.append(f"preprocess.max_reject_fraction={flags.max_reject_fraction}")
-    given = {name: getattr(flags, name) for name in (*DATA, "coco_dir", "val_fraction", "config", "seed", "registry")}
+    own = ("coco_dir", "val_fraction", "config", "seed", "registry")
+    given = {name: getattr(flags, name) for name in ("pipeline", "images", "since", *DATA, *own)}
     given = {name: value for name, value in given.items() if value is not None}
     local = {name: getattr(flags, name) for name in ("runs_dir", "demo_data_dir", "minutes")}
     local = {name: value for name, value in local.items() if value is not None}

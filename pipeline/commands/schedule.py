@@ -12,6 +12,7 @@ from beam_preprocess.base.command import parser as command_parser
 from beam_preprocess.base.errors import InputError
 from pipeline.commands import flags as shared
 from pipeline.commands.submit import DATA, PLACE, ROOT
+from pipeline.graph.request import PIPELINES, WATCH
 
 if TYPE_CHECKING:
     from pipeline.service.schedules import Schedules, ScheduleView
@@ -23,6 +24,8 @@ _VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
             'centernet schedule create --name weekly --cron "0 3 * * 1" --profile prod --dry-run',
             'centernet schedule create --name weekly --cron "0 3 * * 1" --time-zone Europe/Berlin --only-if-changed '
             f"--target vertex-gpu {PLACE} {ROOT} {DATA} --dry-run",
+            'centernet schedule create --name watch --cron "0 5 * * *" --pipeline watch --images gs://my-bucket/camera '
+            f"--since 1d --set watch.on_drift=retrain --target vertex-gpu {PLACE} {ROOT} {DATA} --dry-run",
         ),
     ),
     "list": (
@@ -139,6 +142,7 @@ def _create(flags: argparse.Namespace) -> None:
             "--val-fraction: a schedule would keep today's split when its data grows; split where the data is "
             "exported, or give --val-images and --val-annotations"
         )
+    _check_alone(PIPELINES[flags.pipeline], flags.max_concurrent_runs)
     when = cron.parse(flags.cron, flags.time_zone)
     place = place_of(flags)
     prices_of(flags)
@@ -175,6 +179,7 @@ def _update(schedules: "Schedules", flags: argparse.Namespace) -> None:
     if flags.endpoint and flags.time_zone:
         raise InputError(f"--time-zone {flags.time_zone}: an endpoint uses its own time zone; leave it out")
     existing = schedules.existing(flags.name)
+    _check_alone(existing.pipeline, flags.max_concurrent_runs)
     when = None
     if flags.cron or flags.time_zone:
         # What isn't given stays: another hour must not change the time zone.
@@ -185,6 +190,15 @@ def _update(schedules: "Schedules", flags: argparse.Namespace) -> None:
         return
     view = schedules.update(flags.name, cron=when, max_concurrent_runs=flags.max_concurrent_runs)
     print(f"updated: {_line(view)}")
+
+
+def _check_alone(pipeline: str, max_concurrent_runs: int | None) -> None:
+    """Two watches at once could start the same training twice."""
+    if pipeline == PIPELINES[WATCH] and (max_concurrent_runs or 1) > 1:
+        raise InputError(
+            f"--max-concurrent-runs {max_concurrent_runs}: two watches at once could train twice on the same data; "
+            "leave it out"
+        )
 
 
 def _line(view: "ScheduleView") -> str:

@@ -21,12 +21,14 @@ EXAMPLES = (
     f"centernet submit --target vertex-multinode-gpu --capacity spot {PLACE} {ROOT} {DATA} --notify me@example.org "
     "--param preprocess_on=dataflow --param 'dataflow={\"max_workers\": 20}'",
     f"centernet submit --target vertex-gpu-h100 --capacity flex-start --max-wait 48 {PLACE} {ROOT} {DATA} --dry-run",
+    f"centernet submit --pipeline watch --images gs://my-bucket/camera --since 7d --target vertex-gpu {PLACE} {ROOT} "
+    f"{DATA} --dry-run",
     f"centernet submit --target kubeflow-gpu --endpoint http://localhost:8080 {ROOT} {DATA} "
     "--image us-central1-docker.pkg.dev/my-project/centernet/python-gpu:VERSION "
     "--registry vertex://my-project/us-central1/centernet",
 )
 NOTES = (
-    "exit codes: 0 submitted (with --wait: promoted, or nothing changed), 1 failed, 2 bad input or usage,\n"
+    "exit codes: 0 submitted (with --wait: promoted, or no training was due), 1 failed, 2 bad input or usage,\n"
     "3 held by the gate or pending approval (--wait), 130 interrupted"
 )
 

@@ -1,4 +1,4 @@
-"""Compiles the graph to `pipeline.yaml`, and compares a file with what the code compiles to."""
+"""Compiles a graph to `pipeline.yaml` or `watch.yaml`, and compares a file with what the code compiles to."""
 
 import difflib
 import tempfile
@@ -9,24 +9,26 @@ from kfp import compiler
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import write_text
+from pipeline.graph import pipelines
+from pipeline.graph.request import TRAINING
 from pipeline.graph.targets import Target
-from pipeline.graph.training_pipeline import make_pipeline
 
 
-def compile_pipeline(target: Target, output: str | Path) -> None:
+def compile_pipeline(target: Target, output: str | Path, pipeline: str = TRAINING) -> None:
     """Writes the compiled pipeline: the whole file, or nothing.
 
     Args:
       target: where the pipeline will run.
       output: a path, or a URI such as gs://….
+      pipeline: which graph.
     """
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(make_pipeline(target), str(compiled))
+        compiler.Compiler().compile(pipelines.make_pipeline(target, pipeline), str(compiled))
         write_text(str(output), compiled.read_text())
 
 
-def staleness(target: Target, committed: Path) -> str:
+def staleness(target: Target, committed: Path, pipeline: str = TRAINING) -> str:
     """A unified diff from the file to what the code compiles to; "" if the file is current.
 
     The kfp version that wrote the file is ignored: an upgrade alone doesn't make a file stale.
@@ -37,7 +39,7 @@ def staleness(target: Target, committed: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         before = _text(committed) if committed.exists() else ""
         current = Path(folder) / "pipeline.yaml"
-        compile_pipeline(target, current)
+        compile_pipeline(target, current, pipeline)
         after = _text(current)
     return "".join(
         difflib.unified_diff(

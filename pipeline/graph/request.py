@@ -6,8 +6,14 @@ from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from pipeline.graph.layouts import coco_layout, find_layout
+from trainer.watch.since import parse_since
 from trainer.weights.catalogue import CATALOGUE
 
+TRAINING, WATCH = "training", "watch"
+PIPELINES = {TRAINING: "centernet-training", WATCH: "centernet-watch"}
+"""What --pipeline takes, and the name that services know. The graphs, which have it too, need kfp."""
+FILES = {TRAINING: "pipeline.yaml", WATCH: "watch.yaml"}
+"""Where `centernet compile` writes them."""
 DATA = ("train_images", "train_annotations", "val_images", "val_annotations")
 """The pipeline's parameters that name data."""
 
@@ -16,6 +22,12 @@ DATA = ("train_images", "train_annotations", "val_images", "val_annotations")
 class RunRequest:
     """One run; "" and None mean not given."""
 
+    pipeline: str = TRAINING
+    """A key of `PIPELINES`."""
+    images: str = ""
+    """New images that the champion watches."""
+    since: str = ""
+    """Only images that are newer: a date, a time with zone, or an age such as 7d."""
     train_images: str = ""
     train_annotations: str = ""
     val_images: str = ""
@@ -47,6 +59,30 @@ class RunRequest:
     """Full name of a Vertex AI TensorBoard, which gets the training's curves."""
     experiment: str = ""
     """Name of an experiment of Vertex AI Experiments, which gets the run."""
+
+    def __post_init__(self) -> None:
+        if self.pipeline not in PIPELINES:
+            raise InputError(f"--pipeline {self.pipeline}: unknown; known are {', '.join(PIPELINES)}")
+        if self.pipeline == TRAINING:
+            for name in ("images", "since"):
+                if value := getattr(self, name):
+                    raise InputError(f"--{name} {value}: only a watch takes it; add --pipeline watch, or leave it out")
+        elif self.only_if_changed:
+            raise InputError("--only-if-changed: a watch always compares with the last completed run; leave it out")
+
+    def watched(self) -> dict[str, str]:
+        """The parameters that only the watch has.
+
+        Raises:
+          InputError: it has no images, or the time is none.
+        """
+        if self.pipeline != WATCH:
+            return {}
+        if not self.images:
+            raise InputError("--images: not given; --pipeline watch needs the folder of the new images")
+        if self.since:
+            parse_since(self.since)
+        return {"images": self.images, **({"since": self.since} if self.since else {})}
 
     def config_or(self, default: str) -> str:
         """The configuration: the one given, or the one that ships for the start, or the default."""

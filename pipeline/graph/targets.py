@@ -168,6 +168,8 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
         "preprocess": _WORKER,
         "export_model": _SMALL,
         "evaluate": _CPU_SCORES,
+        # On CPUs everywhere: nobody waits for it, and an accelerator would cost more than it saves.
+        "watch": _CPU_SCORES,
         "report": _SMALL,
         "promote": _SMALL,
         # It waits for two deployments, each of which the service ends after two hours.
@@ -181,6 +183,8 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
                 "hold",
                 "remember",
                 "unchanged",
+                "training_due",
+                "no_training",
                 "alert",
                 "track",
             ),
@@ -199,7 +203,8 @@ def _pods(**special: Resources) -> Mapping[str, Resources]:
     small, tiny = Resources(cpu="3", memory="11G"), Resources(cpu="1", memory="4G", timeout_hours=1)
     worker = Resources(cpu="14", memory="52G", timeout_hours=24)
     found = {name: tiny if row is _TINY else small for name, row in _plain().items()}
-    return MappingProxyType({**found, "preprocess": worker, "evaluate": replace(worker, timeout_hours=12), **special})
+    scores = replace(worker, timeout_hours=12)
+    return MappingProxyType({**found, "preprocess": worker, "evaluate": scores, "watch": scores, **special})
 
 
 _ALL = (

@@ -27,10 +27,10 @@ def post(secret: str, sentence: str, folder: RunFolder | None = None) -> None:
 
     Args:
       secret: name of the environment variable; "" for none.
-      sentence: "promoted: …", "held: …", "pending approval: …" or "failed …".
+      sentence: "promoted: …", "held: …", "pending approval: …" or "failed …"; of a watch its verdict.
       folder: the run's; None if it failed before it had one.
     """
-    outcome = re.match(r"promoted|held|pending approval|failed", sentence)
+    outcome = re.match(r"promoted|held|pending approval|failed|drifted|too few images", sentence)
     if not secret or outcome is None:
         return
     name = folder.path.name if folder else "(not started)"

@@ -15,7 +15,7 @@ from typing import Any
 
 from beam_preprocess.base.errors import Failure, InputError
 from pipeline.graph.request import DATA
-from pipeline.local.run_folder import RunFolder
+from pipeline.local.run_folder import RunFolder, existing_folder
 from trainer.config.sections import parse_config
 from trainer.shared.versions import VERSION
 
@@ -146,6 +146,8 @@ def places(folder: RunFolder) -> list[Place]:
     """
     arguments = folder.arguments()
     read = {Path(arguments[name]) for name in DATA} | {folder.path.parent}
+    if images := arguments.get("images"):
+        read.add(existing_folder(images))
     weights = parse_config(arguments["config"]).experiment.get("task", {}).get("init_checkpoint") or ""
     if weights:
         path = Path(weights)

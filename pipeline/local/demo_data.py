@@ -43,6 +43,10 @@ class DemoData:
     """Minimum fraction of every shape that stays visible; a shape that would cover more is placed elsewhere."""
     empty_fraction: float = 0.05
     crowd_fraction: float = 0.06
+    classes: tuple[str, ...] = ()
+    """Names of the classes that are drawn; () for all."""
+    light: float = 1.0
+    """Factor on the brightness: less than 1 is darker."""
     jpeg_quality: int = 90
     seed: int = 0
 
@@ -56,6 +60,11 @@ CATEGORIES: tuple[tuple[int, str], ...] = (
     (8, "cross"),
 )
 """The category ids have gaps, as COCO's have."""
+
+
+def categories(parameters: DemoData) -> tuple[tuple[int, str], ...]:
+    """Those that are drawn."""
+    return tuple((i, name) for i, name in CATEGORIES if name in (parameters.classes or dict(CATEGORIES).values()))
 
 
 def generate(folder: str | Path, parameters: DemoData | None = None) -> Path:
@@ -127,7 +136,7 @@ def _write_split(folder: Path, split: str, count: int, parameters: DemoData) -> 
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": i, "name": name, "supercategory": "shape"} for i, name in CATEGORIES],
+        "categories": [{"id": i, "name": name, "supercategory": "shape"} for i, name in categories(parameters)],
     }
     (annotations_folder / f"instances_{split}2017.json").write_text(json.dumps(content))
 
@@ -147,9 +156,9 @@ def draw_image(rng: np.random.Generator, parameters: DemoData) -> tuple[demo_sha
     demo_shapes.clutter(rng, picture)
     annotations: list[dict[str, Any]] = []
     if rng.random() >= parameters.empty_fraction:
-        crowd = [_draw_crowd(rng, picture)] if rng.random() < parameters.crowd_fraction else []
+        crowd = [_draw_crowd(rng, picture, parameters)] if rng.random() < parameters.crowd_fraction else []
         annotations = _draw_objects(rng, picture, crowd, parameters)
-    return demo_shapes.photograph(rng, picture), annotations
+    return demo_shapes.photograph(rng, picture, parameters.light), annotations
 
 
 @dataclass(slots=True)
@@ -170,10 +179,11 @@ def _draw_objects(
     rng: np.random.Generator, picture: demo_shapes.Image, crowd: list[_Placed], parameters: DemoData
 ) -> list[dict[str, Any]]:
     size = (picture.shape[0], picture.shape[1])
+    known = categories(parameters)
     placed = list(crowd)
     for _ in range(int(rng.integers(parameters.objects[0], parameters.objects[1] + 1))):
         for _attempt in range(20):
-            category, name = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
+            category, name = known[int(rng.integers(len(known)))]
             low, high = parameters.side
             # Small shapes are more frequent, as in photographs.
             radius = 0.5 * (low + (high - low) * rng.random() ** 1.5)
@@ -198,10 +208,11 @@ def _along(rng: np.random.Generator, length: int, radius: float) -> float:
     return float(rng.uniform(0.6 * radius, max(length - 0.6 * radius, 0.6 * radius + 1)))
 
 
-def _draw_crowd(rng: np.random.Generator, picture: demo_shapes.Image) -> _Placed:
+def _draw_crowd(rng: np.random.Generator, picture: demo_shapes.Image, parameters: DemoData) -> _Placed:
     """A cluster of shapes that are too small to tell apart, annotated with one box."""
     size = (picture.shape[0], picture.shape[1])
-    category, name = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
+    known = categories(parameters)
+    category, name = known[int(rng.integers(len(known)))]
     spread = np.minimum(rng.uniform(14, 26, 2), np.array(size) / 5)
     middle = [rng.uniform(2 * s, length - 2 * s) for s, length in zip(spread, size, strict=True)]
     union = np.zeros(size, np.float32)

@@ -212,10 +212,10 @@ def paint(rng: np.random.Generator, image: Image, mask: Mask, surface: Surface |
     part[:] = np.clip(below * (1 - coverage) + colours * light * coverage, 0, 255).astype(np.uint8)
 
 
-def photograph(rng: np.random.Generator, image: Image) -> Image:
+def photograph(rng: np.random.Generator, image: Image, light: float = 1.0) -> Image:
     """Adds what a camera adds: a little blur, a change of exposure, and noise that grows with brightness."""
     blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.9)).astype(np.float32)
-    exposed = blurred * rng.uniform(0.8, 1.15) + rng.uniform(-8, 8)
+    exposed = (blurred * rng.uniform(0.8, 1.15) + rng.uniform(-8, 8)) * light
     sigma = 2.5 + 0.02 * exposed
     noisy = exposed + rng.standard_normal(exposed.shape, np.float32) * sigma
     return np.clip(noisy, 0, 255).astype(np.uint8)

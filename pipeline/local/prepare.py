@@ -15,7 +15,7 @@ from beam_preprocess.format.annotations import class_map
 from pipeline.graph.layouts import coco_layout, known_files
 from pipeline.graph.request import RunRequest
 from pipeline.local import demo_data, run_folder
-from pipeline.local.run_folder import RunFolder, shown
+from pipeline.local.run_folder import RunFolder, existing_folder, shown
 from pipeline.preflight.configuration import ConfigCheck
 from pipeline.preflight.data import LocalData, check_data
 from pipeline.preflight.estimates import check_space, estimate
@@ -64,6 +64,7 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     if request.val_fraction:
         check_fraction(request.val_fraction)
     data = located(request)
+    new_images = _new_images(request, bool(data))
     runs, registry = Path(options.runs_dir).absolute(), Path(request.registry or REGISTRY).absolute()
     if data and not request.config_or(""):
         minutes = MINUTES if options.minutes is None else options.minutes
@@ -103,7 +104,7 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     values: dict[str, Any] = {**data, "config": config.text, "registry": str(registry), "seed": request.seed}
     if request.only_if_changed:
         values["only_if_changed"] = True
-    return run_folder.create(runs, values, checked.warnings, options.image)
+    return run_folder.create(runs, values | new_images, checked.warnings, options.image, request.pipeline)
 
 
 def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
@@ -121,6 +122,26 @@ def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     if changed:
         folder.change(changed.text, request.changes)
     return folder
+
+
+def _new_images(request: RunRequest, own_data: bool) -> dict[str, str]:
+    """What only a watch has, with an absolute path.
+
+    Raises:
+      InputError: there are no such images, or it is unknown how the champion was trained.
+    """
+    new = request.watched()
+    if not new:
+        return {}
+    if own_data and not request.config_or(""):
+        raise InputError(
+            "--config: not given; a watch trains as the champion was trained: give its run's, such as "
+            "runs/latest/config.yaml"
+        )
+    path = str(Path(new["images"]).absolute())
+    if not existing_folder(path).is_dir():
+        raise InputError(f"--images {request.images}: no such folder; give the folder of the new images")
+    return {**new, "images": path}
 
 
 def _check_writable(runs: Path, registry: Path) -> None:

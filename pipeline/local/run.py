@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from beam_preprocess.base.command import PROGRAM
 from beam_preprocess.base.errors import Failure, InputError
 from components.support.events import EVENTS
 from components.support.stage import WORK_DIR
-from pipeline.graph.request import RunRequest
+from pipeline.graph.request import WATCH, RunRequest
 from pipeline.graph.targets import TARGETS
-from pipeline.local import alerts, containers, kfp_runner, prepare, processes, result_table
+from pipeline.local import alerts, containers, kfp_runner, prepare, processes, result_table, watched
 from pipeline.local import cache as local_cache
 from pipeline.local.containers import Engine
 from pipeline.local.prepare import LocalOptions
@@ -23,8 +24,10 @@ from pipeline.local.stage_log import StageFailure, StageLog
 from pipeline.preflight.processes import child_environment
 from trainer.registry.approval import PENDING
 
+NOT_DUE = "no training"
+"""The stage that ends a watch after which no training is due."""
 UNCHANGED = "nothing new"
-"""The stage that ends a run because nothing changed."""
+"""The stage that ends a training because nothing changed."""
 LAST = "remember the run"
 """The stage that ends every other run."""
 
@@ -54,7 +57,8 @@ def run(request: RunRequest, options: LocalOptions) -> int:
     if engine:
         print(f"containers           of {engine.image}, built {engine.built}", flush=True)
     print(f"run folder           {shown(folder.path)}", flush=True)
-    code, outcome = _execute(folder, started, request, engine, verbose=options.verbose)
+    with watched.alone(Path(folder.arguments()["registry"])) if folder.pipeline == WATCH else nullcontext():
+        code, outcome = _execute(folder, started, request, engine, verbose=options.verbose)
     if request.notify:
         print(f"notify    {request.notify}: {outcome} (printed only: email needs Vertex AI)", flush=True)
     alerts.post(request.webhook_secret, outcome, folder)
@@ -66,13 +70,14 @@ def _execute(
 ) -> tuple[int, str]:
     """(exit code, outcome in a sentence)."""
     # It loads kfp, which takes a second: only once the input is known to be good.
-    from pipeline.graph.training_pipeline import make_pipeline
+    from pipeline.graph.pipelines import make_pipeline
 
     # The image's name holds the code's digest, as a built image's tag does: it is part of kfp's cache key. Processes
     # need no image.
     target = TARGETS["vertex-cpu" if engine else "local"]
     digest = engine.digest if engine else local_cache.code_digest()
-    pipeline = make_pipeline(replace(target, image=f"{engine.image if engine else target.image}-{digest}"))
+    target = replace(target, image=f"{engine.image if engine else target.image}-{digest}")
+    pipeline = make_pipeline(target, folder.pipeline)
     os.environ.update(child_environment())
     # In the environment: as an argument, the folder would make every run's cache keys its own.
     os.environ[WORK_DIR], os.environ[EVENTS] = str(folder.stages), str(folder.events)
@@ -104,7 +109,7 @@ def _execute(
         return 1, f"failed: interrupted {where}"
     except kfp_runner.PipelineFailed as error:
         failed = str(error)
-    if not failed and not {UNCHANGED, LAST} & log.seconds.keys():
+    if not failed and not {UNCHANGED, NOT_DUE, LAST} & log.seconds.keys():
         failed = f"the pipeline ended without the stage {LAST!r}"
     if failed or log.failure:
         return _report_failure(folder, log, log.failure or StageFailure(failed, log.outside))
@@ -112,13 +117,21 @@ def _execute(
         seconds = time.monotonic() - started
         print(f"\nnothing new: data, configuration and image are those of the last completed run ({seconds:.1f} s)")
         return 0, UNCHANGED
+    due = watched.finish(folder) if folder.pipeline == WATCH else None
+    if due and NOT_DUE in log.seconds:
+        print(f"\n{watched.lines(folder, due)}", flush=True)
+        return 0, due.sentence
     summary = folder.finish({**log.seconds, "total": round(time.monotonic() - started, 2)})
     print(result_table.comparison(summary))
     print(f"\nreport    {shown(folder.report)}\nsummary   {shown(folder.summary)}", flush=True)
     if summary["decision"]["outcome"] == PENDING:
         registry = shlex.quote(shown(Path(folder.arguments()["registry"])))
         print(f"approve   {PROGRAM} approve {summary['decision']['new_version']} --registry {registry}", flush=True)
-    return 0, summary["decision"]["sentence"]
+    outcome: str = summary["decision"]["sentence"]
+    if due is None:
+        return 0, outcome
+    print(watched.lines(folder, due, outcome), flush=True)
+    return 0, f"{outcome} (watched: {due.watched.said})"
 
 
 def _container_start(engine: Engine, folder: RunFolder, log: StageLog) -> kfp_runner.Start:

@@ -4,11 +4,13 @@ summary.json  report.html       what a person or a program reads first
 label_errors.json  label_errors.coco.json       likely label errors of the validation data; links into stages/
 saved_model/  checkpoint/  predictions.json      links into stages/, or into those of the run whose result was reused
 config.yaml  run.json           what was run; `--resume` starts from these
+watch.html                      of a watch: what the champion saw
 logs/pipeline.log               everything that was printed
 stages/       the output of every stage that did its work, and events.jsonl
 pipeline/     kfp's own files
 """
 
+import glob
 import json
 import os
 import shutil
@@ -21,6 +23,7 @@ from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import write_text
+from pipeline.graph.request import TRAINING
 
 _LINKS = {"saved_model": "model", "checkpoint": "checkpoint", "predictions.json": "predictions"}
 """Name in the folder to the key of its target in the summary's paths."""
@@ -74,6 +77,11 @@ class RunFolder:
         return {**self._run()["arguments"], "config": self.config.read_text(encoding="utf-8")}
 
     @property
+    def pipeline(self) -> str:
+        """A key of `pipeline.graph.request.PIPELINES`."""
+        return str(self._run().get("pipeline", TRAINING))
+
+    @property
     def image(self) -> str:
         """The image whose containers run the stages; "" if they are processes."""
         return str(self._run().get("image", ""))
@@ -115,7 +123,9 @@ class RunFolder:
         return summary
 
 
-def create(runs: Path, arguments: dict[str, Any], warnings: Sequence[str] = (), image: str = "") -> RunFolder:
+def create(
+    runs: Path, arguments: dict[str, Any], warnings: Sequence[str] = (), image: str = "", pipeline: str = TRAINING
+) -> RunFolder:
     """Creates the folder of a new run and points `runs/latest` at it.
 
     Args:
@@ -123,6 +133,7 @@ def create(runs: Path, arguments: dict[str, Any], warnings: Sequence[str] = (), 
       arguments: the pipeline's; `run_id` and `work_dir` are added here.
       warnings: what the user has read about the data.
       image: see `RunFolder.image`.
+      pipeline: see `RunFolder.pipeline`.
     """
     runs.mkdir(parents=True, exist_ok=True)
     name = stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -140,6 +151,7 @@ def create(runs: Path, arguments: dict[str, Any], warnings: Sequence[str] = (), 
     filled = {**arguments, "run_id": run_id, "work_dir": str(folder.stages)}
     write_text(str(folder.path / "config.yaml"), filled.pop("config"))
     run = {"arguments": filled, "warnings": list(warnings), **({"image": image} if image else {})}
+    run |= {"pipeline": pipeline} if pipeline != TRAINING else {}
     write_text(str(folder.path / "run.json"), json.dumps(run, indent=1) + "\n")
     _link(runs / "latest", name)
     return folder
@@ -171,6 +183,14 @@ def resume(path: Path) -> RunFolder:
 def shown(path: Path) -> str:
     """The path as messages show it: relative to the current folder, if it is below that."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def existing_folder(images: str) -> Path:
+    """The folder of images that are named by a folder, a glob pattern or a file."""
+    path = Path(images)
+    while glob.has_magic(str(path)):
+        path = path.parent
+    return path.parent if path.is_file() else path
 
 
 def _link(link: Path, target: str) -> None:

@@ -64,7 +64,7 @@ def check_buckets(data: Mapping[str, str], pipeline_root: str) -> list[str]:
     """Checks that annotation files, image folders and the bucket of the pipeline root exist.
 
     Args:
-      data: URIs by the name of the pipeline's parameter; image folders end with "_images".
+      data: URIs by the name of the pipeline's parameter; image folders end with "images".
       pipeline_root: URI of a folder; only its bucket must exist.
 
     Returns:
@@ -73,7 +73,7 @@ def check_buckets(data: Mapping[str, str], pipeline_root: str) -> list[str]:
     Raises:
       InputError: one does not exist.
     """
-    wanted = [(name, uri, "folder" if name.endswith("_images") else "file") for name, uri in data.items()]
+    wanted = [(name, uri, "folder" if name.endswith("images") else "file") for name, uri in data.items()]
     wanted.append(("pipeline_root", pipeline_root, "bucket"))
     unchecked = []
     for name, uri, kind in wanted:

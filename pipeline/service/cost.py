@@ -19,6 +19,8 @@ DEFAULT_MACHINE = "e2-standard-4"
 
 _CAPACITY = {"SPOT": "spot", "FLEX_START": "flex-start"}
 """Strategies whose machines have prices of their own."""
+_ON_DATAFLOW = ("comp-preprocess", "comp-watch")
+"""Steps that Dataflow may do."""
 _TPU_CHIPS = re.compile(r"ct\w+-\w+-([0-9]+)t")
 
 
@@ -79,7 +81,7 @@ def steps(spec: Mapping[str, Any], dataflow: Dataflow | None = None) -> list[Ste
 
     Args:
       spec: the compiled pipeline.
-      dataflow: the Dataflow job that preprocesses while its step waits; None: the step preprocesses itself.
+      dataflow: the Dataflow job that works while its step waits; None: the step works itself.
     """
     executors = spec["deploymentSpec"]["executors"]
     found = []
@@ -90,7 +92,7 @@ def steps(spec: Mapping[str, Any], dataflow: Dataflow | None = None) -> list[Ste
         pools = _parameter(task, component, "worker_pool_specs")
         strategy = str(_parameter(task, component, "strategy") or "")
         machines = _pools(pools, strategy) if pools else (_resources(container.get("resources", {})),)
-        if dataflow is not None and task["componentRef"]["name"].startswith("comp-preprocess"):
+        if dataflow is not None and task["componentRef"]["name"].startswith(_ON_DATAFLOW):
             machines += (Machine(count=dataflow.max_workers, type=dataflow.machine_type, dataflow=True),)
         found.append(
             Step(

@@ -37,7 +37,7 @@ def values(parameters: Mapping[str, Any]) -> None:
     Raises:
       InputError: a check fails.
     """
-    for name in (*DATA, "work_dir"):
+    for name in ("images", *DATA, "work_dir"):
         if uri := parameters.get(name, ""):
             bucket(f"--{name.replace('_', '-')}", uri)
     if registry := parameters.get("registry", ""):

@@ -4,16 +4,17 @@ from dataclasses import dataclass, field
 
 from beam_preprocess.base.errors import InputError
 
-PIPELINE = "centernet-training"
-"""Name of the pipeline, by which services find its runs. The graph, which has it too, needs kfp."""
 PROMOTED, FAILED, HELD = 0, 1, 3
 _UNCHANGED = "nothing new: the run ended after the data check without training a model"
+_NOT_DUE = "no training is due; the page of the watch says what it saw"
 _OUTCOMES = (
     ("request approval", HELD, "pending approval; the report says why, centernet approve --list shows the version"),
     ("promote", PROMOTED, "promoted; the report says why"),
     ("hold", HELD, "held; the report says why"),
     ("unchanged", PROMOTED, _UNCHANGED),
     ("nothing new", PROMOTED, _UNCHANGED),  # the display name, where the service returns no other
+    ("no-training", PROMOTED, _NOT_DUE),
+    ("no training", PROMOTED, _NOT_DUE),
 )
 RUNNING_STATES = frozenset({"QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UNSPECIFIED"})
 

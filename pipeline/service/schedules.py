@@ -32,6 +32,8 @@ class ScheduleView:
     """None where the service doesn't count them."""
     content: str
     """Start of the digest of what it runs; "" if another tool created it."""
+    pipeline: str
+    """Name of the pipeline that it runs; "" if unknown."""
     details: dict[str, Any]
     """All that the service returns, for `schedule show`."""
 

@@ -11,7 +11,7 @@ from beam_preprocess.base.config_text import ConfigText, resolve
 from beam_preprocess.base.errors import InputError
 from components.support.dataflow import DATAFLOW, Dataflow
 from pipeline.graph.parameters import check_values, signature, split_pairs, with_dataflow
-from pipeline.graph.request import RunRequest
+from pipeline.graph.request import TRAINING, RunRequest
 from pipeline.graph.targets import Target
 from pipeline.preflight import weights
 from pipeline.preflight.configuration import ConfigCheck
@@ -136,7 +136,7 @@ def prepare(
     weights.check_in_bucket(parsed, config.where)
     config_check = ConfigCheck(config) if options.config_check else None
     try:
-        spec = compiled(target, cached=request.cached)
+        spec = compiled(target, cached=request.cached, pipeline=request.pipeline)
         known = signature(spec)
         values = _flag_values(request, texts, config, place)
         if not schedule and "run_id" in known and "run_id" not in texts:
@@ -171,7 +171,7 @@ def prepare(
         spec=spec,
         parameters=parameters,
         config_where=config.where,
-        platform=platform_of(target),
+        platform=platform_of(target, request.pipeline),
         labels=labels,
         weights=start,
         weights_uri=weights.start_of(parsed),
@@ -179,14 +179,14 @@ def prepare(
     )
 
 
-def compiled(target: Target, *, cached: bool = True) -> dict[str, Any]:
+def compiled(target: Target, *, cached: bool = True, pipeline: str = TRAINING) -> dict[str, Any]:
     """The pipeline spec for a target; with `cached` False no task may reuse an earlier run's result."""
     from google.protobuf import json_format
 
-    from pipeline.graph import training_pipeline
+    from pipeline.graph import pipelines
 
     # The same as kfp's compiler writes as YAML, without writing and reading it.
-    spec: dict[str, Any] = json_format.MessageToDict(training_pipeline.make_pipeline(target).pipeline_spec)
+    spec: dict[str, Any] = json_format.MessageToDict(pipelines.make_pipeline(target, pipeline).pipeline_spec)
     if not cached:
         for graph in (spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)):
             for task in graph["tasks"].values():
@@ -194,11 +194,11 @@ def compiled(target: Target, *, cached: bool = True) -> dict[str, Any]:
     return spec
 
 
-def platform_of(target: Target) -> dict[str, Any]:
+def platform_of(target: Target, pipeline: str = TRAINING) -> dict[str, Any]:
     """The part of the compiled pipeline that only Kubernetes reads; {} for a target of Vertex AI."""
-    from pipeline.graph import kfp_spec, training_pipeline
+    from pipeline.graph import kfp_spec, pipelines
 
-    return kfp_spec.platform(training_pipeline.make_pipeline(target)) if target.pods is not None else {}
+    return kfp_spec.platform(pipelines.make_pipeline(target, pipeline)) if target.pods is not None else {}
 
 
 def _default_config(target: Target) -> str:
@@ -214,7 +214,7 @@ def _flag_values(
     request: RunRequest, texts: Mapping[str, str], config: ConfigText, place: Place | None
 ) -> dict[str, Any]:
     """Values from flags. `--param` may replace the default of a flag, but not a flag that was given."""
-    values: dict[str, Any] = {**request.data(), "config": config.text}
+    values: dict[str, Any] = {**request.watched(), **request.data(), "config": config.text}
     if request.registry:
         values["registry"] = request.registry
     elif place is not None and "registry" not in texts:

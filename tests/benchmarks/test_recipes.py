@@ -101,7 +101,7 @@ def test_a_change_is_a_row_of_its_own(place: Path, capsys: pytest.CaptureFixture
 
 
 def test_every_change_is_one_of_its_configuration() -> None:
-    keys = [recipes._key(recipe, "cards", 0) for recipe in (*recipes.SHIPPED, *recipes.ABLATIONS)]
+    keys = [recipes.key_of(recipe, "cards", 0) for recipe in (*recipes.SHIPPED, *recipes.ABLATIONS)]
     assert len(set(keys)) == len(keys)
 
 

@@ -30,20 +30,19 @@ def one_compilation_per_target(compiled_pipelines: dict[str, Any]) -> Iterator[N
     """
     import yaml
 
-    from pipeline.graph import compile as compile_module
-    from pipeline.graph import training_pipeline
+    from pipeline.graph import pipelines
 
-    make = training_pipeline.make_pipeline
+    make = pipelines.make_pipeline
 
-    def kept(target: Any) -> Any:
-        if repr(target) not in compiled_pipelines:
+    def kept(target: Any, pipeline: str = "training") -> Any:
+        key = f"{pipeline} {target!r}"
+        if key not in compiled_pipelines:
             with ThreadPoolExecutor(1) as thread:
-                compiled_pipelines[repr(target)] = thread.submit(make, target).result()
-        return compiled_pipelines[repr(target)]
+                compiled_pipelines[key] = thread.submit(make, target, pipeline).result()
+        return compiled_pipelines[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_pipeline, "make_pipeline", kept)
-        patch.setattr(compile_module, "make_pipeline", kept)
+        patch.setattr(pipelines, "make_pipeline", kept)
         patch.setattr(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         yield
 

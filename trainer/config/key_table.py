@@ -30,9 +30,16 @@ from trainer.config.gate_config import GateConfig
 from trainer.config.key_page import page
 from trainer.config.live_keys import LIVE_KEYS, MEANINGS, OPTIONS, UNITS, UNRELEASED_OPTIMIZERS, by_longest_end
 from trainer.config.sections import EXPERIMENT_SECTIONS, SECTIONS
+from trainer.config.watch_config import WatchConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-OWN = {"preprocess": PreprocessConfig, "export": ExportConfig, "gate": GateConfig, "deploy": DeployConfig}
+OWN = {
+    "preprocess": PreprocessConfig,
+    "export": ExportConfig,
+    "gate": GateConfig,
+    "deploy": DeployConfig,
+    "watch": WatchConfig,
+}
 WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "whole number",

@@ -1,4 +1,4 @@
-"""A run's configuration: one YAML text with seven sections, parsed and checked.
+"""A run's configuration: one YAML text with eight sections, parsed and checked.
 
     preprocess:  what shapes a record        (beam_preprocess.format.config.PreprocessConfig)
     task:        model, losses, augmentation (trainer.config.experiment, Model Garden's config classes)
@@ -7,6 +7,7 @@
     export:      what the SavedModel serves  (ExportConfig)
     gate:        what promotion requires     (GateConfig)
     deploy:      how it is served afterwards (DeployConfig); absent, nothing is deployed
+    watch:       when watching new images leads to a training (WatchConfig)
 
 `beam_preprocess.base.config_text.resolve` finds the text, and merges `base:` and `--set` into it. It then travels
 unchanged through the pipeline. `centernet config check` validates all of it. Importing this module does not import
@@ -23,6 +24,7 @@ from beam_preprocess.format.config import PreprocessConfig, from_mapping
 from trainer.config.deploy_config import DeployConfig
 from trainer.config.export_config import ExportConfig
 from trainer.config.gate_config import GateConfig
+from trainer.config.watch_config import WatchConfig
 
 CONFIGS = config_text.SHIPPED
 EXPERIMENT_SECTIONS = ("task", "trainer", "runtime")
@@ -34,6 +36,7 @@ SECTIONS = {
     "export": "What the SavedModel serves, and how closely it must agree with its checkpoint.",
     "gate": "What promotion requires of a candidate.",
     "deploy": "How a promoted version is served on Vertex AI; without this section, nothing is deployed.",
+    "watch": "When watching new images leads to a training (`centernet run --pipeline watch`).",
 }
 
 
@@ -46,6 +49,7 @@ class RunConfig:
     gate: GateConfig
     deploy: DeployConfig | None = None
     """None: no such section."""
+    watch: WatchConfig = field(default_factory=WatchConfig)
     experiment: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Model Garden's sections as plain mappings: building them needs TensorFlow."""
     where: str = field(default="config", compare=False)
@@ -81,6 +85,7 @@ def parse_config(text: str, where: str = "config") -> RunConfig:
             export=_checked_together(from_mapping(ExportConfig, "export", values.get("export"))),
             gate=from_mapping(GateConfig, "gate", values.get("gate")),
             deploy=from_mapping(DeployConfig, "deploy", found) if (found := values.get("deploy")) is not None else None,
+            watch=from_mapping(WatchConfig, "watch", values.get("watch")),
             experiment={name: values.get(name) or {} for name in EXPERIMENT_SECTIONS},
             where=where,
         )

@@ -91,19 +91,27 @@ class CenterNetModel(centernet_model.CenterNetModel):
 
     def maps(self, inputs: tf.Tensor, training: bool | None = None) -> Mapping[str, list[tf.Tensor]]:
         """The heads' raw outputs, in the precision of the network."""
+        return self.maps_and_features(inputs, training)[0]
+
+    def maps_and_features(
+        self, inputs: tf.Tensor, training: bool | None = None
+    ) -> tuple[Mapping[str, list[tf.Tensor]], tf.Tensor]:
+        """(the heads' raw outputs, [B, h, w, C] the backbone's deepest level), in the precision of the network."""
         features = self.backbone(inputs, training=training)
+        # "2_0" and "2" of the Hourglass are one level: the last one of the deepest level is the last stack's.
+        deepest = features[max(features, key=lambda name: (int(name.split("_")[0]), "_" not in name))]
         if self.decoder is not None:
             features = self.decoder(features, training=training)
-        return self.head(features, training=training)
+        return self.head(features, training=training), deepest
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, **kwargs: object
     ) -> Mapping[str, tf.Tensor | Mapping[str, tf.Tensor]]:
-        """Raw outputs; in inference also the detections."""
-        raw = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self.maps(inputs, training))
+        """Raw outputs; in inference also the detections and the backbone's deepest features."""
+        raw, deepest = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self.maps_and_features(inputs, training))
         outputs: dict[str, tf.Tensor | Mapping[str, tf.Tensor]] = {"raw_output": raw}
         if not training:
-            outputs.update(self.detection_generator(raw))
+            outputs.update(self.detection_generator(raw), features=deepest)
         return outputs
 
 

@@ -47,10 +47,13 @@ def scaled_sizes(input_size: tuple[int, int], scales: Sequence[float], multiple:
 
 
 def detect(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: bool) -> dict[str, tf.Tensor]:
-    """Boxes in pixels of the plain input, confidences and class indices; arguments as for `averaged_maps`."""
+    """Boxes in pixels of the plain input, confidences, class indices, and features [B, h, w, C]: the backbone's deepest
+    level of the plain image. Arguments as for `averaged_maps`."""
     if not flip and len(inputs) == 1:
         return dict(model(inputs[0], training=False))
-    return dict(model.detection_generator(averaged_maps(model, inputs, flip=flip)))
+    averaged = averaged_maps(model, inputs, flip=flip)
+    (features,) = averaged.pop("features")
+    return {**model.detection_generator(averaged), "features": features}
 
 
 def averaged_maps(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: bool) -> dict[str, list[tf.Tensor]]:
@@ -62,16 +65,17 @@ def averaged_maps(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: b
       flip: also run the mirror of each.
 
     Returns:
-      ct_heatmaps [B, h, w, classes] logits, ct_size and ct_offset [B, h, w, 2] in cells of the plain grid.
+      ct_heatmaps [B, h, w, classes] logits, ct_size and ct_offset [B, h, w, 2] in cells of the plain grid; features of
+      the plain image, not averaged.
     """
     for part in model.checkpoint_items.values():
         # Keras restricts a functional model to its input size at build; this one is fully convolutional.
         part.input_spec = None
-    heatmaps, sizes, offset = [], [], None
+    heatmaps, sizes, offset, features = [], [], None, None
     for pictures in inputs:
-        heatmap, size, own_offset = _maps(model, pictures, flip=flip)
+        heatmap, size, own_offset, own_features = _maps(model, pictures, flip=flip)
         if offset is None:
-            offset = own_offset
+            offset, features = own_offset, own_features
         elif heatmap.shape[1] != offset.shape[1]:
             heatmap, size = _to_grid(heatmap, size, (offset.shape[1], offset.shape[2]))
         heatmaps.append(heatmap)
@@ -83,20 +87,23 @@ def averaged_maps(model: CenterNetModel, inputs: Sequence[tf.Tensor], *, flip: b
         "ct_heatmaps": [tf.math.log(heatmap) - tf.math.log(1.0 - heatmap)],
         "ct_size": [tf.add_n(sizes) / len(sizes)],
         "ct_offset": [offset],
+        "features": [features],
     }
 
 
-def _maps(model: CenterNetModel, pictures: tf.Tensor, *, flip: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """(heatmap after the sigmoid, sizes, offsets) of one scale."""
+def _maps(
+    model: CenterNetModel, pictures: tf.Tensor, *, flip: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(heatmap after the sigmoid, sizes, offsets, features) of one scale."""
     if flip:
         # One pass over both: the network is traced once.
         pictures = tf.concat([pictures, tf.reverse(pictures, [2])], axis=0)
-    raw = model.maps(pictures, training=False)
+    raw, features = model.maps_and_features(pictures, training=False)
     heatmap, size, offset = tf.sigmoid(raw["ct_heatmaps"][-1]), raw["ct_size"][-1], raw["ct_offset"][-1]
     if flip:
         heatmap, size = _mean_of_pair(heatmap), _mean_of_pair(size)
-        offset = tf.split(offset, 2)[0]
-    return heatmap, size, offset
+        offset, features = tf.split(offset, 2)[0], tf.split(features, 2)[0]
+    return heatmap, size, offset, tf.cast(features, tf.float32)
 
 
 def _mean_of_pair(maps: tf.Tensor) -> tf.Tensor:

@@ -1,13 +1,14 @@
 """`evaluation.json`: what one exported model scored on one set of images."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeGuard
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import read_text
+from beam_preprocess.base.files import read_bytes, read_text
 from beam_preprocess.base.json import build, checked_version, nearest, parse
 from trainer.coco.metrics import METRIC_NAMES, ClassMetrics, Metrics
 from trainer.promotion.classes import Classes
@@ -21,7 +22,7 @@ LISTED_MISSING = 20
 """Maximum number of missing images whose ids are listed."""
 
 PREDICTIONS, MATCHES, ANALYSIS, EVALUATION = "predictions.json", "matches.npz", "analysis.json", "evaluation.json"
-SMOKE = "smoke.json"
+SMOKE, PROFILE = "smoke.json", "profile.npz"
 """Names of the files of one evaluation, which are in one folder."""
 
 
@@ -82,7 +83,7 @@ class Evaluation:
     parity: dict[str, Any] | None = None
     """What the export wrote into assets.extra/parity.json; None: the model has no such file."""
     files: dict[str, str] = field(default_factory=dict)
-    """The other files of the evaluation (PREDICTIONS, MATCHES, ANALYSIS, SMOKE) to their sha256."""
+    """The other files of the evaluation (PREDICTIONS, MATCHES, ANALYSIS, SMOKE, PROFILE) to their sha256."""
     digest: str = field(default="", compare=False)
     """The digest of the file's content, filled when it is read."""
 
@@ -171,6 +172,28 @@ def read_evaluation(uri: str) -> Evaluation | NoEvaluation:
       InputError: there is no such file, or see `parse_evaluation`.
     """
     return parse_evaluation(read_text(uri, EVALUATE_AGAIN), uri)
+
+
+def read_part(uri: str, name: str) -> bytes:
+    """The content of a file that was written with an evaluation.
+
+    Args:
+      uri: evaluation.json, in the same folder.
+      name: the file's.
+
+    Raises:
+      InputError: no evaluation was given, it has no such file, or the file is damaged or of another evaluation.
+    """
+    if not uri:
+        raise InputError("no evaluation was given")
+    evaluation = read_evaluation(uri)
+    if not isinstance(evaluation, Evaluation) or name not in evaluation.files:
+        raise InputError(f"{uri}: has no {name}; {EVALUATE_AGAIN}")
+    path = f"{uri.rpartition('/')[0] or '.'}/{name}"
+    content = read_bytes(path, EVALUATE_AGAIN)
+    if hashlib.sha256(content).hexdigest() != evaluation.files[name]:
+        raise InputError(f"{path}: is truncated or changed: its sha256 is not the evaluation's; {EVALUATE_AGAIN}")
+    return content
 
 
 def _check_counts(record: Evaluation | ClassMetrics, where: str) -> None:

@@ -8,9 +8,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from beam_preprocess.base.files import read_text, write_text
-from beam_preprocess.base.json import read
+from beam_preprocess.base.json import build, parse
 from trainer.registry.base import VERTEX_SCHEME
 
 DELETE_IT = "delete it: the next run then does all its work"
@@ -24,6 +25,12 @@ class LastRun:
     """What `identity` returned. Not typed further: a run of code with another identity is another run, not an error."""
     outcome: str
     registry: str
+    ended: str = ""
+    """UTC, ISO 8601; "" in files of older code."""
+
+    def changed(self, run: dict[str, str]) -> frozenset[str]:
+        """The keys of `identity` in which another run differs."""
+        return frozenset(key for key in {*run, *self.run} if run.get(key) != self.run.get(key))
 
 
 def identity(train_digest: str, val_digest: str, sections: Sequence[str], seed: int, image: str) -> dict[str, str]:
@@ -57,22 +64,33 @@ def location(registry: str, pipeline_root: str) -> str:
     return f"{pipeline_root.rstrip('/')}/last_completed/{name}.json"
 
 
-def is_last(run: dict[str, str], registry: str, pipeline_root: str) -> bool:
-    """Whether the last completed run was this one.
+def read_last(registry: str, pipeline_root: str) -> LastRun | None:
+    """The last completed run; None before the first.
 
     Raises:
       InputError: the file is damaged.
     """
     uri = location(registry, pipeline_root)
     if not _exists(uri):
-        return False
-    return read(LastRun, read_text(uri, DELETE_IT), uri, DELETE_IT).run == run
+        return None
+    return build(LastRun, parse(read_text(uri, DELETE_IT), uri, DELETE_IT), uri, DELETE_IT, partial=True)
+
+
+def is_last(run: dict[str, str], registry: str, pipeline_root: str) -> bool:
+    """Whether the last completed run was this one.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    last = read_last(registry, pipeline_root)
+    return last is not None and last.run == run
 
 
 def write_last(run: dict[str, str], outcome: str, registry: str, pipeline_root: str) -> str:
     """Records a completed run; returns the file's URI."""
     uri = location(registry, pipeline_root)
-    write_text(uri, json.dumps(asdict(LastRun(run=run, outcome=outcome, registry=registry)), indent=1) + "\n")
+    last = LastRun(run=run, outcome=outcome, registry=registry, ended=datetime.now(UTC).isoformat(timespec="seconds"))
+    write_text(uri, json.dumps(asdict(last), indent=1) + "\n")
     return uri
 
 

@@ -1,6 +1,7 @@
 """What a run on a service leaves for those who come after it: the alert, and the person who approves.
 
-`<pipeline root>/outcomes/<job>.json` is written last. A run without it has failed, or is still running.
+`<pipeline root>/outcomes/<job>.json` is written last. A run without it has failed, or is still running. A run that
+watched new images leaves what it saw in `<job>.watch.json`, whatever comes of the training that follows.
 """
 
 import json
@@ -22,7 +23,8 @@ class Ended:
     """Content of the file."""
 
     outcome: str
-    """The run's sentence: "promoted: …", "pending approval: …", "held: …" or "unchanged: …"."""
+    """The run's sentence: "promoted: …", "pending approval: …", "held: …" or "unchanged: …"; of a watch that trains
+    nothing it begins with the verdict."""
     report: str
     """URI of the report; "" if there is none."""
 
@@ -46,6 +48,21 @@ def read_ended(pipeline_root: str, job: str) -> Ended | None:
     """
     uri = location(pipeline_root, job)
     return read(Ended, read_text(uri, RUN_AGAIN), uri, RUN_AGAIN) if exists(uri) else None
+
+
+def write_said(said: str, page: str, pipeline_root: str, job: str) -> None:
+    """Notes what watching said, as `write_ended` does."""
+    write_ended(Ended(outcome=said, report=page), pipeline_root, job and f"{job}.watch")
+
+
+def read_said(pipeline_root: str, job: str) -> str:
+    """What watching said; "" if the run didn't watch, or not to its end.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    found = read_ended(pipeline_root, f"{job}.watch")
+    return found.outcome if found else ""
 
 
 def link_report(outcome: str, report: str, registry: str) -> None:

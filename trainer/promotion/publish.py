@@ -18,6 +18,7 @@ from trainer.promotion.champion import challenge, move_best
 from trainer.promotion.decision import Decision, RuleResult, difference, read_decision
 from trainer.promotion.evaluation import Evaluation
 from trainer.promotion.judge import judge_again, read_champion
+from trainer.promotion.profile import write_profile
 from trainer.promotion.record import record
 from trainer.promotion.resolve import REPLACED, published, was_champion
 from trainer.promotion.serving import write_serving
@@ -109,6 +110,7 @@ def promote(
     if evaluation:  # before the alias moves: where the champion is, its thresholds are
         print(write_serving(path, evaluation), flush=True)
         print(write_smoke(path, evaluation), flush=True)
+        print(write_profile(path, evaluation), flush=True)
     if champion != version:
         if judged.gate.asks:
             _ask(store, version, judged, decision)

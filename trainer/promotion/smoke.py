@@ -6,7 +6,6 @@ sends the images to the server and compares. It is outside the model's digest.
 
 import base64
 import binascii
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -16,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import exists, read_bytes, read_text, write_text
+from beam_preprocess.base.files import exists, read_text, write_text
 from beam_preprocess.base.json import read
 from beam_preprocess.format import geometry
 from trainer.coco.agreement import Detections, match
-from trainer.promotion.evaluation import SMOKE, Evaluation, read_evaluation
+from trainer.promotion.evaluation import SMOKE, read_part
 from trainer.registry.digest import SMOKE_FILE
-from trainer.shared.fixes import EVALUATE_AGAIN
 
 SMOKE_SCHEMA = 1
 SMOKE_IMAGES = 5
@@ -195,16 +193,8 @@ def _recorded(uri: str) -> tuple[str, Smoke]:
     Raises:
       InputError: no evaluation was given, it has no such file, or the file is damaged or of another evaluation.
     """
-    if not uri:
-        raise InputError("no evaluation was given")
-    evaluation = read_evaluation(uri)
-    if not isinstance(evaluation, Evaluation) or SMOKE not in evaluation.files:
-        raise InputError(f"{uri}: has no {SMOKE}; {EVALUATE_AGAIN}")
     path = f"{uri.rpartition('/')[0] or '.'}/{SMOKE}"
-    content = read_bytes(path, EVALUATE_AGAIN)
-    if hashlib.sha256(content).hexdigest() != evaluation.files[SMOKE]:
-        raise InputError(f"{path}: is truncated or changed: its sha256 is not the evaluation's; {EVALUATE_AGAIN}")
-    text = content.decode("utf-8")
+    text = read_part(uri, SMOKE).decode("utf-8")
     return text, parse_smoke(text, path)
 
 

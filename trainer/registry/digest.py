@@ -13,7 +13,9 @@ SERVING_FILE = "serving.json"
 """Promotion adds it to a published model's folder. The model is judged before its thresholds are known."""
 SMOKE_FILE = "smoke.json"
 """Promotion adds it as well: images with recorded detections, to test a deployment with."""
-NOT_THE_MODEL = (REGISTRY_FILE, SERVING_FILE, SMOKE_FILE)
+PROFILE_FILE = "profile.npz"
+"""And the profile: what its validation images look like, to compare new images with."""
+NOT_THE_MODEL = (REGISTRY_FILE, SERVING_FILE, SMOKE_FILE, PROFILE_FILE)
 """Files at the top of a model's folder that are outside its digest."""
 
 

@@ -7,6 +7,7 @@ predictions.json   detections in COCO results format
 analysis.json      where AP is lost
 matches.npz        what the gate's bootstrap needs
 smoke.json         images with their detections, to test a deployment with
+profile.npz        what images and detections look like, to compare new images with
 evaluation.json    the numbers; written last
 """
 
@@ -32,11 +33,20 @@ from trainer.coco import match_table
 from trainer.coco import metrics as coco_metrics
 from trainer.coco.error_kinds import analyse
 from trainer.promotion.classes import Classes, match_classes
-from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, SMOKE, Evaluation
+from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, PROFILE, SMOKE, Evaluation
 from trainer.promotion.smoke import IMAGE_BYTES
 from trainer.registry.digest import model_digest
-from trainer.saved_model.inference import Signature, detect, load_signature, read_image, read_label_map, to_coco
-from trainer.saved_model.layout import PARITY, SERVED
+from trainer.saved_model.inference import (
+    Signature,
+    detect,
+    load_model,
+    read_image,
+    read_label_map,
+    signature_of,
+    to_coco,
+)
+from trainer.saved_model.layout import FEATURES, PARITY, SERVED
+from trainer.saved_model.profiling import measure_profile
 from trainer.saved_model.smoke_images import record_smoke
 
 PROGRESS_SECONDS = 5.0
@@ -53,6 +63,7 @@ def evaluate(
     signature_name: str = SERVED,
     latency_calls: int = 10,
     all_classes: bool = False,
+    profile: bool = True,
 ) -> Evaluation:
     """Runs the model over all images of an annotation file and scores it as pycocotools does.
 
@@ -63,7 +74,7 @@ def evaluate(
       model: SavedModel folder.
       images: folder of the images.
       annotations: COCO annotation file.
-      output: folder for PREDICTIONS, ANALYSIS, MATCHES, SMOKE and EVALUATION.
+      output: folder for PREDICTIONS, ANALYSIS, MATCHES, SMOKE, PROFILE and EVALUATION.
       data_digest: what the data check computed for images and annotations, which must not have changed since; "" if
         there was none.
       batch_size: images per call of the signature.
@@ -71,6 +82,7 @@ def evaluate(
       latency_calls: number of single-image calls to time; 0 measures no latency.
       all_classes: a class of the file that the model does not know is an error, as it is for a model that was trained
         for this data.
+      profile: write PROFILE, too, which only a model that may be promoted needs.
 
     Raises:
       InputError: a setting is out of range; the classes do not match; the data is not that of the digest; the
@@ -89,7 +101,8 @@ def evaluate(
     digest = whole_digest(images, coco)
     if data_digest not in ("", digest):
         raise InputError(f"{annotations}: it or its images changed since the data check; start the run again")
-    signature = load_signature(model, signature_name)
+    loaded = load_model(model)
+    signature = signature_of(loaded, model, signature_name)
     predictions, scored = _predictions(signature, coco, images, batch_size)
     to_file = classes.to_file
     known = [p | {"category_id": to_file[p["category_id"]]} for p in predictions if p["category_id"] in to_file]
@@ -114,6 +127,17 @@ def evaluate(
             )
         else:
             files[SMOKE] = smoke.to_json().encode()
+        if profile and coco.file_names:
+            measured = measure_profile(
+                signature_of(loaded, model, FEATURES, SERVED),
+                coco,
+                images,
+                model_digest=own_digest,
+                data_digest=digest,
+                label_map=label_map,
+                batch_size=batch_size,
+            )
+            files[PROFILE] = measured.to_bytes()
     evaluation = replace(
         Evaluation.from_metrics(
             result.metrics, model=model, data_digest=digest, seconds=round(time.monotonic() - started, 3)

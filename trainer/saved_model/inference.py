@@ -39,15 +39,26 @@ def load_model(model: str) -> Any:
         raise InputError(f"{model}: can't be loaded: {' '.join(str(error).split())[:300]}") from error
 
 
-def load_signature(model: str, name: str = SERVED) -> Signature:
+def load_signature(model: str, *names: str) -> Signature:
     """A signature of an exported model that takes `image_bytes`.
 
+    Args:
+      model: the SavedModel's folder.
+      names: the first of these that it has; none for the served one.
+
     Raises:
-      InputError: the folder isn't one of our models, can't be loaded, or lacks this signature.
+      InputError: the folder isn't one of our models, can't be loaded, or lacks these signatures.
     """
-    loaded = load_model(model)
-    if name not in loaded.signatures:
-        raise InputError(f"{model}: has no signature {name}; it has {', '.join(sorted(loaded.signatures))}")
+    return signature_of(load_model(model), model, *names)
+
+
+def signature_of(loaded: Any, model: str, *names: str) -> Signature:
+    """`load_signature` of a model that is loaded already; `model` is its folder, for messages."""
+    wanted = names or (SERVED,)
+    name = next((name for name in wanted if name in loaded.signatures), None)
+    if name is None:
+        known = ", ".join(sorted(loaded.signatures))
+        raise InputError(f"{model}: has no signature {' or '.join(wanted)}; it has {known}")
     signature = loaded.signatures[name]
     # A signature holds its variables weakly, so it must keep the model alive.
     signature.model = loaded

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from trainer.model import tta
 from trainer.model.network import CenterNetModel
-from trainer.saved_model.layout import AUGMENTED, SERVED, TENSOR
+from trainer.saved_model.layout import AUGMENTED, FEATURES, POOLED, SERVED, TENSOR
 from trainer.saved_model.pixel_count import LIMIT, announced_pixels
 from trainer.weights.object_graph import variables_alone
 
@@ -68,11 +68,16 @@ class ServingModule(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded images: JPEG, PNG, BMP, GIF (first frame), WebP (still, no alpha); sizes may differ in a batch."""
+        return _without_features(self._from_bytes(image_bytes, augmented=not self._apart))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve_features(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same detections, and `features` [N, C]: the mean of the backbone's deepest level over each image."""
         return self._from_bytes(image_bytes, augmented=not self._apart)
 
     def serve_augmented(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same with test-time augmentation."""
-        return self._from_bytes(image_bytes, augmented=True)
+        return _without_features(self._from_bytes(image_bytes, augmented=True))
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
     def serve_tensor(self, image_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -82,12 +87,14 @@ class ServingModule(tf.Module):
         # One size for all of them.
         whole = tf.stack([tf.shape(image_tensor)[1:3], fitted[0][1]])
         sizes, valid = tf.unstack(tf.tile(whole[:, None], [1, tf.shape(image_tensor)[0], 1]))
-        return self._network.detect(tuple(pixels for pixels, _ in fitted), sizes, valid, augmented=augmented)
+        inputs = tuple(pixels for pixels, _ in fitted)
+        return _without_features(self._network.detect(inputs, sizes, valid, augmented=augmented))
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """`serving_default` takes `image_bytes`; `image_tensor` takes decoded images."""
+        """`serving_default` takes `image_bytes`; `image_tensor` takes decoded images; see `layout` for the others."""
         served = {
             SERVED: self.serve_bytes.get_concrete_function(),
+            FEATURES: self.serve_features.get_concrete_function(),
             TENSOR: self.serve_tensor.get_concrete_function(),
         }
         if self._apart:
@@ -170,7 +177,22 @@ class ServingModule(tf.Module):
             "detection_classes": tf.gather(self._category_ids, outputs["classes"]),
             "num_detections": tf.reduce_sum(tf.cast(scores >= self._score_threshold, tf.int32), axis=1),
             "image_size": sizes,
+            POOLED: _pooled(outputs["features"], valid, self._input_sizes[0]),
         }
+
+
+def _without_features(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What is served. The graph is pruned: nothing that only the features need is computed."""
+    return {name: value for name, value in outputs.items() if name != POOLED}
+
+
+def _pooled(features: tf.Tensor, valid: tf.Tensor, input_size: tuple[int, int]) -> tf.Tensor:
+    """[B, C] mean of features [B, h, w, C] over the cells that the images cover: int32 [B, 2] pixels of the input."""
+    cells = tf.shape(features)[1:3]
+    covered = tf.cast(tf.math.ceil(tf.cast(valid * cells, tf.float32) / tf.constant(input_size, tf.float32)), tf.int32)
+    rows, columns = (tf.sequence_mask(covered[:, axis], cells[axis], tf.float32) for axis in (0, 1))
+    weights = rows[:, :, None, None] * columns[:, None, :, None]
+    return tf.reduce_sum(features * weights, axis=[1, 2]) / tf.reduce_sum(weights, axis=[1, 2])
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.storage import file_system, refusals, refused
 from trainer.registry.digest import model_digest
 from trainer.saved_model.inference import load_signature
+from trainer.saved_model.layout import FEATURES, SERVED
 from trainer.saved_model.pixel_count import LIMIT, announced_pixels
 from trainer.saved_model.signatures import decode_image
 from trainer.scoring.problems import Problem, explain
@@ -37,18 +38,19 @@ class FixedBatches:
       model: path or URI of the SavedModel's folder.
       digest: its `model_digest`.
       size: number of images.
+      features: call the signature that also returns the backbone's features, if the model has it.
 
     Raises:
       InputError: the folder isn't one of our models, can't be loaded, or has another digest.
     """
 
-    def __init__(self, model: str, digest: str, size: int) -> None:
+    def __init__(self, model: str, digest: str, size: int, features: bool = False) -> None:
         _one_thread_per_operation()
         self._size = size
         with _local_copy(model) as folder:
             if (found := model_digest(folder)) != digest:
                 raise InputError(f"{model}: changed since the job began (digest {found[:12]}, not {digest[:12]})")
-            self._signature = load_signature(folder)
+            self._signature = load_signature(folder, *([FEATURES] if features else []), SERVED)
 
     def __call__(self, images: Sequence[bytes | None]) -> list[Found | Problem]:
         """One answer per image, in their order; None, for a file that couldn't be read, is answered by a reject too."""
@@ -81,14 +83,14 @@ class FixedBatches:
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, digest: str, size: int) -> FixedBatches:
-    return FixedBatches(model, digest, size)
+def _loaded(model: str, digest: str, size: int, features: bool) -> FixedBatches:
+    return FixedBatches(model, digest, size, features)
 
 
-def load(model: str, digest: str, size: int) -> FixedBatches:
+def load(model: str, digest: str, size: int, *, features: bool = False) -> FixedBatches:
     """`FixedBatches`; a process keeps the last one for a call with the same arguments."""
     with _LOADING:
-        return _loaded(model, digest, size)
+        return _loaded(model, digest, size, features)
 
 
 def _one_thread_per_operation() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from beam_preprocess.base.files import final_name
 from trainer.scoring.manifest import Category, Run
 
-_OURS = re.compile(r"(detections|images|rejects)-\d{5}-of-\d{5}\.jsonl?|manifest\.json")
+_OURS = re.compile(r"(detections|images|rejects)-\d{5}-of-\d{5}\.jsonl?|statistics-\d{5}-of-\d{5}\.npz|manifest\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,10 @@ class ScoringJob:
     def images_name(self, shard: int) -> str:
         """Ids, names and sizes of the images, for COCO results."""
         return f"images-{shard:05d}-of-{self.num_shards:05d}.jsonl"
+
+    def statistics_name(self, shard: int) -> str:
+        """Statistics of the images, if the run measures them."""
+        return f"statistics-{shard:05d}-of-{self.num_shards:05d}.npz"
 
     def rejects_name(self, shard: int) -> str:
         """Images without results, one line each."""

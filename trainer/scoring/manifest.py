@@ -7,9 +7,10 @@ from typing import Literal
 
 from beam_preprocess.base.files import read_text
 from beam_preprocess.base.json import read
+from trainer.profile.columns import Measures
 
 NAME = "manifest.json"
-SCORES_SCHEMA = 1
+SCORES_SCHEMA = 2
 SCORE_AGAIN = "score the images again, into another folder"
 
 Format = Literal["coco", "jsonl"]
@@ -50,6 +51,8 @@ class Run:
     format: Format
     batch_size: int
     minimum: Minimum
+    measures: Measures | None
+    """What statistics-*.npz hold of each image; None: there are none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

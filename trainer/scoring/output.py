@@ -28,6 +28,7 @@ _LABELS = {
     "format": "another --format",
     "batch_size": "another --batch-size",
     "minimum": "other thresholds",
+    "measures": "other statistics",
 }
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from beam_preprocess.base.files import read_text
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import read_bytes, read_text
+from trainer.profile.rows import Rows, from_bytes, joined
 from trainer.scoring.manifest import SCORE_AGAIN, ShardResult, read_manifest
 
 
@@ -35,6 +37,26 @@ def read_results(folder: str) -> Iterator[ScoredImage]:
     manifest = read_manifest(folder)
     for shard in manifest.shards:
         yield from _from_coco(folder, shard) if manifest.run.format == "coco" else _from_lines(folder, shard)
+
+
+def read_rows(folder: str) -> Rows:
+    """The statistics of the images that have results, in the order of their ids.
+
+    Args:
+      folder: path or URI of the output of `score` with `measures`.
+
+    Raises:
+      InputError: it isn't finished, a file is missing or damaged, or the run measured nothing.
+    """
+    parts = []
+    for shard in read_manifest(folder).shards:
+        for file in shard.files:
+            if file.name.startswith("statistics-"):
+                path = f"{folder.rstrip('/')}/{file.name}"
+                parts.append(from_bytes(read_bytes(path, SCORE_AGAIN), path, SCORE_AGAIN)[0])
+    if not parts:
+        raise InputError(f"{folder}: holds no statistics; {SCORE_AGAIN}")
+    return joined(parts)
 
 
 def _from_lines(folder: str, shard: ShardResult) -> Iterator[ScoredImage]:

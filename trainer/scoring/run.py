@@ -20,6 +20,7 @@ from beam_preprocess.engine.options import beam_options
 from beam_preprocess.engine.running import run_job
 from beam_preprocess.engine.write_errors import as_write_error
 from beam_preprocess.format.reasons import Reason
+from trainer.profile.columns import Measures
 from trainer.registry.digest import model_digest
 from trainer.scoring.images import list_images
 from trainer.scoring.job import ScoringJob
@@ -40,6 +41,7 @@ def score(
     version: str = "",
     form: Format = "coco",
     threshold: float | None = None,
+    measures: Measures | None = None,
     batch_size: int = BATCH_SIZE,
     num_workers: int = 1,
     num_threads: int | None = None,
@@ -55,6 +57,8 @@ def score(
       version: the model's name in its registry, for the manifest.
       form: "coco" (results lists) or "jsonl" (one line per image).
       threshold: minimum score written, 0 for all detections; None takes the model's own (`thresholds_of`).
+      measures: also write each image's statistics (`results.read_rows`), with the backbone's features if the model has
+        a signature for them; None writes none.
       batch_size: images per call of the signature. The last bits of scores depend on it.
       num_workers: number of local worker processes, each with a copy of the model.
       num_threads: number of threads of this process instead, which share the model; None is one per core.
@@ -85,6 +89,7 @@ def score(
         format=form,
         batch_size=batch_size,
         minimum=minimum,
+        measures=measures,
     )
     folder = ResultsFolder(output)
     if ready := folder.finished(run):
@@ -93,10 +98,12 @@ def score(
     if not remote:
         from trainer.scoring.fixed_batch import load
 
-        load(run.model, run.model_digest, batch_size)  # a damaged model is an error before anything is written
+        # A damaged model is an error before anything is written.
+        load(run.model, run.model_digest, batch_size, features=measures is not None)
     for note in listed.notes:
         print(f"note: {note}", flush=True)
-    print(f"score threshold: {_described(minimum)}", flush=True)
+    if measures is None:  # whoever measures chooses the threshold, and says what it is for
+        print(f"score threshold: {_described(minimum)}", flush=True)
     with as_write_error(output, "resume"):
         shards = folder.begin(run, listed.names)
         job = _job(run, folder, label_map)

@@ -10,6 +10,8 @@ import numpy as np
 
 from beam_preprocess.base.files import write_bytes
 from beam_preprocess.format.reasons import Reject, count_by_reason
+from trainer.profile.measure import measured
+from trainer.profile.rows import Row, stack, to_bytes
 from trainer.scoring.job import ScoringJob
 from trainer.scoring.manifest import File, ShardResult
 from trainer.scoring.problems import Problem
@@ -26,21 +28,24 @@ class Lines:
     rejects: tuple[Reject, ...]
     found: int
     """Number of detections."""
+    rows: tuple[Row, ...] = ()
+    """Statistics of the images that have results, if the run measures them."""
 
 
 def batch_lines(
-    job: ScoringJob, images: Sequence[tuple[int, str]], outputs: Sequence[Mapping[str, Any] | Problem]
+    job: ScoringJob, images: Sequence[tuple[int, str, bytes]], outputs: Sequence[Mapping[str, Any] | Problem]
 ) -> Lines:
     """The lines of one batch.
 
     Args:
       job: the settings.
-      images: id and file name.
+      images: id, file name and content.
       outputs: by image, what the signature returned, or why there is nothing.
     """
     names = {category.id: category.name for category in job.categories}
     detections, entries, rejects, count = [], [], [], 0
-    for (number, name), output in zip(images, outputs, strict=True):
+    rows = []
+    for (number, name, data), output in zip(images, outputs, strict=True):
         if isinstance(output, tuple):
             rejects.append(Reject(reason=output[0], image_id=number, file_name=name, detail=output[1]))
             continue
@@ -57,7 +62,11 @@ def batch_lines(
                 detection["category"] = names.get(category, str(category))
                 del detection["image_id"]
             detections.append(json.dumps({**entry, "detections": found}))
-    return Lines(detections=tuple(detections), images=tuple(entries), rejects=tuple(rejects), found=count)
+        if job.run.measures is not None:
+            rows.append(measured(number, name, data, output, job.run.measures))
+    return Lines(
+        detections=tuple(detections), images=tuple(entries), rejects=tuple(rejects), found=count, rows=tuple(rows)
+    )
 
 
 def _detections(job: ScoringJob, number: int, output: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -82,9 +91,11 @@ def write_shard(job: ScoringJob, shard: int, batches: Sequence[Lines]) -> ShardR
         contents[job.images_name(shard)] = _lines(images)
     if rejects:
         contents[job.rejects_name(shard)] = _lines([json.dumps(reject.to_mapping()) for reject in rejects])
+    encoded = {name: text.encode() for name, text in contents.items()}
+    if rows := [row for lines in batches for row in lines.rows]:
+        encoded[job.statistics_name(shard)] = to_bytes(stack(rows))
     files = []
-    for name, text in contents.items():
-        data = text.encode()
+    for name, data in encoded.items():
         write_bytes(f"{job.output.rstrip('/')}/{name}", data)
         files.append(File(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()))
     result = ShardResult(

@@ -127,7 +127,7 @@ class SignatureHandler(ModelHandler[Batch, ScoredBatch, Any]):
         from trainer.scoring.fixed_batch import load
 
         run = self._job.run
-        return load(run.model, run.model_digest, run.batch_size)
+        return load(run.model, run.model_digest, run.batch_size, features=run.measures is not None)
 
     def should_skip_batching(self) -> bool:
         """An element is a batch already. Beam's own batches depend on the time that elements take."""
@@ -164,7 +164,7 @@ class WriteShard(beam.DoFn):
     def process(self, scored: ScoredBatch) -> Iterator[int]:
         """Keeps the batch's lines until the shard is complete."""
         shard, job = scored.batch.shard, self._job
-        images = [(image.id, image.file_name) for image in scored.batch.images]
+        images = [(image.id, image.file_name, image.data or b"") for image in scored.batch.images]
         lines = self._waiting.setdefault(shard.number, {})
         lines[scored.batch.number] = batch_lines(job, images, scored.outputs)
         if len(lines) < shard.batches:

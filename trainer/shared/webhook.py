@@ -44,7 +44,7 @@ class Alert:
     """What a webhook receives, with `text` added."""
 
     outcome: str
-    """promoted, held, pending approval, or failed."""
+    """promoted, held, pending approval, or failed; of a watch without a training drifted or too few images."""
     sentence: str
     """The outcome with its reason, in one line."""
     run: str

@@ -15,7 +15,7 @@ from beam_preprocess.base.errors import InputError
 from pipeline.service.kubeflow.client import quiet
 from pipeline.service.kubeflow.endpoint import Endpoint
 from pipeline.service.request_checks import bucket
-from pipeline.service.run_view import PIPELINE, RunView, TaskView
+from pipeline.service.run_view import RunView, TaskView
 from pipeline.service.submission import Submission
 
 PAGE = 200
@@ -91,9 +91,9 @@ class KubeflowRuns:
             )
         )
 
-    def list(self, *, limit: int) -> "list[RunView]":
-        """The newest runs of this pipeline's experiment first, as many as asked for."""
-        experiment = self._endpoint.found_experiment(PIPELINE)
+    def list(self, *, limit: int, pipeline: str) -> "list[RunView]":
+        """The newest runs of a pipeline's experiment first, as many as asked for."""
+        experiment = self._endpoint.found_experiment(pipeline)
         if experiment is None:
             return []
         views: list[RunView] = []

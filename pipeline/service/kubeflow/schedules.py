@@ -140,6 +140,7 @@ class KubeflowSchedules(Schedules):
 
 def _view(found: Any) -> ScheduleView:
     content = re.search(r"content=(\w+)", found.description or "")
+    pipeline = re.match(r"(\S+) for ", found.description or "")
     trigger = found.trigger.cron_schedule.cron if found.trigger and found.trigger.cron_schedule else ""
     details = found.to_dict()
     details.pop("pipeline_spec", None)
@@ -152,5 +153,6 @@ def _view(found: Any) -> ScheduleView:
         max_concurrent_runs=int(found.max_concurrency or 1),
         started_runs=None,
         content=content[1] if content else "",
+        pipeline=pipeline[1] if content and pipeline else "",
         details=details,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from beam_preprocess.base.errors import InputError
 from pipeline.service.request_checks import root
-from pipeline.service.run_view import PIPELINE, RunView, TaskView
+from pipeline.service.run_view import RunView, TaskView
 from pipeline.service.submission import Submission, content_of
 from trainer.shared import google_cloud
 from trainer.shared.google_cloud import CloudError, Place, call
@@ -137,13 +137,13 @@ class VertexRuns:
         """
         return self._view(self._get(run_id))
 
-    def list(self, *, limit: int) -> list[RunView]:
-        """The newest runs of this pipeline first. The service filters and sorts, and returns only what is shown."""
+    def list(self, *, limit: int, pipeline: str) -> list[RunView]:
+        """The newest runs of a pipeline first. The service filters and sorts, and returns only what is shown."""
 
         def request() -> Any:
             asked = {
                 "parent": self.place.parent,
-                "filter": f'pipeline_name="{PIPELINE}"',
+                "filter": f'pipeline_name="{pipeline}"',
                 "page_size": min(limit, 100),
                 "order_by": "create_time desc",
                 # A job's spec and task details are hundreds of kilobytes.

@@ -167,5 +167,6 @@ def _view(schedule: Any) -> ScheduleView:
         max_concurrent_runs=schedule.max_concurrent_run_count,
         started_runs=schedule.started_run_count,
         content=inner.get("labels", {}).get(CONTENT_LABEL, ""),
+        pipeline=inner["pipeline"],
         details=details,
     )

@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from beam_preprocess.format import fingerprints
-from beam_preprocess.format.fingerprints import Pair, fingerprint, from_lines, near_duplicates, to_lines
+from beam_preprocess.format.fingerprints import (
+    Pair,
+    alike,
+    distinct,
+    fingerprint,
+    from_lines,
+    near_duplicates,
+    to_lines,
+)
 
 
 def photo(seed: int) -> np.ndarray:
@@ -49,6 +57,13 @@ def test_the_closest_training_image_is_named() -> None:
     assert near_duplicates({}, val) == ([], 0)
 
 
+def test_which_images_look_like_one() -> None:
+    codes = [fingerprint(encoded_again(photo(1))), "", fingerprint(photo(2)), fingerprint(photo(1))]
+    assert alike(fingerprint(photo(1)), codes).tolist() == [True, False, False, True]
+    assert not alike("", codes).any()
+    assert alike(codes[0], ["", ""]).tolist() == [False, False]
+
+
 def test_a_large_data_set_is_compared_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     train = {f"t{i}": fingerprint(photo(i)) for i in range(10)}
     monkeypatch.setattr(fingerprints, "MAX_PAIRS", 30)
@@ -60,3 +75,12 @@ def test_the_file_comes_back() -> None:
     codes = {"b/é.jpg": "0" * 32, "a.jpg": "f" * 32}
     assert from_lines(to_lines(codes)) == codes
     assert to_lines(codes).splitlines()[0].startswith('{"file_name": "a.jpg"')
+
+
+def test_of_images_that_look_alike_one_is_kept() -> None:
+    first, other = "00" * 16, "f0" * 16
+    near, far = "3f" + "00" * 15, "7f" + "00" * 15  # 6 and 7 different bits
+    codes = [first, "", near, far, "", other, first, far]
+    assert distinct(codes).tolist() == [True, True, False, True, True, True, False, False]
+    assert distinct([]).tolist() == []
+    assert distinct(["", ""]).tolist() == [True, True]

@@ -43,6 +43,7 @@ def spoil(kind: str) -> None:
         Path("taken").write_text("")
 
 
+WATCH = ["--pipeline", "watch", "--images"]
 RUN = ["--runs-dir", "runs", "--registry", "registry"]
 
 
@@ -60,6 +61,15 @@ RUN = ["--runs-dir", "runs", "--registry", "registry"]
         ("file in the way", ["--coco-dir", "coco", "--runs-dir", "taken/runs"], ["--runs-dir", "taken/runs"]),
         ("file in the way", ["--coco-dir", "coco", "--registry", "taken"], ["--registry", "taken"]),
         ("file in the way", ["--demo-data-dir", "coco/annotations", "--config", "custom-small"], ["--demo-data-dir"]),
+        ("nothing", ["--pipeline", "watch", "--coco-dir", "coco"], ["--images: not given"]),
+        ("nothing", ["--images", "coco/val2017"], ["--images coco/val2017", "--pipeline watch"]),
+        (
+            "nothing",
+            [*WATCH, "coco/no", "--coco-dir", "coco", "--config", "demo"],
+            ["--images coco/no", "no such folder"],
+        ),
+        ("nothing", [*WATCH, "coco/val2017", "--coco-dir", "coco"], ["--config: not given", "runs/latest/config.yaml"]),
+        ("nothing", [*WATCH, "coco/val2017", "--only-if-changed"], ["--only-if-changed", "always compares"]),
         ("nothing", ["--coco-dir", "coco", "--max-reject-fraction", "7"], ["max_reject_fraction", "7"]),
     ],
 )
@@ -106,6 +116,9 @@ def test_unknown_config_key(
 
 
 FIXED = {
+    "--pipeline": "watch",
+    "--images": "photos",
+    "--since": "1d",
     "--train-images": "d",
     "--train-annotations": "f",
     "--val-images": "d",

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.usefixtures("loopback_cloud")
 
 CREATE = ["schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", "--time-zone", "Europe/Berlin"]
 FULL = [*CREATE, *WHERE, *WHAT]
+WATCH = ["--pipeline", "watch", "--images", "gs://my-data/val", "--since", "1d"]
 
 
 def test_what_arrives(vertex: VertexServer, run: Run) -> None:
@@ -101,6 +102,13 @@ def test_operating(vertex: VertexServer, run: Run) -> None:
         ([*FULL, "--param", "work_dir=gs://my-bucket/one"], ["work_dir", "leave it out"]),
         (["schedule", "pause", "daily", *PLACE], ["daily", "no such schedule", "there are: none"]),
         (["schedule", "update", "daily", *PLACE], ["nothing to change"]),
+        ([*FULL, "--pipeline", "watch"], ["--images: not given", "--pipeline watch"]),
+        ([*FULL, "--images", "gs://my-data/val"], ["--images gs://my-data/val", "--pipeline watch"]),
+        ([*FULL, "--since", "1d"], ["--since 1d", "--pipeline watch"]),
+        ([*FULL, *WATCH, "--images", "photos"], ["--images photos", "path on this machine"]),
+        ([*FULL, *WATCH, "--images", "gs://my-data/none"], ["--images gs://my-data/none", "no such folder"]),
+        ([*FULL, *WATCH, "--only-if-changed"], ["--only-if-changed", "always compares"]),
+        ([*FULL, *WATCH, "--set", "watch.on_drift=train"], ["watch.on_drift", "report"]),
     ],
 )
 def test_bad_input(arguments: list[str], says: list[str], vertex: VertexServer, run: Run) -> None:
@@ -110,6 +118,24 @@ def test_bad_input(arguments: list[str], says: list[str], vertex: VertexServer, 
     for part in says:
         assert part in err
     assert not [request for request in vertex.requests if request.method != "GET"]
+
+
+def test_a_watch(vertex: VertexServer, run: Run) -> None:
+    code, out, err = run(*FULL, *WATCH)
+    assert (code, err) == (0, "")
+    assert "pipeline       centernet-watch for vertex-gpu" in out
+    (request,) = vertex.sent("POST")
+    assert request.body["maxConcurrentRunCount"] == "1"
+    assert not request.body.get("allowQueueing"), "a run that can't start is skipped"
+    job = request.body["createPipelineJobRequest"]["pipelineJob"]
+    assert job["pipelineSpec"]["pipelineInfo"]["name"] == "centernet-watch"
+    values = job["runtimeConfig"]["parameterValues"]
+    assert (values["images"], values["since"]) == ("gs://my-data/val", "1d")
+    assert "unchanged" in run(*FULL, *WATCH)[1]
+    for verb in (["schedule", "update", "weekly", *PLACE], [*FULL, *WATCH]):
+        code, _, err = run(*verb, "--max-concurrent-runs", "2")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "two watches at once could train twice on the same data" in err
 
 
 def test_dry_run_contacts_nothing(vertex: VertexServer, run: Run) -> None:

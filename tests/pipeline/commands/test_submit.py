@@ -275,6 +275,33 @@ def test_wait_ends_with_the_gates_decision(
     assert re.search(r"check the data +RUNNING", out), "task states are streamed"
 
 
+NOT_DUE = "steady: as ever; no new labels since the last completed run"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "code", "says"),
+    [
+        ([task("watch", "SUCCEEDED"), task("no-training", "SUCCEEDED", **output(NOT_DUE))], 0, NOT_DUE),
+        ([task("watch", "SUCCEEDED"), *HELD], 3, "held: min_ap 0.4100 < 0.5000"),
+        ([task("watch", "SUCCEEDED"), *PROMOTED], 0, "promoted: v0002"),
+    ],
+)
+def test_a_watch(tasks: list[dict[str, Any]], code: int, says: str, vertex: VertexServer, run: Run) -> None:
+    watch = ["--pipeline", "watch", "--images", "gs://my-data/val", "--since", "7d", "--wait", "--poll", "0.01"]
+    vertex.timeline = [{"state": f"{STATES}SUCCEEDED", "jobDetail": {"taskDetails": tasks}}]
+    got, out, _ = run(*SUBMIT, *watch)
+    assert got == code
+    assert says in out
+    (request,) = vertex.sent("POST")
+    assert request.query["pipelineJobId"].startswith("centernet-watch-")
+    assert request.body["labels"]["pipeline"] == "centernet-watch"
+    assert set(tasks_of(request.body["pipelineSpec"])) > {"watch", "training-due", "no-training", "train", "promote"}
+    values = request.body["runtimeConfig"]["parameterValues"]
+    assert (values["images"], values["since"]) == ("gs://my-data/val", "7d")
+    assert run("list", *PLACE)[1] == "no runs\n"
+    assert run("list", *PLACE, "--pipeline", "watch")[1].startswith("centernet-watch-")
+
+
 def test_the_answer_is_lost_and_so_is_the_check(vertex: VertexServer, run: Run) -> None:
     """Created, connection cut, the check cut too: the second attempt finds its own job (409) and uses it."""
     vertex.next_fault("POST", "pipelineJobs", Fault(cut="after"))

@@ -8,10 +8,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.graph.request import WATCH
 from pipeline.graph.targets import TARGETS, Target
 from pipeline.service import submission
 from tests.pipeline.graph import targets_table
@@ -35,12 +36,20 @@ CASES: Mapping[str, Target] = {
         webhook="projects/my-project/secrets/slack/versions/latest",
     ),
 }
+WATCHES: Mapping[str, Target] = {
+    f"watch-{name}": CASES[name] for name in ("vertex-gpu", "kubeflow-gpu", "vertex-tpu-v5e-mail")
+}
+"""The second graph; its files hold the differences from the same target's training."""
 
 
 @cache
 def compiled(case: str) -> dict[str, Any]:
     """The spec as `submit` sends it (test_compile reads the written file). Compiled once per process: don't edit it."""
-    made: dict[str, Any] = in_a_thread(submission.compiled, CASES[case])
+    made: dict[str, Any]
+    if case in WATCHES:
+        made = in_a_thread(partial(submission.compiled, pipeline=WATCH), WATCHES[case])
+    else:
+        made = in_a_thread(submission.compiled, CASES[case])
     return made
 
 
@@ -97,8 +106,10 @@ def whole(case: str) -> str:
 
 
 def differences(case: str) -> str:
-    """What of the view differs from `BASE`'s: one line per value, `BASE's -> its own`, and the tasks that have it."""
-    base, own = (dict(_leaves(view(compiled(name)))) for name in (BASE, case))
+    """What of the view differs from that of `BASE`, for a watch from that of its target's training: one line per value,
+    `the other's -> its own`, and the tasks that have it."""
+    other = case.removeprefix("watch-") if case in WATCHES else BASE
+    base, own = (dict(_leaves(view(compiled(name)))) for name in (other, case))
     tasks: dict[str, list[str]] = {}
     for path in sorted(base.keys() | own.keys()):
         if base.get(path) != own.get(path):
@@ -127,7 +138,7 @@ def golden(case: str) -> tuple[Path, str]:
 
 
 def write() -> None:
-    for name in CASES:
+    for name in (*CASES, *WATCHES):
         path, content = golden(name)
         path.write_text(content)
 

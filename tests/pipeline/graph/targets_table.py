@@ -48,6 +48,8 @@ OTHERS = (
     "hold",
     "remember",
     "unchanged",
+    "training_due",
+    "no_training",
     "alert",
     "track",
 )
@@ -68,6 +70,7 @@ ROWS: dict[str, Callable[[Target], object]] = {
     "training's further attempts": lambda target: target.retries,
     "preprocess": lambda target: resources(target, "preprocess"),
     "evaluate": lambda target: resources(target, "evaluate"),
+    "watch": lambda target: resources(target, "watch"),
     "data_check, export_model, report": lambda target: resources(target, "data_check"),
     "promote": lambda target: resources(target, "promote"),
     "deploy (with a section `deploy:`)": lambda target: resources(target, "deploy"),
@@ -80,7 +83,7 @@ def table() -> str:
     for target in TARGETS.values():
         for row in (SMALL, OTHERS):
             assert len({target.resources.get(task) for task in row}) == 1, f"{target.name}: {row} differ"
-        named = {"train", "preprocess", "evaluate", "promote", "deploy", *SMALL, *OTHERS}
+        named = {"train", "preprocess", "evaluate", "watch", "promote", "deploy", *SMALL, *OTHERS}
         assert set(target.resources) <= named, f"{target.name}: a step has no row"
     lines = [f"| | {' | '.join(f'`{name}`' for name in TARGETS)} |", "|---" * (len(TARGETS) + 1) + "|"]
     lines += [

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipeline.graph.compile import compile_pipeline, staleness
+from pipeline.graph.request import FILES, WATCH
 from pipeline.graph.targets import COMMITTED, TARGETS
 from tests.pipeline.graph.golden import in_a_thread
 
@@ -15,15 +16,17 @@ pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each tar
 REPOSITORY = Path(__file__).parents[3]
 NEVER_CACHED = {"data-check", "should-run", "compare-splits", "resolve-champion", "gate", "promote", "hold", "report"}
 NEVER_CACHED |= {"remember"}
+NEVER_CACHED |= {"watch", "training-due", "no-training", "resolve-champion-3"}
 NEVER_CACHED |= {"unchanged", "resolve-champion-2", "promote-2"}
 # Champion and best: a failure to score one must not be cached.
 NEVER_CACHED |= {"evaluate-2", "evaluate-3"}
 
 
-@pytest.fixture(scope="module", params=TARGETS)
+@pytest.fixture(scope="module", params=[*TARGETS, WATCH])
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     output = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    in_a_thread(compile_pipeline, TARGETS[request.param], output)
+    graph = (TARGETS[COMMITTED], output, WATCH) if request.param == WATCH else (TARGETS[request.param], output)
+    in_a_thread(compile_pipeline, *graph)
     documents = list(yaml.load_all(output.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     # Vertex AI's client doesn't read a second one.
     assert len(documents) == (2 if request.param == "kubeflow-gpu" else 1)
@@ -36,14 +39,15 @@ def tasks(compiled: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: task for dag in dags for name, task in dag["tasks"].items() if not name.startswith("condition-")}
 
 
-def test_the_committed_file_is_current() -> None:
-    difference = in_a_thread(staleness, TARGETS[COMMITTED], REPOSITORY / "pipeline.yaml")
-    assert not difference, f"pipeline.yaml is stale: run make pipeline.yaml\n{difference}"
+@pytest.mark.parametrize(("pipeline", "name"), FILES.items())
+def test_the_committed_file_is_current(pipeline: str, name: str) -> None:
+    difference = in_a_thread(staleness, TARGETS[COMMITTED], REPOSITORY / name, pipeline)
+    assert not difference, f"{name} is stale: run make {name}\n{difference}"
 
 
 def test_every_task_has_a_name_for_people(compiled: dict[str, Any]) -> None:
     names = {task["taskInfo"]["name"] for task in tasks(compiled).values()}
-    assert len(names) == len(tasks(compiled)) == 18
+    assert len(names) == len(tasks(compiled)) == (20 if "watch" in names else 18)
     assert {"check the data", "evaluate candidate", "evaluate champion", "promote", "request approval", "hold"} < names
 
 

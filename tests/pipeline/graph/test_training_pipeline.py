@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from pipeline.graph.custom_job import REDUCTION_SERVER
-from tests.pipeline.graph.golden import CASES, FOLDER, compiled, golden
+from tests.pipeline.graph.golden import CASES, FOLDER, WATCHES, compiled, golden
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one worker compiles each target, once
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *WATCHES])
 def test_specs_are_the_golden_ones(case: str) -> None:
     path, found = golden(case)
     difference = difflib.unified_diff(
@@ -21,7 +21,7 @@ def test_specs_are_the_golden_ones(case: str) -> None:
 
 
 def test_no_golden_file_is_left_over() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {golden(case)[0].name for case in CASES}
+    assert {path.name for path in FOLDER.iterdir()} == {golden(case)[0].name for case in (*CASES, *WATCHES)}
 
 
 def pools(case: str) -> list[dict[str, Any]]:

@@ -13,8 +13,9 @@ from components.support.events import Event
 from pipeline.graph.request import RunRequest
 from pipeline.local import containers, kfp_runner, prepare, run_folder
 from pipeline.local.prepare import LocalOptions
-from pipeline.local.run import LAST, UNCHANGED, run
+from pipeline.local.run import LAST, NOT_DUE, UNCHANGED, run
 from tests.loopback.webhook_server import TOKEN, WebhookServer
+from trainer.promotion.due import Due, Watched, write_due
 
 Pipeline = Callable[[Any, Path], None]
 
@@ -51,6 +52,40 @@ def test_nothing_new(ends: Callable[[Pipeline], int], capsys: pytest.CaptureFixt
 
     assert ends(pipeline) == 0
     assert "notify    me@example.org: nothing new (printed only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"), [("drifted", ["drifted"]), ("too few images", ["too few images"]), ("steady", [])]
+)
+def test_a_watch_without_a_training(
+    verdict: str,
+    told: list[str],
+    ends: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    folder = run_folder.create(
+        tmp_path / "runs", {"config": "gate: {}", "registry": str(tmp_path / "registry")}, pipeline="watch"
+    )
+    monkeypatch.setattr(prepare, "new_run", lambda request, options: folder)
+    server = WebhookServer()
+    monkeypatch.setenv("MY_WEBHOOK", server.address)
+
+    def pipeline(listener: Any, file: Path) -> None:
+        for name in ("watch", "training-due"):
+            (folder.stages / name).mkdir()
+        (folder.stages / "watch" / "watch.html").write_text("<html>")
+        said = Watched(verdict=verdict, said=f"{verdict}: as seen", page="p")
+        write_due(Due(train=False, why="no new labels", watched=said), str(folder.stages / "training-due" / "due.json"))
+        write(folder.events, Event(kind="start", stage=NOT_DUE, time=1.0), Event(kind="end", stage=NOT_DUE, time=2.0))
+
+    assert ends(pipeline, RunRequest(webhook_secret="MY_WEBHOOK")) == 0
+    server.stop()
+    out = capsys.readouterr().out
+    assert f"watch     {verdict}: as seen\n" in out
+    assert "training  none: no new labels\n" in out
+    assert [posted["outcome"] for posted in server.posted] == told
 
 
 def test_a_stage_without_an_end_fails_the_run_though_kfp_is_content(

@@ -13,7 +13,10 @@ from beam_preprocess.format.annotations import load_annotations
 from beam_preprocess.format.sources import whole_digest
 from tests.trainer.made_records import SIZE
 from trainer.coco.metrics import score
+from trainer.profile.columns import columns
+from trainer.profile.profile import read_profile
 from trainer.promotion.evaluation import Evaluation, read_evaluation
+from trainer.promotion.profile import write_profile
 from trainer.promotion.smoke import compare, parse_smoke
 from trainer.saved_model.accuracy import evaluate, score_table
 from trainer.saved_model.inference import load_signature, to_coco
@@ -49,8 +52,7 @@ def _evaluate(model: Path, data: Path, **changes: Any) -> Evaluation:
         model=str(model),
         images=str(data / "images"),
         annotations=str(data / "annotations.json"),
-        output=str(data / "evaluation"),
-        **{"batch_size": 2, **changes},
+        **{"batch_size": 2, "output": str(data / "evaluation"), **changes},
     )
 
 
@@ -78,6 +80,30 @@ def test_every_image_goes_through_the_model_exactly_once(exported: Path, data: P
         assert compare(replace(recorded, images=(image,)), found).max_box_delta == 0.0
     other = answers([base64.b64decode(recorded.images[0].image_bytes)], [SIZES[int(recorded.images[0].file_name[0])]])
     assert compare(replace(recorded, images=recorded.images[1:2]), other).failures
+
+
+def test_the_profile_is_measured_and_published_with_the_model(exported: Path, data: Path, tmp_path: Path) -> None:
+    evaluation = _evaluate(exported, data)
+    found = read_profile(str(data / "evaluation" / "profile.npz"))
+    assert (found.model_digest, found.data_digest) == (evaluation.model_digest, "digest")
+    assert found.rows.names.tolist() == [f"{i}.jpg" for i in range(5)]
+    assert found.rows.features.shape == (5, 8)
+    predictions = json.loads((data / "evaluation" / "predictions.json").read_text())
+    counted = [p["image_id"] for p in predictions if p["score"] >= found.measures.threshold]
+    column = [column.name for column in columns(found.measures)].index("detections")
+    assert found.rows.values[:, column].tolist() == [counted.count(image) for image in found.rows.ids.tolist()]
+    published = tmp_path / "published"
+    line = write_profile(str(published), str(data / "evaluation" / "evaluation.json"))
+    assert line == "profile.npz: 5 images, to compare new images with"
+    content = (data / "evaluation" / "profile.npz").read_bytes()
+    assert (published / "profile.npz").read_bytes() == content
+    (data / "evaluation" / "profile.npz").write_bytes(content[:-1])
+    line = write_profile(str(published), str(data / "evaluation" / "evaluation.json"))
+    assert line.startswith("profile.npz: not written (")
+    assert "is truncated or changed" in line
+    again = _evaluate(exported, data, output=str(data / "other"), profile=False)
+    assert "profile.npz" not in again.files
+    assert not (data / "other" / "profile.npz").exists()
 
 
 def test_perfect_detections_in_normalized_boxes_score_one(data: Path) -> None:

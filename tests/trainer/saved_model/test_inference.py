@@ -33,7 +33,8 @@ def test_a_torn_model_and_a_torn_label_map(tmp_path: Path) -> None:
 
 def test_a_signature_that_the_model_lacks(exported: Path) -> None:
     with pytest.raises(
-        InputError, match="has no signature image_bytes_augmented; it has image_tensor, serving_default"
+        InputError,
+        match="has no signature image_bytes_augmented; it has image_bytes_features, image_tensor, serving_default",
     ):
         load_signature(str(exported), AUGMENTED)
 

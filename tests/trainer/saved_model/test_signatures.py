@@ -1,4 +1,5 @@
 import io
+import math
 import resource
 from pathlib import Path
 
@@ -13,10 +14,16 @@ from PIL import Image
 from beam_preprocess.format import geometry
 from beam_preprocess.format.image_entries import MAX_PIXELS
 from beam_preprocess.format.images import decode, render_view
+from tests.trainer.made_records import SIZE
 from tests.trainer.saved_model.test_pixel_count import png_header
 from tests.trainer.validation_images import random_jpeg
+from trainer.config.sections import parse_config
+from trainer.model import network
 from trainer.saved_model import signatures
+from trainer.saved_model.building import trained_task
 from trainer.saved_model.inference import Signature, load_signature, read_label_map
+from trainer.saved_model.layout import FEATURES, POOLED
+from trainer.weights import finished
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
@@ -100,6 +107,27 @@ def test_images_of_any_sizes_within_one_batch(signature: Signature) -> None:
     for i, size in enumerate(sizes):
         alone = signature(image_bytes=tf.constant([random_jpeg(*size, i)]))
         np.testing.assert_allclose(alone["detection_scores"][0], together["detection_scores"][i], atol=1e-5)
+
+
+def test_the_signature_with_features_detects_the_same(exported: Path, trained: Path, signature: Signature) -> None:
+    """Its features are the mean of the backbone's deepest level over the image, without the padding."""
+    images = tf.constant([random_jpeg(60, 60), random_jpeg(32, 64, seed=1)])
+    found = dict(load_signature(str(exported), FEATURES)(image_bytes=images))
+    features = found.pop(POOLED).numpy()
+    served = signature(image_bytes=images)
+    assert found.keys() == served.keys()
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, served[name], err_msg=name)
+    task = trained_task(parse_config((trained / "config.yaml").read_text()), finished.require_summary(str(trained)))
+    model = network.build_model(task)
+    model(tf.zeros([1, *SIZE, 3]), training=False)
+    finished.restore_weights(str(trained), model)
+    for image, row in zip(images, features, strict=True):
+        pixels, valid = signatures.letterbox(signatures.decode_image(image), SIZE)
+        level = list(model.backbone(model.normalize(pixels[None]), training=False).values())[-1][0].numpy()
+        height, width = (math.ceil(int(v) * n / side) for v, n, side in zip(valid, level.shape, SIZE, strict=False))
+        np.testing.assert_allclose(row, level[:height, :width].mean(axis=(0, 1)), rtol=1e-4, atol=1e-5)
+    assert (height, width) == level.shape[:2], "the second image fills the input, the first one half of it"
 
 
 def test_num_detections_counts_scores_above_the_threshold(exported: Path, signature: Signature) -> None:

@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
 from tests.trainer.scoring.made_images import BAD, contents, write_images
-from trainer.saved_model.inference import load_signature, to_coco
+from trainer.profile.columns import Measures, measures_of
+from trainer.profile.measure import measure
+from trainer.saved_model.inference import load_signature, read_label_map, to_coco
 from trainer.scoring.fixed_batch import PLACEHOLDER
 from trainer.scoring.images import list_images
 from trainer.scoring.manifest import read_manifest
 from trainer.scoring.output import WORK, ResultsFolder
-from trainer.scoring.results import read_results
+from trainer.scoring.results import read_results, read_rows
 from trainer.scoring.run import _job, _label_map, score
 from trainer.scoring.transforms import ScoreImages
 
@@ -29,6 +32,11 @@ COUNT = 75
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """75 pictures and 4 that can't be used: 10 batches, the last one of 7."""
     return write_images(tmp_path_factory.mktemp("images"), COUNT)
+
+
+@pytest.fixture(scope="module")
+def measures(exported: Path) -> Measures:
+    return measures_of(read_label_map(str(exported)))
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +115,31 @@ def test_the_threshold_is_stated_and_kept(
     kept = [d["score"] for image in read_results(str(tmp_path / "out")) for d in image.detections]
     assert sorted(kept) == [value for value in scores if value >= middle]
     assert manifest.images == COUNT, "an image without a detection is an image all the same"
+
+
+def test_statistics_of_each_image_with_the_features_of_the_backbone(
+    exported: Path, images: Path, whole: Path, measures: Measures, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"model": str(exported), "images": str(images), "threshold": 0, "measures": measures}
+    score(**settings, output=str(tmp_path / "out"))
+    found = contents(tmp_path / "out")
+    for name, content in contents(whole).items():
+        if name.startswith("detections-"):
+            assert found[name] == content, "the signature with features detects the same"
+    rows, results = read_rows(str(tmp_path / "out")), list(read_results(str(whole)))
+    assert rows.ids.tolist() == [image.id for image in results]
+    assert rows.names.tolist() == [image.file_name for image in results]
+    assert rows.features.shape == (COUNT, 8)
+    assert np.ptp(rows.features, axis=0).min() > 0
+    data = (images / rows.names[5]).read_bytes()
+    outputs = load_signature(str(exported))(image_bytes=tf.constant([data] * 8))
+    values, code = measure(data, {name: value.numpy()[0] for name, value in outputs.items()}, measures)
+    np.testing.assert_allclose(rows.values[5], values, rtol=1e-4)
+    assert rows.fingerprints[5] == code
+    with pytest.raises(InputError, match="here: other statistics; give another folder"):
+        score(**{**settings, "measures": None}, output=str(tmp_path / "out"))
+    with pytest.raises(InputError, match="holds no statistics"):
+        read_rows(str(whole))
 
 
 def begun(exported: Path, images: Path, whole: Path, output: Path, shards: int) -> None:

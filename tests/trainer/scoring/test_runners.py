@@ -13,12 +13,20 @@ from typing import Any
 import pytest
 from apache_beam.runners.dataflow import dataflow_runner
 
+from pipeline.commands.watch import main as watch
 from tests.beam_preprocess.dataflow_service import JOB_ID, DataflowService
 from tests.gcs_emulator import gcs_emulator
 from tests.trainer.scoring.made_images import contents, write_images
+from trainer.profile.columns import measures_of
+from trainer.profile.profile import Profile
+from trainer.registry.digest import model_digest
+from trainer.saved_model.inference import read_label_map
 from trainer.score import main
 from trainer.scoring.output import WORK
+from trainer.scoring.results import read_rows
 from trainer.scoring.run import score
+from trainer.watch.result import read_watch
+from trainer.watch.run import WRITTEN
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
@@ -180,3 +188,33 @@ def test_dataflows_job_gives_the_bytes_of_a_local_run(
     local = contents(tmp_path / "local")
     assert found.keys() == local.keys()
     assert {name for name in local if found[name] != local[name]} == {"manifest.json"}  # it names the folders
+
+
+@pytest.mark.slow
+def test_watching_on_dataflow_is_the_same_job_with_statistics(
+    bucket: Any, exported: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measures = measures_of(read_label_map(str(exported)))
+    local = tmp_path / "local"
+    score(
+        model=str(exported), images=str(images), output=str(local), form="jsonl", threshold=WRITTEN, measures=measures
+    )
+    digest = model_digest(str(exported))
+    profile = Profile(model_digest=digest, data_digest="", measures=measures, rows=read_rows(str(local)))
+    bucket.pipe_file("my-data/model/profile.npz", profile.to_bytes())
+    dataflow = DataflowService(bucket, ["JOB_STATE_RUNNING", "JOB_STATE_DONE"], namespace="scoring")
+    data = ["--images", "gs://my-data/images", "--model", "gs://my-data/model", "--output", "gs://my-results/watched"]
+    try:
+        assert watch([*data, *JOB, f"--dataflow_endpoint={dataflow.url}"]) == 0
+    finally:
+        dataflow.stop()
+    assert dataflow.unknown == []
+    assert len(dataflow.jobs) == 1
+    found = read_watch("gs://my-results/watched")
+    assert (found.verdict, found.features, found.profile) == ("steady", True, "gs://my-data/model/profile.npz")
+    assert b"<h1>Steady</h1>" in bucket.cat_file("my-results/watched/watch.html")
+    scores = {path.rsplit("/", 1)[-1]: bucket.cat_file(path) for path in bucket.find("my-results/watched/scores")}
+    expected = contents(local)
+    assert scores.keys() == expected.keys()
+    assert {name for name in expected if scores[name] != expected[name]} == {"manifest.json"}
+    assert any(name.startswith("statistics-") for name in expected)

@@ -44,6 +44,28 @@ def test_schedule(kubeflow: KubeflowServer, run: Run) -> None:
     assert kubeflow.recurring == {}
 
 
+def test_a_watch(kubeflow: KubeflowServer, run: Run) -> None:
+    watch = ["--pipeline", "watch", "--images", "gs://my-data/val", "--since", "1d"]
+    create = ["schedule", "create", "--name", "w", "--cron", "0 5 * * *", *endpoint_flags(kubeflow.url), *watch]
+    code, _, err = run(*create)
+    assert (code, err) == (0, "")
+    (request,) = kubeflow.sent("POST", "/recurringruns")
+    assert (request.body["max_concurrency"], request.body["no_catchup"]) == (1, True)
+    values = request.body["runtime_config"]["parameters"]
+    assert (values["images"], values["since"]) == ("gs://my-data/val", "1d")
+    spec = request.body["pipeline_spec"]
+    assert spec.get("pipeline_spec", spec)["pipelineInfo"]["name"] == "centernet-watch"
+    at = ["--endpoint", kubeflow.url]
+    code, _, err = run("schedule", "update", "w", "--max-concurrent-runs", "2", *at)
+    assert code == 2
+    assert "two watches at once" in err
+    assert run("submit", *endpoint_flags(kubeflow.url), *watch)[0] == 0
+    (experiment,) = (one for one in kubeflow.experiments.values() if one["display_name"] == "centernet-watch")
+    assert kubeflow.sent("POST", "/runs")[0].body["experiment_id"] == experiment["experiment_id"]
+    assert "no runs" in run("list", *at)[1]
+    assert "centernet-watch-" in run("list", *at, "--pipeline", "watch")[1]
+
+
 @pytest.mark.parametrize("paused", [False, True])
 def test_an_update_is_a_new_recurring_run_of_the_same(paused: bool, kubeflow: KubeflowServer, run: Run) -> None:
     run("schedule", "create", "--name", "weekly", "--cron", "0 3 * * 1", *endpoint_flags(kubeflow.url), "--seed", "4")

@@ -10,12 +10,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kfp import dsl
 
+from components.no_training import no_training
 from components.remember import remember
 from components.resolve_champion import resolve_champion
 from components.should_run import should_run
 from components.support.run_options import RunOptions, write_options
 from components.support.stage import folder_of, stage
+from components.training_due import training_due
 from components.unchanged import unchanged
 from pipeline.graph.targets import TARGETS
 from tests.loopback.invocations import Run, endpoint_flags
@@ -23,6 +26,7 @@ from tests.loopback.kubeflow_launcher import Launcher, Step
 from tests.loopback.kubeflow_launcher import Run as Launched
 from tests.loopback.kubeflow_server import KubeflowServer
 from tests.loopback.kubernetes_nodes import Pod, quantity, unschedulable
+from trainer.promotion.due import Watched, write_watched
 from trainer.registry.base import CHAMPION
 from trainer.registry.uri import open_registry
 
@@ -117,6 +121,30 @@ class Steps:
     def _unchanged(self, step: Step) -> Json:
         return {"parameterValues": {"Output": unchanged(**step.parameters)}}
 
+    def _watch(self, step: Step) -> Json:
+        watched = SimpleNamespace(uri=step.output("watched"), metadata={})
+        write_options(RunOptions(), watched.uri, step.parameters["run_id"])
+        verdict = "drifted" if step.parameters["version"] else "no champion"
+        with stage("watch", watched, ready="watched.json") as output:
+            made = Watched(verdict=verdict, said="made", page=f"{output}/watch.html")
+            write_watched(made, f"{output}/watched.json")
+            self.write(made.page)
+        artifacts = {"watched": {"artifacts": [{"uri": watched.uri}]}, "page": {"artifacts": [{"uri": made.page}]}}
+        return {"parameterValues": {"Output": verdict}, "artifacts": artifacts}
+
+    def _training_due(self, step: Step) -> Json:
+        due = dsl.Artifact(uri=step.output("due"))
+        word = training_due(watched=given(step, "watched"), due=due, **step.parameters)
+        return {"parameterValues": {"Output": word}, "artifacts": {"due": {"artifacts": [{"uri": due.uri}]}}}
+
+    def _no_training(self, step: Step) -> Json:
+        return {"parameterValues": {"Output": no_training(due=given(step, "due"), **step.parameters)}}
+
+
+def given(step: Step, name: str) -> dsl.Artifact:
+    """An input artifact of a step."""
+    return dsl.Artifact(uri=step.executor_input["inputs"]["artifacts"][name]["artifacts"][0]["uri"])
+
 
 @pytest.fixture
 def steps(gcs: "GcsEmulator", kubeflow: KubeflowServer, monkeypatch: pytest.MonkeyPatch) -> Steps:
@@ -169,6 +197,27 @@ def test_what_is_reused(steps: Steps, kubeflow: KubeflowServer, vertex: "VertexS
     other = launched(kubeflow, run)
     assert "CACHED" not in other.states.values()
     assert launched(kubeflow, run, "--only-if-changed").states["nothing new"] == "SUCCEEDED"
+
+
+def test_watches_train_when_a_training_is_due(
+    steps: Steps, kubeflow: KubeflowServer, vertex: "VertexServer", run: Run
+) -> None:
+    """The first watch finds no champion and no completed run, the second the same data, the third new labels."""
+    flags = ["--pipeline", "watch", "--images", "gs://my-data/val", "--set", "watch.on_drift=retrain"]
+    trains = []
+    for digest in ("data-1", "data-1", "data-2", "data-2"):
+        steps.train_digest = digest
+        made = launched(kubeflow, run, *flags)
+        assert (made.errors, made.state) == ({}, "SUCCEEDED")
+        ran = {name for name, state in made.states.items() if state == "SUCCEEDED"}
+        assert ran >= {"find current champion", "watch", "check the data", "training due"}
+        assert ("no training" in ran) != ("train" in ran)
+        trains.append("train" in ran)
+        assert {name: size for name, size in made.copied.items() if size > SMALL} == {}, "no step copies bulk"
+        assert run("status", list(kubeflow.runs)[-1], "--endpoint", kubeflow.url)[0] == 0
+    assert trains == [True, False, True, False]
+    assert steps.seen["find champion"].parameters["title"] == ""
+    assert steps.seen["evaluate champion"].parameters["status"] == "ready", "the second is judged against the first"
 
 
 def test_the_launcher_refuses_and_counts(
