@@ -39,7 +39,7 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: $(STAMP)  ## generate a small data set, train, gate and report on it (about 3 minutes on 2 cores)
+demo: $(STAMP)  ## generate a small data set, train, gate and report on it (minutes on 2 cores)
 	$(BIN)/centernet run
 
 test: $(STAMP)  ## run the tests except the slow ones
@@ -69,7 +69,7 @@ aot: $(STAMP)  ## compile the reference training step for a TPU v5e you don't ha
 	$(BIN)/centernet aot compile $(AOT)
 
 configuration: $(STAMP)  ## rewrite trainer/config/keys.json and docs/configuration.md from the configuration classes
-	$(BIN)/python -m trainer.config.key_table
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m trainer.config.key_table
 
 golden: $(STAMP)  ## rewrite tests/golden's compiled specs and the table of docs/targets.md
 	PYTHONPATH=. $(BIN)/python tests/pipeline/graph/golden.py

@@ -22,17 +22,19 @@ def parser() -> command.Parser:
     """The command's parser."""
     parser = command.parser(
         "check",
-        "Validates a data set without writing records.",
+        "Validate a data set without writing records.",
         examples=EXAMPLES,
         notes=f"{LIMITS}exit codes: 0 within the limits (warnings or not), 1 above a reject limit, 2 bad input",
     )
     data = parser.add_argument_group("data", "Paths or URIs of one split, or of both.")
-    data.add_argument("--images", help="folder of images")
-    data.add_argument("--annotations", help="COCO annotation file")
+    data.add_argument("--images", metavar="URI", help="folder of images")
+    data.add_argument("--annotations", metavar="URI", help="COCO annotation file")
     data.add_argument("--split", choices=("train", "val"), help="which limit applies to --images")
-    for split in ("train", "val"):
-        data.add_argument(f"--{split}-images", help=f"both splits at once: folder of {split} images")
-        data.add_argument(f"--{split}-annotations", help=f"both splits at once: {split} annotation file")
+    for split, name in (("train", "training"), ("val", "validation")):
+        data.add_argument(f"--{split}-images", metavar="URI", help=f"both splits at once: folder of {name} images")
+        data.add_argument(
+            f"--{split}-annotations", metavar="URI", help=f"both splits at once: COCO JSON of the {name} images"
+        )
     add_config_flags(parser)
     options = parser.add_argument_group("run options")
     options.add_argument(

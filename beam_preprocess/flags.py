@@ -9,10 +9,8 @@ from beam_preprocess.format.config import PreprocessConfig, from_mapping
 
 LIMITS = """\
 reject limits:
-  train: ends with an error when the fraction of dropped images, or separately of dropped boxes, is above
-         --max-reject-fraction.
-  val:   ends with an error when any image is dropped, because the score would no longer be comparable. Dropped boxes
-         are only counted, because scores use the original annotation file.
+  train: an error if the fraction of dropped images, or separately of dropped boxes, is above --max-reject-fraction
+  val: an error if an image is dropped or an annotation cannot be scored; other dropped boxes are only counted
 
 """
 """When rejects end a run, for the end of a command's help."""

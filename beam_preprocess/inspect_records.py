@@ -20,7 +20,7 @@ def parser() -> command.Parser:
     """The command's parser."""
     parser = command.parser(
         "inspect",
-        "Describes a folder of records.",
+        "Describe a folder of records.",
         examples=EXAMPLES,
         notes="exit codes: 0 ready (with --verify: and undamaged), 1 damaged, 2 bad input, or no finished records",
     )

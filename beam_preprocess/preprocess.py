@@ -32,7 +32,7 @@ def parser() -> command.Parser:
     """The command's parser; use `parse_known_args`, because unknown flags are Beam's."""
     parser = command.parser(
         "preprocess",
-        "Turns one split of a COCO data set into TFRecords with centre targets.",
+        "Turn one split of a COCO data set into TFRecords with centre targets.",
         examples=EXAMPLES,
         notes=NOTES,
     )

@@ -8,7 +8,7 @@
 
 Each row is `centernet run` in a process of its own, without its cache, into a registry of its own: CPU seconds and
 wall-clock time are those of everything from the check of the data to the report. Finished runs are kept in --state, by
-configuration, data and seed, so that an interrupted benchmark goes on where it stopped, and a changed configuration is
+configuration, data and seed, so that an interrupted benchmark resumes where it stopped, and a changed configuration is
 measured again. Changed code is not noticed: give it another --state. The demo always runs on its generated data; the
 others too where --coco-dir is not given.
 """
@@ -95,7 +95,7 @@ def parser() -> Parser:
     )
     made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     made.add_argument("--state", default="benchmarks-recipes.json", metavar="FILE", help="where finished runs are kept")
-    made.add_argument("--work", default="", metavar="DIR", help="parent of the runs' folders; default: beside --state")
+    made.add_argument("--work", default="", metavar="DIR", help="parent of the runs' folders; default: next to --state")
     made.add_argument("--keep", action="store_true", help="keep the runs' folders, with their reports")
     made.add_argument("--list", action="store_true", help="print the recipes' names, and what is measured so far")
     return made

@@ -48,6 +48,12 @@ HABITS = {
     r"\bend(?:s|ed)? well\b": "succeed",
     r"\bwould be another(?: one)?\b": "would no longer be comparable",
     r"\bwhat (?:its text )?travels\b": "what is sent",
+    r"\b(?:to be|be|was|were) had\b": "available",
+    r"\bbeside\b": "next to, in addition to, while",
+    r"\bwhoever\b": "anyone who; name the person",
+    r"\bfor ever\b": "without limit, endlessly",
+    r"\banew\b": "again, re…",
+    r"\bundisturbed\b": "uninterrupted",
 }
 """Pattern to what a native speaker would write."""
 
@@ -60,14 +66,17 @@ GOOD: tuple[str, ...] = ()
 
 def documents() -> list[Path]:
     return [
-        *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile")),
+        *(
+            REPOSITORY / name
+            for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "infra/README.md")
+        ),
         *sorted((REPOSITORY / "docs").glob("*.md")),
         *sorted((REPOSITORY / "trainer" / "configs").glob("*.yaml")),
     ]
 
 
 def sources() -> list[Path]:
-    return [path for package in PACKAGES for path in sorted((REPOSITORY / package).rglob("*.py"))]
+    return [path for package in (*PACKAGES, "benchmarks") for path in sorted((REPOSITORY / package).rglob("*.py"))]
 
 
 Line = tuple[int, str]
@@ -149,9 +158,9 @@ def test_sources(path: Path) -> None:
         ("give each image a name", []),
         ("one line per stage", []),
         ("the same command\n  goes on", ["goes on"]),
-        ("# a folder beside it that\n# goes\n# on", ["goes on"]),
+        ("# a folder below it that\n# goes\n# on", ["goes on"]),
         ("a clock that stands in for the real one", []),
-        ("a file that stands\nbeside it", ["stands beside"]),
+        ("a file that stands\nbeside it", ["stands beside", "beside"]),
     ],
 )
 def test_the_rule_sees_text(text: str, found: list[str]) -> None:

@@ -15,17 +15,17 @@ def parser() -> command.Parser:
     """The parser of `centernet approve`."""
     made = command.parser(
         "approve",
-        "Make a version that waits for approval (gate.approval: required) the champion, or list those that wait.",
+        "Make a version that is waiting for approval (gate.approval: required) the champion, or list such versions.",
         examples=(
             "centernet approve --list --registry registry",
             "centernet approve v0002 --registry registry",
             "centernet approve 2 --registry vertex://my-project/us-central1/centernet --by me@example.org",
         ),
-        notes="exit codes: 0 done, 2 bad input, 1 the champion has moved since, the version does not wait for\n"
+        notes="exit codes: 0 done, 2 bad input, 1 the champion has moved since, the version is not waiting for\n"
         "approval, or the registry is damaged or cannot be reached",
     )
     made.add_argument("version", nargs="?", default="", metavar="VERSION", help="the version that becomes champion")
-    made.add_argument("--list", action="store_true", help="list the versions that wait for approval, one per line")
+    made.add_argument("--list", action="store_true", help="list the versions that are waiting, one per line")
     made.add_argument(
         "--registry",
         default="registry",

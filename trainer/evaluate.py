@@ -34,7 +34,7 @@ def parser() -> command.Parser:
         "--signature",
         default="serving_default",
         help="signature to score; image_bytes_augmented is the one with test-time augmentation of a model that serves "
-        "without it (export.augmented_apart; default: %(default)s)",
+        "without it (export.augmented_apart), which the gate holds (default: %(default)s)",
     )
     return made
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _call(flags: argparse.Namespace) -> None:
-    from trainer.saved_model.accuracy import evaluate, table
+    from trainer.saved_model.accuracy import evaluate, score_table
 
     evaluation = evaluate(
         model=flags.model,
@@ -56,7 +56,7 @@ def _call(flags: argparse.Namespace) -> None:
         signature_name=flags.signature,
         latency_calls=flags.latency_calls,
     )
-    print(table(evaluation))
+    print(score_table(evaluation))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def parser() -> command.Parser:
             "--champion-version v0001 --config demo --objects 253 --output decision.json",
             "centernet gate --candidate runs/latest/stages/evaluate-candidate/evaluation.json --no-champion",
         ),
-        notes="exit codes: 0 promote, 3 hold, 2 bad input\nThe examples work as they are after make demo and the "
+        notes="exit codes: 0 promote, 3 hold, 2 bad input.\nThe examples work as they are after make demo and the "
         "examples of centernet evaluate.",
     )
     made.add_argument("--candidate", required=True, metavar="URI", help="evaluation.json of the new model")

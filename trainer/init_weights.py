@@ -13,17 +13,17 @@ def parser() -> command.Parser:
     """The command's flags."""
     made = command.parser(
         "init-weights",
-        "Make a starting point for training: from published weights by name, or from a checkpoint: a finished or "
+        "Make initial weights for a training: from published weights by name, or from a checkpoint: a finished or "
         "interrupted training, a run, a registry's version, a Model Garden checkpoint, or an archive of the Object "
         "Detection API (ExtremeNet, CenterNet Hourglass-104), packed or unpacked. Writes a folder for "
         "task.init_checkpoint; its init_weights.json is written last and names every variable and the licence. A name "
         "can be a task.init_checkpoint itself: see --init of centernet run.",
         examples=[
             "centernet init-weights --list",
-            "centernet init-weights --from od-api:hg104 --config_file coco-centernet-hourglass-published",
-            "centernet init-weights --from extremenet.tar.gz --to init --config_file coco-centernet-hourglass-gpu",
+            "centernet init-weights --from od-api:hg104 --config coco-centernet-hourglass-published",
+            "centernet init-weights --from extremenet.tar.gz --to init --config coco-centernet-hourglass-gpu",
             "centernet init-weights --from runs/coco/train --to init --modules matching --num-classes 6 "
-            "--config_file coco-centernet-hourglass-gpu",
+            "--config coco-centernet-hourglass-gpu",
         ],
         notes="exit codes: 0 written; 2 bad input",
     )
@@ -33,7 +33,14 @@ def parser() -> command.Parser:
     made.add_argument(
         "--to", dest="output", default="", help="folder to write; without it, only check that the weights fit"
     )
-    made.add_argument("--config_file", default="", help="shipped configuration, or YAML file (path or URI)")
+    made.add_argument(
+        "--config",
+        "--config_file",
+        dest="config_file",
+        default="",
+        metavar="NAME|PATH",
+        help="shipped configuration, or YAML file (path or URI)",
+    )
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the configuration"
     )
@@ -43,7 +50,7 @@ def parser() -> command.Parser:
         choices=MODULES,
         help="backbone; matching: also the layers of the head whose shapes match; all (default: %(default)s)",
     )
-    made.add_argument("--num-classes", type=int, default=0, help="of the new model, for heads")
+    made.add_argument("--num-classes", type=int, default=0, help="number of classes of the new model, for its heads")
     made.add_argument("--records", default="", help="folder of records whose number of classes to use instead")
     return made
 
@@ -56,9 +63,9 @@ def _call(flags: argparse.Namespace) -> None:
         import json
 
         entries = [catalogue.as_dict(entry) for entry in catalogue.CATALOGUE]
-        print(json.dumps(entries, indent=1) if flags.json else catalogue.table())
+        print(json.dumps(entries, indent=1) if flags.json else catalogue.listing())
         return
-    for flag, value in (("--from", flags.source), ("--config_file", flags.config_file)):
+    for flag, value in (("--from", flags.source), ("--config", flags.config_file)):
         if not value:
             raise InputError(f"{flag}: not given; give it, or --list")
     if flags.records and flags.num_classes:

@@ -28,7 +28,7 @@ def parser() -> command.Parser:
         ),
         notes="exit codes: 0 promoted, 3 held or pending approval, 2 bad input or a changed file, 1 another promotion "
         "came\nfirst, the decision is not about this model, its evidence is gone, or the registry is damaged "
-        "or\ncannot be reached\n"
+        "or\ncannot be reached.\n"
         "It judges again from the evaluations that the decision names, which must be where the gate read them. The\n"
         "examples work as they are after make demo and the examples of centernet gate.",
     )

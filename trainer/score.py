@@ -30,7 +30,7 @@ exit codes: 0 done, 2 bad input or usage, also if no image can be scored, 1 anyt
 def parser() -> command.Parser:
     """The command's parser; use `parse_known_args`, because unknown flags are Beam's."""
     made = command.parser(
-        "score", "Writes a model's detections on many images as COCO results or JSONL.", examples=EXAMPLES, notes=NOTES
+        "score", "Write a model's detections on many images as COCO results or JSONL.", examples=EXAMPLES, notes=NOTES
     )
     made.add_argument(
         "--images", required=True, metavar="URI", help="folder (all images in it and below) or glob pattern"

@@ -20,8 +20,8 @@ def parser() -> command.Parser:
         notes="The server is kserve's, in an environment of its own that the first call creates. It answers KServe's\n"
         "protocols V1 (/v1/models/NAME:predict) and V2 (/v2/models/NAME/infer), health (/v2/health/ready) and\n"
         "Prometheus metrics (/metrics). docs/serving.md has clients in curl and Python.\n\n"
-        "SIGTERM and Ctrl-C finish the requests under way (30 s at most); exit code 0 then. Exit code 2: there is no\n"
-        "such model, it isn't one of ours, or the port is taken.",
+        "On SIGTERM or Ctrl-C it finishes the requests in progress (30 s at most) and ends with exit code 0.\n"
+        "Exit code 2: no such model, not a model of this project, or the port is taken.",
     )
     made.add_argument(
         "--model",

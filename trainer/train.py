@@ -34,14 +34,22 @@ def parser() -> command.Parser:
         help="folder of validation records (all modes except train, which measures on training images)",
     )
     made.add_argument("--tpu", default="", help="train on this TPU: local on a TPU VM, or an address")
-    made.add_argument("--config_file", required=True, help="shipped configuration, or YAML file (path or URI)")
+    made.add_argument(
+        "--config_file",
+        "--config",
+        required=True,
+        metavar="NAME|PATH",
+        help="shipped configuration, or YAML file (path or URI)",
+    )
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the configuration"
     )
     made.add_argument("--experiment", default=EXPERIMENT, choices=[EXPERIMENT], help="default: %(default)s")
     made.add_argument("--mode", default="train", choices=MODES, help="default: %(default)s")
     made.add_argument("--params_override", default="", help="key=value,… or YAML; wins over the configuration")
-    made.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
+    made.add_argument(
+        "--seed", type=int, default=0, help="seed of weights, order and augmentation (default: %(default)s)"
+    )
     return made
 
 

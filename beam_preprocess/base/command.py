@@ -11,11 +11,14 @@ has codes of its own for other answers than yes: 3 for a held model or drifted i
 """
 
 import argparse
+import difflib
 import errno
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from beam_preprocess.base.errors import Failure, InputError
 
@@ -28,6 +31,41 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
 """Present where there is an NVIDIA driver: on Linux and its containers, and in WSL."""
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Wraps help to the terminal. Indented lines stay lines; a long example continues after a backslash."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """See base class."""
+        return "\n\n".join(self._filled(paragraph, width) for paragraph in re.split(r"\n\s*\n", text.strip("\n")))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """See base class, which also breaks names at their hyphens."""
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
+    def _filled(self, paragraph: str, width: int) -> str:
+        lines = paragraph.splitlines()
+        if not any(line.startswith(" ") for line in lines):
+            return "\n".join(self._split_lines(paragraph, width))
+        return "\n".join(self._line(line, width) for line in lines)
+
+    def _line(self, line: str, width: int) -> str:
+        if len(line) <= width:
+            return line
+        indent = line[: len(line) - len(line.lstrip())]
+        if not line.startswith(f"  {PROGRAM} "):
+            return textwrap.fill(line, width, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+        # A flag stays with its values, and a quoted word in one piece.
+        word = r"""(?:[^\s'"]|'[^']*'|"[^"]*")+"""
+        first, *others = re.findall(rf"(?:-|^\s*){word}(?:\s+(?!-){word})*", line)
+        pieces = [first]
+        for part in others:
+            if len(pieces[-1]) + len(part) + 3 <= width:
+                pieces[-1] += f" {part}"
+            else:
+                pieces.append(f"{indent}    {part}")
+        return " \\\n".join(pieces)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose flags answer to hyphens and to underscores, and that never guesses abbreviations."""
 
@@ -35,8 +73,9 @@ class Parser(argparse.ArgumentParser):
     """Adds arguments from elsewhere, such as a file, to those that are given; may raise `InputError`."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", Help)
         super().__init__(**{"allow_abbrev": False, **options})
+        self._verbs: Mapping[str, Parser] = {}
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -48,10 +87,30 @@ class Parser(argparse.ArgumentParser):
         end = given.index("--") if "--" in given else len(given)
         return super().parse_known_args([*map(self._known_spelling, given[:end]), *given[end:]], namespace)
 
+    def error(self, message: str) -> NoReturn:
+        """See base class, which prints the whole usage first."""
+        if found := re.match(r"unrecognized arguments: (--[\w-]+)", message):
+            near = difflib.get_close_matches(found[1][2:], self.all_flags(), n=1)
+            meant = f"did you mean --{near[0]}? " if near else ""
+            message = f"{found[1]}: unknown flag; {meant}{self.prog} --help lists all"
+        else:
+            message += f"; see {self.prog} --help"
+        self.exit(2, f"error: {message}\n")
+
     def flags(self) -> dict[str, argparse.Action]:
         """Its flags by name, without the hyphens in front."""
         long = {name: action for name, action in self._option_string_actions.items() if name.startswith("--")}
         return {name[2:]: action for name, action in long.items()}
+
+    def all_flags(self) -> set[str]:
+        """Also those of its own verbs."""
+        return set(self.flags()).union(*(verb.all_flags() for verb in self._verbs.values()))
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """See base class."""
+        made = super().add_subparsers(**options)
+        self._verbs = made.choices
+        return made
 
     def _known_spelling(self, argument: str) -> str:
         name, equals, value = argument.partition("=")

@@ -14,7 +14,7 @@ from beam_preprocess.base import json
 from beam_preprocess.base.errors import InputError
 
 TABLE = Path(__file__).parents[2] / "trainer" / "config" / "keys.json"
-FIX = "run python -m trainer.config.key_table"
+TABLE_FIX = "run python -m trainer.config.key_table"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +47,9 @@ class KeyTable:
 
 
 @functools.cache
-def table() -> KeyTable:
+def known_keys() -> KeyTable:
     """The committed table."""
-    return json.read(KeyTable, TABLE.read_text(encoding="utf-8"), str(TABLE), FIX)
+    return json.read(KeyTable, TABLE.read_text(encoding="utf-8"), str(TABLE), TABLE_FIX)
 
 
 def check_names(values: Mapping[str, Any], where: str) -> None:
@@ -70,7 +70,7 @@ def _check(values: Mapping[str, Any], known: Mapping[str, Any], where: str, pare
         path = f"{parent}.{key}" if parent else key
         if key not in known:
             thing = f"{path}: unknown key" if parent else f"unknown section {key!r}"
-            useful = [name for name in known if f"{parent}.{name}" not in table().without_effect]
+            useful = [name for name in known if f"{parent}.{name}" not in known_keys().without_effect]
             raise InputError(f"{where}: {thing}{json.nearest(key, useful)}")
         if isinstance(value, Mapping) and known[key]:
             _check(value, known[key], where, path)
@@ -79,8 +79,8 @@ def _check(values: Mapping[str, Any], known: Mapping[str, Any], where: str, pare
 @functools.cache
 def _tree() -> dict[str, Any]:
     """Nested names; a key without keys below it has an empty mapping."""
-    tree: dict[str, Any] = {section: {} for section in table().sections}
-    for path in (*(row.key for row in table().keys), *table().without_effect):
+    tree: dict[str, Any] = {section: {} for section in known_keys().sections}
+    for path in (*(row.key for row in known_keys().keys), *known_keys().without_effect):
         branch = tree
         for name in path.split("."):
             branch = branch.setdefault(name, {})

@@ -13,12 +13,16 @@ def file_system(uri: str) -> tuple[Any, str]:
     """The file system of a path or URI, and the path within it.
 
     Raises:
-      InputError: the scheme is unknown, or its package is not installed.
+      InputError: the scheme is unknown, its package is not installed, or it is not a URI.
     """
+    from urllib.parse import urlsplit
+
     import fsspec
 
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it also logs a traceback of everything that it raises
     try:
+        if "://" in uri:
+            urlsplit(uri)  # file systems find out late, and say it in their own ways
         fs, path = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
         raise InputError(f"{uri}: no file system for it ({reason(error)}); give a local path or gs://...") from error

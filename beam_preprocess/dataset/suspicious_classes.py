@@ -1,5 +1,6 @@
 """Classes that one split lacks, that nothing shows, that share a name, or that have very few objects."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -66,7 +67,8 @@ def _one_split(names: Mapping[int, str], objects: Mapping[str, Counter[int]]) ->
 def _same_name(names: Mapping[int, str]) -> Iterator[tuple[str, str]]:
     of_name: dict[str, list[int]] = {}
     for category_id, name in sorted(names.items()):
-        of_name.setdefault(" ".join(name.split()).casefold(), []).append(category_id)
+        alike = " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
+        of_name.setdefault(alike, []).append(category_id)
     same = [ids for ids in of_name.values() if len(ids) > 1]
     if same:
         shown = _listed([" and ".join(f"{names[c]!r} (id {c})" for c in ids) for ids in same])

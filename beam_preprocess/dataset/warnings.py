@@ -174,8 +174,8 @@ def _repeated_ids(coco: CocoAnnotations) -> list[Finding]:
     extra = int(counts.sum() - len(ids))
     message = (
         f"{coco.uri}: {extra} of {len(coco.annotation_ids)} annotations repeat an id ({_some(repeated.tolist())}); "
-        "all of them are used, because nothing here needs the ids, but other tools may drop them: number the "
-        "annotations anew"
+        "all of them are used, because nothing here needs the ids, but other tools may drop them: renumber the "
+        "annotations"
     )
     return [Finding(code="repeated_annotation_ids", message=message)]
 

@@ -24,7 +24,7 @@ _REFUSED = {
 
 
 MANY_VIEWS = 20_000
-"""Minutes of work for one core: starting processes (4 CPU seconds) is little beside it."""
+"""Minutes of work for one core: starting processes (4 CPU seconds) is little compared with it."""
 USEFUL_THREADS = 4
 """Python's lock is held for a fifth of the work."""
 

@@ -13,7 +13,8 @@ from beam_preprocess.format.reasons import Reason, UnusableFile
 SECTIONS = ("images", "annotations", "categories")
 
 _CHUNK = 1 << 16
-_NON_FINITE = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}]|\Z)")
+_TOKEN = re.compile(rb'"|\\.|(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}]|\Z)', re.DOTALL)
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _LONGEST_TOKEN = 16
 """More bytes than a delimiter and -Infinity take."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -21,10 +22,14 @@ _GZIP = b"\x1f\x8b"
 
 
 class StrictJson:
-    """A byte stream for ijson. It replaces NaN and Infinity, which are not JSON, by null, and hashes the bytes."""
+    """A byte stream for ijson. It replaces NaN and Infinity, which are not JSON, by null, and hashes the bytes.
+
+    Not within strings: a class may be named "no, NaN, none".
+    """
 
     def __init__(self, stream: BinaryIO, digest: Any = None) -> None:
         self._stream, self._digest, self._rest = stream, digest, b""
+        self._in_string = False
 
     def read(self, size: int = _CHUNK) -> bytes:
         while True:
@@ -38,11 +43,23 @@ class StrictJson:
                 last = max(joined.rfind(delimiter) for delimiter in (b",", b"[", b":", b" ", b"\n"))
                 if len(joined) - last <= _LONGEST_TOKEN:
                     cut = max(last, 0)
+                elif (len(joined) - len(joined.rstrip(b"\\"))) % 2:
+                    cut -= 1  # an escape may span two reads as well
             ready, self._rest = joined[:cut], joined[cut:]
             if b"NaN" in ready or b"Infinity" in ready:
-                ready = _NON_FINITE.sub(b"null", ready)
+                ready = _TOKEN.sub(self._replaced, ready)
+            else:
+                quotes = (_ESCAPE.sub(b"", ready) if b"\\" in ready else ready).count(b'"')
+                self._in_string ^= quotes % 2 == 1
             if ready or not data:
                 return ready
+
+    def _replaced(self, token: re.Match[bytes]) -> bytes:
+        if token[0] == b'"':
+            self._in_string = not self._in_string
+        elif not self._in_string and not token[0].startswith(b"\\"):
+            return b"null"
+        return token[0]
 
 
 class Where:

@@ -152,13 +152,19 @@ def class_map(
       (categories in the order of their ids, number of heatmap channels).
 
     Raises:
-      InputError: an id appears twice, or is below 1 with "id-minus-1".
+      InputError: an id appears twice, has more than 32 bits, or is below 1 with "id-minus-1".
     """
     ordered = sorted(categories)
     ids = [category_id for category_id, _ in ordered]
     repeated = sorted({a for a, b in itertools.pairwise(ids) if a == b})
     if repeated:
         raise InputError(f"categories: the ids {repeated} appear more than once; give each category its own id")
+    for category_id in (ids[0], ids[-1]):
+        if not -(1 << 31) <= category_id < 1 << 31:
+            raise InputError(
+                f"categories: the id {category_id} has more than 32 bits, and the exported model returns ids of 32; "
+                "number the categories from 1"
+            )
     if mode == "rank":
         return tuple(Category(index=i, id=c, name=name) for i, (c, name) in enumerate(ordered)), len(ordered)
     if ids[0] < 1:
@@ -272,12 +278,6 @@ def scorable(coco: CocoAnnotations) -> np.ndarray:
         & np.isin(coco.annotation_image_ids, coco.image_ids)
         & np.isin(coco.annotation_category_ids, category_ids)
     )
-
-
-def scored_counts(coco: CocoAnnotations) -> tuple[int, int]:
-    """(objects, crowd regions) that are scored: see `scorable`."""
-    counted = scorable(coco)
-    return int((counted & ~coco.crowd).sum()), int((counted & coco.crowd).sum())
 
 
 def of_images(coco: CocoAnnotations, rows: Sequence[int]) -> CocoAnnotations:

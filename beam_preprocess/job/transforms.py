@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, Literal, TypeAlias
 
 import apache_beam as beam
 import cv2
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from google.api_core.exceptions import NotFound
@@ -229,6 +229,7 @@ def atomic_stream(path: str) -> Iterator[BinaryIO]:
         try:
             stream.close()  # fails too where the disk is full
         finally:
-            FileSystems.delete([temporary])
+            with contextlib.suppress(BeamIOError):  # fails where the folder was removed; what happened first is raised
+                FileSystems.delete([temporary])
         raise
     FileSystems.rename([temporary], [path])

@@ -50,7 +50,7 @@ class Event:
 def reported(stage: str) -> Iterator[None]:
     """Writes the events of the body, if the environment names a file.
 
-    Each event is in the file before its line is printed: whoever reads the log finds the event.
+    Each event is in the file before its line is printed: a reader of the log finds the event.
 
     Args:
       stage: name, as the graph shows it.

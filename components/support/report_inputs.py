@@ -17,7 +17,7 @@ from trainer.promotion.summary import Summary, build_summary, read_history
 from trainer.shared.commit import commit
 from trainer.weights.origin import sentence
 
-FIX = "rerun the stage that writes it"
+STAGE_FIX = "rerun the stage that writes it"
 LEFT_OUT = ("shards", "examples", "over_limit")
 """Facts of a split that the summary does not repeat."""
 
@@ -46,9 +46,9 @@ def collect(
     scored = read_evaluation(candidate.uri)
     assert isinstance(scored, Evaluation), "a candidate that cannot be scored ends the run before the report"
     facts = {
-        "train": read_json(train_records.uri, FIX),
+        "train": read_json(train_records.uri, STAGE_FIX),
         # There are no records of the validation images: their facts are the data check's.
-        "val": read_json(f"{data.uri}/data.json", FIX)["val"],
+        "val": read_json(f"{data.uri}/data.json", STAGE_FIX)["val"],
     }
     stages = {
         "check the data": data,
@@ -81,7 +81,7 @@ def collect(
         run=run_name(decision.uri),
         created=datetime.now(UTC).isoformat(timespec="minutes"),
         commit=commit(),
-        weights=sentence(read_json(checkpoint.uri, FIX)),
+        weights=sentence(read_json(checkpoint.uri, STAGE_FIX)),
     )
 
 

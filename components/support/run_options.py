@@ -15,7 +15,7 @@ from beam_preprocess.base.files import read_text, write_text
 from beam_preprocess.base.storage import file_system
 
 NAME = "run-options.json"
-FIX = "start the run again"
+OPTIONS_FIX = "start the run again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +61,8 @@ def read_options(artifact_uri: str) -> RunOptions:
     for uri in tried:
         filesystem, path = file_system(uri)
         if filesystem.exists(path):
-            return checked_json.read(RunOptions, read_text(uri, FIX), uri, FIX)
-    raise InputError(f"{' and '.join(tried)}: missing; the stage 'check the data' writes it; {FIX}")
+            return checked_json.read(RunOptions, read_text(uri, OPTIONS_FIX), uri, OPTIONS_FIX)
+    raise InputError(f"{' and '.join(tried)}: missing; the stage 'check the data' writes it; {OPTIONS_FIX}")
 
 
 def _places(artifact_uri: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ EXAMPLES = (
 def parser() -> Parser:
     """The flags of `centernet cancel`."""
     made = command_parser(
-        "cancel", "Cancel a run. Its tasks take up to minutes to stop.", examples=EXAMPLES, notes=shared.EXIT_CODES
+        "cancel", "Cancel a run. Its tasks may take minutes to stop.", examples=EXAMPLES, notes=shared.EXIT_CODES
     )
     made.add_argument("run", type=shared.run_id, help="id of the run")
     shared.add_place(made)

@@ -54,7 +54,7 @@ def _call(flags: argparse.Namespace) -> int:
         from pipeline.graph.pods import read_pods
 
         if target.pods is None:
-            raise InputError(f"--pods {flags.pods}: {target.name} runs on no Kubeflow endpoint; leave it out")
+            raise InputError(f"--pods {flags.pods}: {target.name} does not run on a Kubeflow endpoint; leave it out")
         target = target.with_pods(read_pods(flags.pods, target.resources))
     if flags.check:
         if "://" in output:

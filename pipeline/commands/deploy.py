@@ -58,7 +58,7 @@ def parser() -> Parser:
     )
     served = made.add_argument_group("how it is served")
     served.add_argument(
-        "--endpoint", default="", metavar="NAME", help="id of the endpoint, made if missing; default: the model's id"
+        "--endpoint", default="", metavar="NAME", help="id of the endpoint, created if missing; default: the model's id"
     )
     served.add_argument(
         "--traffic",
@@ -71,10 +71,13 @@ def parser() -> Parser:
         "--image",
         default=PREBUILT,
         metavar="URI",
-        help="prebuilt is Google's for TensorFlow 2.15; or your own image",
+        help="prebuilt: Google's container for TensorFlow 2.15; or an image of your own",
     )
     served.add_argument(
-        "--machine-type", default=DEFAULTS.machine_type, metavar="NAME", help="of a replica (default: %(default)s)"
+        "--machine-type",
+        default=DEFAULTS.machine_type,
+        metavar="NAME",
+        help="machine of one replica (default: %(default)s)",
     )
     served.add_argument("--min-replicas", type=int, default=DEFAULTS.min_replicas, metavar="N", help="default: 1")
     served.add_argument("--max-replicas", type=int, metavar="N", help="default: as --min-replicas")
@@ -86,10 +89,12 @@ def parser() -> Parser:
         help="maximum median time of a request in the smoke test; 0 sets no bound (default: %(default)g)",
     )
     instead = made.add_argument_group("instead of deploying").add_mutually_exclusive_group()
-    instead.add_argument("--rollback", action="store_true", help="end the canary, or return to the version before")
-    instead.add_argument("--remove-idle", action="store_true", help="undeploy what has no traffic but still costs")
+    instead.add_argument("--rollback", action="store_true", help="end the canary, or return to the previous version")
+    instead.add_argument(
+        "--remove-idle", action="store_true", help="undeploy versions that get no traffic but still cost"
+    )
     instead.add_argument("--manifest", action="store_true", help="print an InferenceService for KServe")
-    made.add_argument("--take-over", action="store_true", help="end the rollout of a command that died")
+    made.add_argument("--take-over", action="store_true", help="end the rollout of a command that was killed")
     made.add_argument("--dry-run", action="store_true", help="print steps and machine-hours, contacting no service")
     return made
 
@@ -209,18 +214,18 @@ def plan_of(flags: argparse.Namespace, model: str) -> "Plan":
 
 def _dry_run(flags: argparse.Namespace, plan: "Plan", registry: str) -> None:
     """Prints what would be done, and what it may cost at most."""
-    from pipeline.service.cost import table
+    from pipeline.service.cost import hours_table
     from pipeline.service.serving_cost import serving_steps
 
     if flags.rollback or flags.remove_idle:
-        what = "end the canary, or return to the version before" if flags.rollback else "undeploy what has no traffic"
+        what = "end the canary, or return to the previous version" if flags.rollback else "undeploy what has no traffic"
         print(f"dry run: would {what}, on the endpoint {plan.endpoint}")
         return
     print(f"version        {flags.version} of {registry}")
     print(f"endpoint       {plan.endpoint}, made if missing")
     print(f"container      {plan.container()['imageUri']}")
     print(f"traffic        {plan.traffic} % after the smoke test (the first version of an endpoint gets all)")
-    print(table(serving_steps(plan)))
+    print(hours_table(serving_steps(plan)))
     print("dry run: nothing was sent, and the version was not looked up")
 
 

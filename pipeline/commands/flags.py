@@ -11,6 +11,7 @@ from pipeline.service.cron import UTC_NAME
 
 SCRATCH = "scratch"
 """Value of --init: no start, whatever the configuration has."""
+SPLITS = {"train": "training", "val": "validation"}
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted"
 
 
@@ -40,9 +41,9 @@ def _in_profiles() -> Parser:
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say what to run and how."""
     data = parser.add_argument_group("data (COCO format)")
-    for split in ("train", "val"):
-        data.add_argument(f"--{split}-images", default="", metavar="URI", help=f"folder of the {split} images")
-        data.add_argument(f"--{split}-annotations", default="", metavar="URI", help=f"COCO JSON of the {split} images")
+    for split, name in SPLITS.items():
+        data.add_argument(f"--{split}-images", default="", metavar="URI", help=f"folder of the {name} images")
+        data.add_argument(f"--{split}-annotations", default="", metavar="URI", help=f"COCO JSON of the {name} images")
     data.add_argument(
         "--coco-dir", default="", metavar="URI", help="folder laid out like COCO 2017, instead of the four"
     )
@@ -148,7 +149,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         "--max-wait",
         type=_hours,
         metavar="HOURS",
-        help="how long --capacity flex-start waits for machines; 0: for ever; default: 24",
+        help="how long --capacity flex-start waits for machines; 0: no limit; default: 24",
     )
     run.add_argument(
         "--machine-type", default="", metavar="NAME", help="GPU machine of a custom job; default: the target's"
@@ -182,9 +183,9 @@ def add_request(parser: argparse.ArgumentParser) -> None:
 
 def add_data(group: Any) -> None:
     """Adds the flags that name data on this machine; a flag that isn't given is None."""
-    for split in ("train", "val"):
-        group.add_argument(f"--{split}-images", metavar="DIR", help=f"folder of the {split} images")
-        group.add_argument(f"--{split}-annotations", metavar="FILE", help=f"COCO JSON file of the {split} images")
+    for split, name in SPLITS.items():
+        group.add_argument(f"--{split}-images", metavar="DIR", help=f"folder of the {name} images")
+        group.add_argument(f"--{split}-annotations", metavar="FILE", help=f"COCO JSON file of the {name} images")
     group.add_argument(
         "--coco-dir",
         metavar="DIR",
@@ -195,8 +196,8 @@ def add_data(group: Any) -> None:
         "--val-fraction",
         type=float,
         metavar="F",
-        help="split the training data, such as 0.2: by a hash of each image's content, so an image keeps its side when "
-        "others are added",
+        help="split the training data, such as 0.2: by a hash of each image's content, so an image stays in its split "
+        "when others are added",
     )
 
 

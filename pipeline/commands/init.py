@@ -11,15 +11,15 @@ from beam_preprocess.base.errors import InputError
 from pipeline.commands.flags import SCRATCH, add_data
 
 DESCRIPTION = """Look at a data set and print a configuration for it, with a comment for every choice: input, network,
-start, steps, batch, views, augmentation, gate. centernet run --coco-dir DIR without --config uses it as it is."""
+initial weights, steps, batch, views, augmentation, gate. centernet run without --config uses the same."""
 EXAMPLES = (
     "centernet init --coco-dir /data/coco > my.yaml",
     "centernet init --coco-dir /data/coco --minutes 30 --init scratch > my.yaml",
     "centernet init --coco-dir gs://my-bucket/coco --hardware gpu:a100 --minutes 120 > my.yaml",
     "centernet init --train-images D --train-annotations F --val-fraction 0.2 > my.yaml",
 )
-NOTES = """Then: centernet run --coco-dir /data/coco --config my.yaml. A CPU is this machine, and is measured for ten
-seconds; the speed of GPUs and TPUs is stated, not measured.
+NOTES = """Then: centernet run --coco-dir /data/coco --config my.yaml. With --hardware cpu, the speed of this machine is
+measured for ten seconds; speeds of GPUs and TPUs are assumed.
 
 exit codes: 0 done, 2 bad input or usage"""
 
@@ -30,12 +30,12 @@ def parser() -> command.Parser:
 
     made = command.parser("init", DESCRIPTION, examples=EXAMPLES, notes=NOTES)
     add_data(made.add_argument_group("data (COCO format)"))
-    options = made.add_argument_group("what to write for")
+    options = made.add_argument_group("training options")
     options.add_argument(
         "--hardware", default=CPU.name, metavar="NAME", help=f"{', '.join(KNOWN)}; default: %(default)s"
     )
     options.add_argument(
-        "--minutes", type=float, default=10.0, metavar="M", help="duration of the training; default: %(default)s"
+        "--minutes", type=float, default=10.0, metavar="M", help="length of the training; default: %(default)s"
     )
     options.add_argument(
         "--init", metavar="NAME", help="weights to start from, or scratch; default: what fits the hardware"

@@ -101,7 +101,7 @@ def print_plan(submission: Submission, flags: argparse.Namespace, runs_as: ActsA
     for warning in submission.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     planned = submission.steps()
-    print(f"\n{cost.table(planned)}")
+    print(f"\n{cost.hours_table(planned)}")
     prices = prices_of(flags)
     if prices is None:
         print("no price is built in: --prices FILE adds a cost ceiling (docs/vertex.md, section 6)")

@@ -24,8 +24,7 @@ EXAMPLES = (
     "centernet run --resume runs/latest",
     "centernet run --resume runs/latest --set gate.min_ap=0.35",
 )
-NOTES = """The first example is the demo: 3 minutes on 2 cores. The last one judges a finished run again, without
-training.
+NOTES = """The first example is the demo. The last one judges a held run again, without training.
 
 exit codes: 0 done (promoted, held or pending approval), 1 a stage failed or the run was interrupted, 2 bad input or
 usage"""
@@ -65,7 +64,7 @@ def parser() -> command.Parser:
         "--config",
         metavar="NAME",
         help="a shipped configuration's name, or a YAML file's path or URI; default: demo for the demo; for "
-        "your own data, one that is written from them, as centernet init does, and kept in the run's folder",
+        "your own data, one that is written for it, as centernet init does, and kept in the run's folder",
     )
     options.add_argument(
         "--set",
@@ -78,7 +77,7 @@ def parser() -> command.Parser:
         "--minutes",
         type=float,
         metavar="M",
-        help="without --config: duration of the training, from a trial of this machine; default: 10",
+        help="without --config: length of the training in minutes, by the speed measured on this machine; default: 10",
     )
     add_start(options)
     options.add_argument(
@@ -94,8 +93,8 @@ def parser() -> command.Parser:
         "--resume",
         default="",
         metavar="RUN",
-        help="folder of an earlier run: resume it, with its own flags. --set then takes keys of gate: and export: "
-        "only, and the run is judged again",
+        help="folder of an earlier run: resume it, with its own flags. --set then takes keys of gate: and the "
+        "bounds of export: only, and the run is judged again, unless it has promoted its model",
     )
     options.add_argument(
         "--only-if-changed",

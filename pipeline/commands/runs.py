@@ -10,8 +10,8 @@ EXAMPLES = (
     "centernet runs prune --keep 5",
     "centernet runs prune --keep 20 --runs-dir /data/runs",
 )
-NOTES = """The latest run stays, and so does every run that may still be running, or whose results are used by another
-run that stays or by a link in a registry. Published versions are copies: `centernet registry prune` removes those.
+NOTES = """The latest run is kept, and so is every run that may still be running, or whose results are used by a run
+that is kept or by a link in a registry. Published versions are copies: `centernet registry prune` removes those.
 
 exit codes: 0 done, 2 bad input or usage"""
 
@@ -22,7 +22,7 @@ def parser() -> command.Parser:
     verbs = made.add_subparsers(dest="verb", required=True, metavar="{prune}")
     text = "remove all runs but the newest N"
     prune = verbs.add_parser("prune", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    prune.add_argument("--keep", type=int, required=True, metavar="N", help="newest runs that stay")
+    prune.add_argument("--keep", type=int, required=True, metavar="N", help="number of newest runs to keep")
     prune.add_argument("--runs-dir", default="runs", metavar="DIR", help="parent of the runs (default: %(default)s)")
     prune.add_argument("--dry-run", action="store_true", help="print what would be removed")
     return made

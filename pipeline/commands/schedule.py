@@ -47,7 +47,7 @@ def parser() -> Parser:
     """The flags of `centernet schedule` and its verbs."""
     made = command_parser(
         "schedule",
-        "Run the pipeline on a schedule. A name has one schedule.",
+        "Run the pipeline on a schedule. Names are unique.",
         examples=[example for _, examples in _VERBS.values() for example in examples],
         notes=shared.EXIT_CODES,
     )
@@ -56,7 +56,7 @@ def parser() -> Parser:
         description = f"{text[0].upper()}{text[1:]}."
         if name == "create":
             description += (
-                "\nThe same command again changes nothing. Another --cron or --max-concurrent-runs updates the "
+                "\nRunning the same command again changes nothing. Another --cron or --max-concurrent-runs updates the "
                 "schedule;\nanother pipeline or parameter creates a new schedule and deletes the old one."
             )
         full = command_parser(f"schedule {name}", description, examples=examples, notes=shared.EXIT_CODES)
@@ -65,7 +65,6 @@ def parser() -> Parser:
             help=text,
             description=description,
             epilog=full.epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_flags(verb, name)
     return made

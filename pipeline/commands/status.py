@@ -35,11 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _call(flags: argparse.Namespace) -> int:
     from pipeline.commands.services import follow, runs_of
-    from pipeline.service.run_view import table
+    from pipeline.service.run_view import run_table
 
     runs = runs_of(flags)
     if flags.wait:
         return follow(runs, flags.run, poll=flags.poll)
     view = runs.get(flags.run)
-    print(table(view))
+    print(run_table(view))
     return view.outcome()[0] if view.finished else 0

@@ -35,7 +35,7 @@ def parser() -> Parser:
     """The flags of `centernet submit`."""
     made = command_parser(
         "submit",
-        "Check everything, print the machines with their hours at most, and start the run.",
+        "Check everything, print the machines and their maximum hours, and start the run.",
         examples=EXAMPLES,
         notes=NOTES,
     )

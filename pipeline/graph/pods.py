@@ -20,7 +20,7 @@ ALL, WITH_GPU = GROUPS = ("all", "gpu")
 CACHE = "/cache"
 CACHED = {"CUDA_CACHE_PATH": f"{CACHE}/cuda", "XDG_CACHE_HOME": CACHE}
 """What libraries keep from run to run: kernels that CUDA compiled for this GPU, and whatever else looks for a cache."""
-FIX = "docs/targets.md has an example"
+PODS_FIX = "docs/targets.md has an example"
 
 _NAME = (r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "a name of Kubernetes: a-z, 0-9, - and .")
 _PATH = (r"/[\w./-]+", "an absolute path")
@@ -121,10 +121,10 @@ def read_pods(path: str, steps: Iterable[str]) -> Pods:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--pods {path}: cannot be read ({' '.join(str(error).split())}); {FIX}") from error
+        raise InputError(f"--pods {path}: cannot be read ({' '.join(str(error).split())}); {PODS_FIX}") from error
     content = yaml.load(text, f"--pods {path}")
     if not isinstance(content, dict):
-        raise InputError(f"--pods {path}: not a mapping of steps; {FIX}")
+        raise InputError(f"--pods {path}: not a mapping of steps; {PODS_FIX}")
     known = (*GROUPS, *sorted(steps))
     for group in content:
         if group not in known:
@@ -146,8 +146,8 @@ def _pod(values: Any, where: str) -> Pod:
             entries = values.get(name, [])
             if isinstance(entries, list):
                 values = {key: value for key, value in values.items() if key != name}
-                lists[name] = tuple(build(kind, entry, f"{where}: {name}", FIX, partial=True) for entry in entries)
-    return replace(build(Pod, values, where, FIX, partial=True), **lists)
+                lists[name] = tuple(build(kind, entry, f"{where}: {name}", PODS_FIX, partial=True) for entry in entries)
+    return replace(build(Pod, values, where, PODS_FIX, partial=True), **lists)
 
 
 def added(pods: Pods, more: Pods) -> Pods:

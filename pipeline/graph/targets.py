@@ -59,7 +59,7 @@ class Target:
     capacity: Literal["on-demand", "spot", "flex-start", "reservation"] = "on-demand"
     """How the custom job gets its machines."""
     max_wait_hours: float = 24.0
-    """How long flex-start waits for them; 0 waits for ever."""
+    """How long flex-start waits for them; 0 sets no limit."""
     reservation: str = ""
     """projects/PROJECT/zones/ZONE/reservations/NAME."""
     network_attachment: str = ""
@@ -193,8 +193,8 @@ def _plain(**special: Resources) -> Mapping[str, Resources]:
 def _pods(**special: Resources) -> Mapping[str, Resources]:
     """Resources of every plain task on Kubernetes, for nodes of 4 and of 16 CPUs.
 
-    They fit what a node has left for pods (its allocatable part), with room for what runs on every node. Whoever asks
-    for a whole machine waits for ever.
+    They fit what a node has left for pods (its allocatable part), with room for what runs on every node. A pod
+    that asks for a whole machine stays pending.
     """
     small, tiny = Resources(cpu="3", memory="11G"), Resources(cpu="1", memory="4G", timeout_hours=1)
     worker = Resources(cpu="14", memory="52G", timeout_hours=24)

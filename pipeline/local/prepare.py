@@ -23,7 +23,10 @@ from pipeline.preflight.folders import check_writable
 from pipeline.preflight.weights import check_start, check_weights
 from pipeline.recommend.hardware import CPU
 from pipeline.recommend.write import MINUTES, before_data, write
+from trainer.config.export_config import BOUNDS
 from trainer.config.sections import RunConfig, parse_config
+from trainer.promotion.resolve import published, was_champion
+from trainer.registry.uri import open_registry
 
 DEMO_CONFIG = "demo"
 REGISTRY = "registry"
@@ -33,8 +36,8 @@ SPLITS = ".splits"
 """Folder below the runs' folder for the annotation files that `--val-fraction` writes."""
 UNTRAINED_IMAGES = 16
 """Training images of a run with 0 steps."""
-JUDGING = ("gate", "export")
-"""Sections that a resumed run may change: they judge a trained model, and training does not read them."""
+JUDGING = ("gate", *(f"export.{name}" for name in BOUNDS))
+"""What a resumed run may change: sections and keys that judge a model, and change nothing about it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +110,8 @@ def resumed_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     """The folder of an earlier run, with the request's changes in its configuration.
 
     Raises:
-      InputError: not the folder of a run, its data is gone, or a change that would train again.
+      InputError: not the folder of a run, its data is gone, a change that would train again, or a change of a run that
+        has promoted its model.
     """
     folder = run_folder.resume(Path(options.resume))
     changed = _judged_again(folder, request.changes) if request.changes else None
@@ -185,11 +189,20 @@ def _show(data: LocalData) -> None:
 
 def _judged_again(folder: RunFolder, changes: Sequence[str]) -> ConfigText:
     for change in changes:
-        if change.partition("=")[0].partition(".")[0].strip() not in JUDGING:
-            sections = " and ".join(f"{name}:" for name in JUDGING)
+        key = change.partition("=")[0].strip()
+        if not {key, key.partition(".")[0]} & set(JUDGING):
             raise InputError(
-                f"--set {change}: --resume takes keys of {sections} only; leave out --resume for a new run"
+                f"--set {change}: --resume takes keys of gate: and the bounds of export: ({', '.join(BOUNDS)}) only; "
+                "leave out --resume for a new run, which reuses what the change leaves as it is"
             )
+    arguments = folder.arguments()
+    store = open_registry(arguments["registry"])
+    own = published(store, arguments["run_id"])
+    if own and was_champion(store, own.version):
+        raise InputError(
+            f"--set {changes[0]}: the run has promoted {own.version}, and no new judgement takes that back; start a "
+            "new run, or return to an earlier champion with centernet registry rollback"
+        )
     config = resolve(str(folder.config), changes)
     parse_config(config.text, config.where)
     return config

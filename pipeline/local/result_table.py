@@ -12,7 +12,7 @@ METRICS = {
 }
 
 
-def table(summary: dict[str, Any]) -> str:
+def comparison(summary: dict[str, Any]) -> str:
     """The metrics of candidate and champion, the gate's rules, and the decision with its reason."""
     champion = summary["champion"]
     lines = ["", f"{'':<12}" + "".join(f"{title:>8}" for title in METRICS)]

@@ -113,7 +113,7 @@ def _execute(
         print(f"\nnothing new: data, configuration and image are those of the last completed run ({seconds:.1f} s)")
         return 0, UNCHANGED
     summary = folder.finish({**log.seconds, "total": round(time.monotonic() - started, 2)})
-    print(result_table.table(summary))
+    print(result_table.comparison(summary))
     print(f"\nreport    {shown(folder.report)}\nsummary   {shown(folder.summary)}", flush=True)
     if summary["decision"]["outcome"] == PENDING:
         registry = shlex.quote(shown(Path(folder.arguments()["registry"])))

@@ -98,7 +98,7 @@ def check_weights(config: RunConfig, text: ConfigText, num_classes: int) -> None
       num_classes: of the data.
 
     Raises:
-      InputError: the weights can't be had, are cut, or don't fit the network or the classes.
+      InputError: the weights aren't available, are cut, or don't fit the network or the classes.
       RuntimeError: the check itself failed.
     """
     start = start_of(config)

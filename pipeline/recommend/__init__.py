@@ -1,1 +1,4 @@
-"""A configuration written from the data: facts, the choices that follow from them, and the text that says why."""
+"""A configuration written from the data: facts, the choices that follow from them, and the text that says why.
+
+Doors: `write.write` and `write.before_data`.
+"""

@@ -132,7 +132,7 @@ def _hours(task: Mapping[str, Any], component: Mapping[str, Any], container: Map
     return float(environment.get(TIMEOUT, VERTEX_HOURS * 3600)) / 3600
 
 
-def table(planned: list[Step]) -> str:
+def hours_table(planned: list[Step]) -> str:
     """A table of steps, machines, limits and machine-hours, with the sums below it."""
     rows = [("step", "machine", "limit", "machine-hours at most")]
     for step in planned:

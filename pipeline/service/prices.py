@@ -21,7 +21,7 @@ from beam_preprocess.base import json, yaml
 from beam_preprocess.base.errors import InputError
 from pipeline.service.cost import Step, machine_hours
 
-FIX = "docs/vertex.md, section 6, shows such a file"
+PRICES_FIX = "docs/vertex.md, section 6, shows such a file"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,9 +78,9 @@ def read_prices(path: str) -> Prices:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: cannot be read ({' '.join(str(error).split())}); {FIX}") from error
+        raise InputError(f"{where}: cannot be read ({' '.join(str(error).split())}); {PRICES_FIX}") from error
     values = yaml.load(text, where)
     try:
-        return json.build(Prices, values, where, FIX)
+        return json.build(Prices, values, where, PRICES_FIX)
     except InputError as error:
         raise error if str(error).startswith(where) else InputError(f"{where}: {error}") from error

@@ -82,7 +82,7 @@ class RunView:
         return FAILED, "succeeded, but neither promoted nor held a model; is this a run of this pipeline?"
 
 
-def table(view: RunView) -> str:
+def run_table(view: RunView) -> str:
     """The run and its tasks, one per line, each with its error below it."""
     lines = [f"{view.run_id}  {view.state}  created {view.created}"]
     width = max((len(task.name) for task in view.tasks), default=0)

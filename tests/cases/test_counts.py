@@ -72,12 +72,18 @@ def report_of(data: Split, folder: Path, name: str) -> tuple[dict[str, Any], str
     return examine({name: (images, annotations)}, CONFIG)[name], annotations
 
 
+def is_box(value: Any) -> bool:
+    """Whether these are four finite numbers, with which pycocotools can compute."""
+    return isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) and abs(v) < 1e9 for v in value)
+
+
 def plain_pycocotools(path: str) -> tuple[int, int]:
-    """Objects and crowd regions that COCOeval has in its tables. It needs annotation ids, `area` and `iscrowd`."""
+    """Objects and crowd regions that COCOeval has in its tables. It needs boxes, ids, `area` and `iscrowd`."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     dataset = json.loads(Path(path).read_text())
+    dataset["annotations"] = [row for row in dataset["annotations"] if is_box(row["bbox"])]
     for i, row in enumerate(dataset["annotations"], start=1):
         row |= {"id": i, "iscrowd": int(row.get("iscrowd") or 0), "area": 9}
     truths, nothing = COCO(), COCO()
@@ -110,7 +116,8 @@ def test_what_check_counts_is_what_is_scored(data: Split, folder: Path) -> None:
 def test_check_and_evaluation_refuse_the_same_files(data: Split, folder: Path) -> None:
     report, annotations = report_of(data, folder, "val")
     metrics = score(annotations, [], [1, 2, 3, 4])
-    assert metrics.objects == report["objects"], "refused or not, they count alike"
+    counts = metrics.objects, metrics.crowds
+    assert counts == (report["objects"], report["crowds"]) == plain_pycocotools(annotations), "refused or not"
     refused = metrics.objects_unusable > 0
     assert (report["over_limit"] is not None) == refused
     if refused:

@@ -114,9 +114,9 @@ def extra_category(made: Made, *, of: tuple[str, ...]) -> None:
             side.content["annotations"].append({**annotation, "id": annotation["id"] + 7, "category_id": 9})
 
 
-def same_name(made: Made) -> None:
+def same_name(made: Made, first: str = "Car", second: str = "car ") -> None:
     for side in made.sides:
-        side.content["categories"] = [{"id": 1, "name": "Car"}, {"id": 2, "name": "car "}]
+        side.content["categories"] = [{"id": 1, "name": first}, {"id": 2, "name": second}]
 
 
 def ids_per_image(made: Made) -> None:
@@ -243,6 +243,10 @@ WARNINGS: dict[str, tuple[Callable[[Made], None], str]] = {
     "class in train only": (lambda m: extra_category(m, of=("train",)), r"extra \(id 9\): .*objects in train only"),
     "class nowhere": (lambda m: extra_category(m, of=()), r"extra \(id 9\): .*no objects at all: a root category\?"),
     "one name twice": (same_name, r"'Car' \(id 1\) and 'car ' \(id 2\)"),
+    "one name in two Unicode forms": (
+        lambda m: same_name(m, "caf\u00e9", "cafe\u0301"),
+        "'caf\u00e9' .id 1. and 'cafe\u0301' .id 2.",
+    ),
     "repeated ids": (ids_per_image, r"14 of 16 annotations repeat an id .*number the annotations"),
     "few objects": (few_objects, r"1 class has fewer than 5 objects \(class 2 2\)"),
     "more than 100 objects": (crowded, r"image 1 has 152.*at most 6\d% of these objects.*max_detections"),

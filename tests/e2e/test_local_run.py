@@ -233,9 +233,10 @@ def test_a_held_run_is_judged_again_without_training(tmp_path: Path) -> None:
     assert trained == {path: path.stat().st_mtime_ns for path in trained}, "nothing was trained"
     assert "min_ap: 0.0" in (run / "config.yaml").read_text()
     assert json.loads((run / "summary.json").read_text())["decision"]["outcome"] == "promoted"
-    # The change stays: a further resume finds it.
-    process = pipeline(tmp_path, "run", "--resume", "runs/latest", "--set", "export.parity_images=0")
-    assert "decision  " in process.stdout, process.stdout + process.stderr
+    # It has promoted: a further judgement could only contradict that.
+    process = pipeline(tmp_path, "run", "--resume", "runs/latest", "--set", "gate.min_ap=0.99")
+    assert process.returncode == 2
+    assert "the run has promoted v0001" in process.stderr
 
 
 @pytest.mark.slow

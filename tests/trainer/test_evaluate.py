@@ -8,7 +8,7 @@ from beam_preprocess.format.sources import whole_digest
 from tests.trainer.command_checks import assert_help_is_light, parsed_examples
 from tests.trainer.validation_images import write_images
 from trainer.evaluate import main, parser
-from trainer.promotion.evaluation import Evaluation, read_evaluation
+from trainer.promotion.evaluation import SERVED, Evaluation, read_evaluation
 from trainer.saved_model.accuracy import evaluate
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
@@ -21,6 +21,7 @@ def test_help_and_examples() -> None:
     defaults = inspect.signature(evaluate).parameters
     for flag, name in (("batch_size",) * 2, ("latency_calls",) * 2, ("signature", "signature_name")):
         assert getattr(flags, flag) == defaults[name].default
+    assert flags.signature == SERVED, "the gate holds the scores of another one"
 
 
 def flags_of(model: Path, images: Path, annotations: Path, output: Path) -> list[str]:

@@ -46,6 +46,6 @@ def test_a_port_that_is_taken_is_one_line_before_anything_is_installed(
         port = str(taken.getsockname()[1])
         assert main(["--model", "model", "--port", port]) == 2
     assert capsys.readouterr().err == (
-        f"error: --port {port}: 127.0.0.1:{port} can't be had (address already in use); give another --port\n"
+        f"error: --port {port}: 127.0.0.1:{port} is not available (address already in use); give another --port\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

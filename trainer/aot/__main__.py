@@ -31,14 +31,17 @@ def parser() -> command.Parser:
     )
     verbs = made.add_subparsers(dest="verb", required=True, metavar="compile|carry")
     for verb, text in (
-        ("compile", "compile for TPUs: does the step compile, how much memory does it take, which batch fits?"),
+        ("compile", "compile the step for TPUs: whether it compiles, the memory it takes, the batch that fits"),
         ("carry", "write the step, and the script that times it, for a machine that has JAX and no TensorFlow"),
     ):
-        made_verb = verbs.add_parser(
-            verb, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        made_verb = verbs.add_parser(verb, help=text, description=f"{text[0].upper()}{text[1:]}.")
         add = made_verb.add_argument
-        add("--config", "--config-file", default="coco-centernet-hourglass-tpu", help="YAML file, or a shipped name")
+        add(
+            "--config",
+            "--config-file",
+            default="coco-centernet-hourglass-tpu",
+            help="YAML file, or a shipped name (default: %(default)s)",
+        )
         add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one option; repeatable")
         add("--params-override", default="", help="key=value,… or YAML, as in centernet train")
         add("--precision", default="", choices=("", *PRECISIONS), help="override the configuration's precision")
@@ -46,12 +49,22 @@ def parser() -> command.Parser:
         add("--num-classes", type=int, default=0, help="number of classes without --records; 0: the configuration's")
         add("--max-cells", type=int, default=0, help="stored heatmap cells per image without --records; 0: 16384")
         add("--max-objects", type=int, default=0, help="objects per image without --records; 0: 128")
-        add("--batch", type=int, nargs="+", default=[16], help="images per core; several values are tried")
-        add("--output", default=f"runs/aot-{verb}", help="folder to write")
-        add("--environment", default=environment.FOLDER, help="folder of the JAX environment, created if missing")
-        add("--python", default=environment.PYTHON, help="Python version, or path, of that environment")
+        add(
+            "--batch", type=int, nargs="+", default=[16], help="images per core; several values are tried (default: 16)"
+        )
+        add("--output", default=f"runs/aot-{verb}", help="folder to write (default: %(default)s)")
+        add(
+            "--environment",
+            default=environment.FOLDER,
+            help="folder of the JAX environment, created if missing (default: %(default)s)",
+        )
+        add(
+            "--python",
+            default=environment.PYTHON,
+            help="Python version, or path, of that environment (default: %(default)s)",
+        )
         if verb == "compile":
-            add("--topology", nargs="+", default=["v5e:2x2"], help="TPU topologies, such as v3:2x2 or v5e:2x2")
+            add("--topology", nargs="+", default=["v5e:2x2"], help="TPU topologies, such as v3:2x2 (default: v5e:2x2)")
             add("--search", action="store_true", help="also double the largest batch as long as it fits")
     return made
 
@@ -64,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _call(flags: argparse.Namespace) -> int:
     from beam_preprocess.base.config_text import resolve
     from trainer.aot.compile import Step, carry, compile_step
-    from trainer.aot.report import conclusions, table
+    from trainer.aot.report import conclusions, fit_table
     from trainer.aot.xla_process import RUNNER
 
     names = ("params_override", "precision", "records", "num_classes", "max_cells", "max_objects")
@@ -75,7 +88,7 @@ def _call(flags: argparse.Namespace) -> int:
             print(f"result: {folder}: copy it to the other machine and run `python {RUNNER} time .` in it")
         return 0
     report = compile_step(step, topologies=flags.topology, batches=flags.batch, search=flags.search, **where)
-    print(table(report))
+    print(fit_table(report))
     print("\n".join(conclusions(report)))
     fitting = {row["topology"] for row in report["results"] if row["fits"]}
     return 0 if fitting == set(flags.topology) else 1

@@ -6,14 +6,13 @@ result lies in a file with a digest of all that it depends on, and is reused whi
 
 import json
 import multiprocessing
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import write_text
+from beam_preprocess.base.files import write_bytes, write_text
 from trainer.aot import environment as jax_environment
 from trainer.aot import xla
 from trainer.aot.report import sentence
@@ -131,14 +130,12 @@ def carry(step: Step, *, batches: list[int], output: str, environment: str, pyth
     for batch in batches:
         exported, description = _exported(step, batch, Path(output) / "exported", interpreter)
         folder = Path(output) / f"{description['precision']}-{batch}"
-        folder.mkdir(parents=True, exist_ok=True)
         for source, name in (
             (exported / xla.STABLEHLO, xla.STABLEHLO),
             (exported / xla.DESCRIPTION, xla.DESCRIPTION),
             (Path(xla.__file__), RUNNER),
         ):
-            shutil.copyfile(source, folder / f"{name}.tmp")
-            (folder / f"{name}.tmp").rename(folder / name)
+            write_bytes(str(folder / name), source.read_bytes())
         folders.append(folder)
     return folders
 

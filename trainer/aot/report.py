@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def table(report: dict[str, Any]) -> str:
+def fit_table(report: dict[str, Any]) -> str:
     """One line per topology and batch."""
     lines = [
         f"{'topology':10} {'cores':>5} {'per core':>8} {'global':>7}  {'fits':4} {'HBM peak / core':>19} "

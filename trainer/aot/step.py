@@ -21,7 +21,7 @@ import tensorflow as tf
 import tf_keras
 from official.core import config_definitions as cfg
 
-from beam_preprocess.base.files import write_text
+from beam_preprocess.base.files import write_bytes, write_text
 from beam_preprocess.format.manifest import Category, Manifest, Shard
 from beam_preprocess.format.records import RECORD_SCHEMA_VERSION
 from trainer.aot.step_code import step_files
@@ -31,6 +31,7 @@ from trainer.data.heatmap import Labels
 from trainer.training import distribution
 from trainer.training.optimizer import create_slots
 from trainer.training.task import Task
+from trainer.weights.object_graph import captured_value
 
 STEP, DESCRIPTION, VALUES = "step.hlo", "step.json", "values.npz"
 SEED = 1
@@ -125,9 +126,8 @@ def export_step(
         captured = step.get_concrete_function(*inputs).captured_inputs
     finally:
         tf_keras.mixed_precision.set_global_policy("float32")
-    (folder / f"{STEP}.tmp").write_bytes(hlo)
-    (folder / f"{STEP}.tmp").rename(folder / STEP)
-    values = [_read(handle) for handle in captured]
+    write_bytes(str(folder / STEP), hlo)
+    values = [captured_value(handle) for handle in captured]
     if with_values:
         np.savez(folder / VALUES, *values)
     written = {
@@ -172,14 +172,6 @@ def build_step(
         return loss
 
     return step, specs, model
-
-
-def _read(handle: tf.Tensor) -> np.ndarray:
-    """Value of a captured tensor, a constant or a variable. Some variables can only be reached this way."""
-    if handle.dtype != tf.resource:
-        return np.asarray(handle.numpy())
-    dtype = handle._handle_data.shape_and_type[0].dtype
-    return np.asarray(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype).numpy())
 
 
 def _input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -> list[dict[str, Any]]:

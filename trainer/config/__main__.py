@@ -64,10 +64,10 @@ def _call(flags: argparse.Namespace) -> None:
         print(found.text, end="")
     else:
         from beam_preprocess.base import yaml
-        from beam_preprocess.base.config_keys import table
+        from beam_preprocess.base.config_keys import known_keys
         from trainer.config.key_page import listing
 
-        print(f"{found.where}: {listing(table(), yaml.load(found.text, found.where))}")
+        print(f"{found.where}: {listing(known_keys(), yaml.load(found.text, found.where))}")
 
 
 if __name__ == "__main__":

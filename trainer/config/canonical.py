@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from beam_preprocess.base import yaml
-from beam_preprocess.base.config_keys import Key, check_names, table
+from beam_preprocess.base.config_keys import Key, check_names, known_keys
 from beam_preprocess.base.errors import InputError
 from trainer.config.sections import EXPERIMENT_SECTIONS, parse_config
 
@@ -94,9 +94,10 @@ def _merged(below: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 def _canonical(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The keys that differ from their defaults, sorted; without the sections that a `type` key doesn't choose."""
     kind = _keys().get(f"{path}.type")
-    unused = set(kind.options) - {values.get("type", kind.default)} if kind else set()
+    chosen = values.get("type", kind.default) if kind else None
+    unused = [name for name in kind.options if name != chosen] if kind else []
     found = {}
-    for name in sorted(set(values) - unused):
+    for name in sorted(set(values).difference(unused)):
         value, below = values[name], f"{path}.{name}"
         key = _keys().get(below)
         if key is not None and key.type == "mapping or null":
@@ -114,7 +115,9 @@ def _canonical(values: Mapping[str, Any], path: str) -> dict[str, Any]:
 def _filled(values: Any, path: str) -> Any:
     if not isinstance(values, Mapping):
         return values
-    defaults = {row.key.removeprefix(f"{path}."): row.default for row in table().keys if row.key.startswith(f"{path}.")}
+    defaults = {
+        row.key.removeprefix(f"{path}."): row.default for row in known_keys().keys if row.key.startswith(f"{path}.")
+    }
     return dict(sorted((defaults | dict(values)).items()))
 
 
@@ -138,4 +141,4 @@ def _equal(value: Any, other: Any) -> bool:
 
 @functools.cache
 def _keys() -> dict[str, Key]:
-    return {row.key: row for row in table().keys}
+    return {row.key: row for row in known_keys().keys}

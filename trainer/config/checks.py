@@ -87,7 +87,7 @@ def refuse_unknown(config: hyperparams.Config, values: dict[str, Any], where: st
         path = f"{name}.{key}" if name else str(key)
         if key not in _keys(config):
             raise InputError(f"{where}: {path}: unknown key{nearest(key, sorted(_keys(config)))}")
-        below = getattr(config, key) or optional_section(_hints(config)[key])
+        below = getattr(config, key) or optional_section(hints_of(config)[key])
         if isinstance(value, dict) and isinstance(below, hyperparams.Config):
             refuse_unknown(below, value, where, path)
 
@@ -102,7 +102,7 @@ def check_types(config: hyperparams.Config, name: str = "") -> None:
     options = OPTIONS.get(name, sorted(_keys(config) - {"type"}))
     if chosen is not None and not (isinstance(chosen, str) and chosen in options):
         raise InputError(f"{name}.type: {_shown(chosen)}; use one of {', '.join(options)}{_meant(chosen, options)}")
-    for key, hint in _hints(config).items():
+    for key, hint in hints_of(config).items():
         if isinstance(config, hyperparams.OneOfConfig) and key not in ("type", chosen):
             continue
         value, path = getattr(config, key), f"{name}.{key}" if name else key
@@ -232,13 +232,15 @@ def _at(experiment: cfg.ExperimentConfig, path: str) -> Any:
     return value
 
 
-def _hints(config: hyperparams.Config) -> dict[str, Any]:
+def hints_of(config: hyperparams.Config) -> dict[str, Any]:
+    """The types of a section's keys."""
     return _hints_of_class(type(config))  # type: ignore[arg-type]
 
 
 @functools.cache
 def _hints_of_class(kind: Any) -> dict[str, Any]:
-    return dict(kind._get_annotations())
+    hints = typing.get_type_hints(kind)
+    return {name: hint for name, hint in hints.items() if name not in hyperparams.Config.__annotations__}
 
 
 @functools.cache
@@ -248,7 +250,7 @@ def _default(kind: Any) -> Any:
 
 
 def _keys(config: hyperparams.Config) -> set[str]:
-    return set(_hints(config))
+    return set(hints_of(config))
 
 
 def _is(value: Any, hint: Any) -> bool:

@@ -32,7 +32,7 @@ class DeployConfig:
     """Machine of one replica."""
 
     min_replicas: int = 1
-    """Number of replicas that are always there, and cost."""
+    """Minimum number of replicas; these always run, and cost."""
 
     max_replicas: int = 1
     """Maximum number of replicas under load."""

@@ -104,7 +104,7 @@ class RecordsConfig(hyperparams.Config):
     """A folder of records with its manifest.json."""
 
     input_path: str = ""
-    """Folder of records; the flags --records and --val_records win over it."""
+    """Folder of records; the flags --records and --val-records win over it."""
 
     global_batch_size: int = 0
     """Images per step, over all replicas and workers."""
@@ -118,7 +118,7 @@ class RecordsConfig(hyperparams.Config):
 
 @dataclasses.dataclass
 class TrainerConfig(cfg.TrainerConfig):
-    """The `trainer:` section: Model Garden's, and what the training is followed on."""
+    """The `trainer:` section: Model Garden's, and what the training is monitored on."""
 
     holdout_fraction: float = 0.0
     """Fraction of the training images that are never trained on: loss and AP are measured on them while training. 0
@@ -126,7 +126,7 @@ class TrainerConfig(cfg.TrainerConfig):
 
     choose_checkpoint: str = "last"
     """Which weights the training ends with: last, or best, those of the validation with the highest AP on the hold-out.
-    The validation images choose nothing, because they gate."""
+    Validation images are never used for this, because they gate."""
 
 
 @dataclasses.dataclass

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from beam_preprocess.base.errors import InputError
 
+BOUNDS = ("parity_images", "max_score_delta", "max_box_delta", "max_ap_delta", "max_unmatched")
+"""Keys that judge an export and change nothing about it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportConfig:

@@ -28,8 +28,8 @@ class GateConfig:
     """Minimum number of objects before the AP of a class or a size may veto. The AP of three boxes is a lottery."""
 
     vanished_classes: tuple[str, ...] = ()
-    """Names of classes that the data dropped on purpose. Any other class of the champion that the data no longer has
-    holds the candidate."""
+    """Names of classes that the data dropped on purpose, or that several classes of the champion have. Any other class
+    of the champion that the data no longer has, or that its name does not identify, holds the candidate."""
 
     max_latency_ms: float = 0.0
     """Maximum median latency of a single-image call; 0 sets no bound."""

@@ -18,7 +18,7 @@ differs. An unknown key, a value of the wrong type and a value out of range are 
 | command | what it does |
 |---|---|
 | `centernet config check NAME` | validates every section |
-| `centernet config show NAME` | prints every key with its value, default and meaning; `*` marks what differs |
+| `centernet config show NAME` | prints every key with its value, default, unit and meaning; `*` marks what differs |
 | `centernet config show NAME --yaml` | prints the configuration as YAML that stands alone |
 
 `NAME` is a file (path or URI) or a configuration that ships with the trainer, such as `custom-small`.
@@ -38,7 +38,7 @@ trainer:
 the key's type.
 
 Where a section has a `type`, it chooses one of the sections next to it, and only that one counts: with
-`trainer.optimizer_config.optimizer.type: adam` the keys of `trainer.optimizer_config.optimizer.adam`.
+`trainer.optimizer_config.optimizer.type: adam`, only the keys of `trainer.optimizer_config.optimizer.adam` do.
 """
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off"}
 """Words that YAML reads as something else, without quotes."""

@@ -22,7 +22,7 @@ from official.modeling import hyperparams
 from beam_preprocess.base.config_keys import TABLE, Key, KeyTable
 from beam_preprocess.base.files import write_text
 from beam_preprocess.format.config import PreprocessConfig
-from trainer.config.checks import optional_section
+from trainer.config.checks import hints_of, optional_section
 from trainer.config.deploy_config import DeployConfig
 from trainer.config.experiment import default_experiment
 from trainer.config.export_config import ExportConfig
@@ -87,7 +87,7 @@ def _own_keys(kind: type, section: str) -> list[Key]:
 def _experiment_keys(config: hyperparams.Config, path: str) -> Iterator[Key | str]:
     """The keys of a section of Model Garden's; just the name of one without effect."""
     meanings, live = docstrings(type(config)), LIVE_KEYS.get(path)
-    hints = type(config)._get_annotations()
+    hints = hints_of(config)
     options: list[str] = []
     if isinstance(config, hyperparams.OneOfConfig):
         options = [name for name in hints if name != "type"]

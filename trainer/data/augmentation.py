@@ -1,7 +1,7 @@
 """Augmentation on the device, from uint8 images: flip, brightness, contrast, saturation, hue.
 
 The geometry was drawn when the records were made, together with the targets. The draws here depend only on
-(seed, step, image id): a resumed run draws what an undisturbed one would have drawn.
+(seed, step, image id): a resumed run draws what an uninterrupted one would have drawn.
 """
 
 import math

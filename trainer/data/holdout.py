@@ -1,4 +1,4 @@
-"""Which training images are held out of the training, and which ones it is followed on while it runs.
+"""Which training images are held out of the training, and which ones it is monitored on while it runs.
 
 The records of a shard are ordered by a hash of the image id. So the first ones are a random choice, the same in every
 view, in every run on the same data, and whatever the seed is.
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.manifest import Manifest
 
-FOLLOWED = 64
-"""Number of training images that a training without a hold-out is followed on."""
+MONITORED = 64
+"""Number of training images that a training without a hold-out is monitored on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,16 +19,16 @@ class Holdout:
 
     held_out: int = 0
     """Images that are never trained on."""
-    followed: int = 0
+    monitored: int = 0
     """Images whose loss and AP are measured while training: those held out, or else some that are trained on; 0 for a
-    training that is followed on validation records."""
+    training that is monitored on validation records."""
 
     @property
     def kind(self) -> str:
         """What the numbers are measured on, for people."""
         if self.held_out:
             return "held-out training images"
-        return "training images" if self.followed else "validation images"
+        return "training images" if self.monitored else "validation images"
 
 
 def choose(manifest: Manifest, fraction: float, where: str) -> Holdout:
@@ -43,7 +43,7 @@ def choose(manifest: Manifest, fraction: float, where: str) -> Holdout:
       InputError: the fraction is less than one image, or the views hold different images.
     """
     if not fraction:
-        return Holdout(followed=min(FOLLOWED, manifest.images))
+        return Holdout(monitored=min(MONITORED, manifest.images))
     held_out = int(manifest.images * fraction + 1e-9)  # 100 x 0.29 is 28.999…
     if not held_out:
         raise InputError(
@@ -52,7 +52,7 @@ def choose(manifest: Manifest, fraction: float, where: str) -> Holdout:
         )
     if any(_records(manifest, view) != _records(manifest, 0) for view in range(manifest.views)):
         raise InputError(f"{where}: a shard's views hold different numbers of images; run the preprocessing again")
-    return Holdout(held_out=held_out, followed=held_out)
+    return Holdout(held_out=held_out, monitored=held_out)
 
 
 def first_records(manifest: Manifest, images: int) -> list[int]:

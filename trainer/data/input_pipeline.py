@@ -171,7 +171,7 @@ def validation_dataset(
     manifest: Manifest,
     *,
     crowd_is_object: bool = False,
-    followed: int | None = None,
+    monitored: int | None = None,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Every image of view 0 exactly once, filled up to whole global batches with images of weight 0.
@@ -182,10 +182,10 @@ def validation_dataset(
       config: folder and global batch size.
       manifest: of that folder.
       crowd_is_object: see `experiment.Losses`.
-      followed: only this many images, the first of every shard, see `holdout`; None reads all.
+      monitored: only this many images, the first of every shard, see `holdout`; None reads all.
       context: which of several input pipelines this is.
     """
-    images = manifest.images if followed is None else followed
+    images = manifest.images if monitored is None else monitored
     names = _shard_names(config, manifest)[0]
     counts = tf.constant(first_records(manifest, images), tf.int64)
     batch = context.get_per_replica_batch_size(config.global_batch_size) if context else config.global_batch_size

@@ -21,9 +21,6 @@ import tensorflow as tf
 from beam_preprocess.base.errors import InputError
 from trainer.model.network import CenterNetModel
 
-PLAIN = (1.0,)
-"""The scales without multi-scale testing."""
-
 
 def scaled_sizes(input_size: tuple[int, int], scales: Sequence[float], multiple: int) -> tuple[tuple[int, int], ...]:
     """The network's input (height, width) at each scale.

@@ -1,5 +1,6 @@
 """Matches a model's classes to those of an annotation file: by name, because ids are a file's own affair."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,11 @@ class Classes:
     def category_ids(self) -> frozenset[int]:
         """The file's ids of the matched classes."""
         return frozenset(entry.category_id for entry in self.matched)
+
+    @property
+    def of_one_name(self) -> tuple[str, ...]:
+        """Names of several matched classes, which only their ids tell apart."""
+        return tuple(name for name, count in Counter(entry.name for entry in self.matched).items() if count > 1)
 
     @property
     def to_file(self) -> dict[int, int]:
@@ -86,6 +92,12 @@ def match_classes(model: Sequence[Category], data: Sequence[Category]) -> Classe
         only_in_data=tuple(dict.fromkeys(name for _, name in data if name not in times["model"])),
         ambiguous=tuple(dict.fromkeys(ambiguous)),
     )
+
+
+def alike(first: str, second: str) -> bool:
+    """Whether two names differ in case, spaces or Unicode form only: not the same class, but probably meant to be."""
+    one, other = (" ".join(unicodedata.normalize("NFKC", name).split()).casefold() for name in (first, second))
+    return one == other
 
 
 def listed(names: Sequence[str]) -> str:

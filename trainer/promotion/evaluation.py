@@ -15,7 +15,9 @@ from trainer.promotion.classes import Classes
 from trainer.promotion.seal import check_seal, sealed
 from trainer.shared.fixes import EVALUATE_AGAIN
 
-EVALUATION_SCHEMA = 3
+EVALUATION_SCHEMA = 4
+SERVED = "serving_default"
+"""The signature that a server calls."""
 LISTED_MISSING = 20
 """Maximum number of missing images whose ids are listed."""
 
@@ -70,6 +72,8 @@ class Evaluation:
     seconds: float
     classes: Classes = field(default_factory=Classes)
     """How the model's classes were matched to the annotation file's."""
+    signature: str = SERVED
+    """The model's signature that was scored."""
     model_digest: str = ""
     """Digest of the SavedModel's files (trainer.registry.digest); promotion refuses another model."""
     objects_by_size: dict[str, int] = field(default_factory=dict)
@@ -106,8 +110,10 @@ class Evaluation:
 
     @property
     def incomplete(self) -> str:
-        """Why not every expected image was scored exactly once; "" if each was."""
+        """Why this is not the score of every expected image, each once, as the model is served; "" if it is."""
         reasons = []
+        if self.signature != SERVED:
+            reasons.append(f"the signature {self.signature} was scored, which is not the served one")
         if self.images_expected < 1:
             reasons.append("no image was expected")
         if self.images_scored != self.images_expected:

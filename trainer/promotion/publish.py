@@ -4,7 +4,7 @@ With `gate.approval: required` it publishes the model as challenger, and a perso
 (`trainer.promotion.approve`).
 
 It judges again from the evidence that the decision names, and promotes only if the answer is the same: a runner that
-takes the wrong branch of the graph, or an edit of one file, promotes nothing. Someone who writes all files anew, with
+takes the wrong branch of the graph, or an edit of one file, promotes nothing. Someone who rewrites all files, with
 their digests, can still promote any model.
 """
 
@@ -16,10 +16,11 @@ from beam_preprocess.base.errors import Failure, InputError
 from trainer.config.gate_config import GateConfig
 from trainer.promotion.champion import challenge, move_best
 from trainer.promotion.decision import Decision, RuleResult, difference, read_decision
-from trainer.promotion.judge import judge_again
+from trainer.promotion.evaluation import Evaluation
+from trainer.promotion.judge import judge_again, read_champion
 from trainer.promotion.profile import write_profile
 from trainer.promotion.record import record
-from trainer.promotion.resolve import REPLACED
+from trainer.promotion.resolve import REPLACED, published, was_champion
 from trainer.promotion.serving import write_serving
 from trainer.promotion.smoke import write_smoke
 from trainer.registry.approval import NOTE, PENDING, Approval
@@ -47,7 +48,8 @@ def promote(
     If the decision asks for approval, it becomes challenger instead, and its version's note says what it waits for.
 
     After it died half-way, a second call with the same key completes it: the version is not published twice, and a
-    champion that already is this version counts as done.
+    champion that already is this version counts as done. So does one that was: another promotion or a rollback came
+    after it, and that stays.
 
     Args:
       decision: URI of decision.json.
@@ -67,7 +69,8 @@ def promote(
     Raises:
       InputError: `decision` is not a decision file or was changed after it was written, or `model` is not a SavedModel.
       PromotionRefused: the decision says hold, a rule is missing or failed, the evidence is gone or gives another
-        decision, or the judged model is not `model`, or not the version that already has this key.
+        decision, the judged model is not `model`, or not the version that already has this key, or the candidate was
+        compared with another model than the registry's champion or best version.
       ChampionMoved: another promotion came first; the version stays published, as `challenger`.
     """
     judged = read_decision(decision)
@@ -83,25 +86,32 @@ def promote(
             f"{judged.model_digest[:12] or '(none)'}…; evaluate this model and judge it again"
         )
     store = open_registry(registry)
+    own = published(store, key)
+    done = own is not None and was_champion(store, own.version)
+    if not done:
+        _check_compared(store, judged, decision)
     measured = _measured(judged)
     facts = {**metadata, "ap": measured["ap"], "data_digest": measured["data_digest"], "model_digest": digest}
     facts[REPLACED] = {CHAMPION: judged.champion_version, BEST: measured["compared_with"]}
     version = store.publish(model, facts, key=key)
-    published = store.version(version).path
+    path = store.version(version).path
     # The key may have published another model earlier, or the folder may have changed since its digest was taken.
-    if published != model and model_digest(published) != digest:
+    if path != model and model_digest(path) != digest:
         raise PromotionRefused(
-            f"{published}: version {version}, which has the key {key!r}, is not the model that was judged; promote "
+            f"{path}: version {version}, which has the key {key!r}, is not the model that was judged; promote "
             "the judged model under another key"
         )
+    expected = judged.champion_version or None
+    champion = store.alias(CHAMPION)
+    if done and champion != version:
+        return plain(f"promoted: {version} (was {expected or 'the first champion'}; champion is {champion} now)")
     judged_from = judged.evidence["candidate"]
     evaluation = evaluation or (judged_from.uri if judged_from else "")
-    if evaluation:  # before the alias moves: whoever finds the champion finds its thresholds
-        print(write_serving(published, evaluation), flush=True)
-        print(write_smoke(published, evaluation), flush=True)
-        print(write_profile(published, evaluation), flush=True)
-    expected = judged.champion_version or None
-    if store.alias(CHAMPION) != version:
+    if evaluation:  # before the alias moves: where the champion is, its thresholds are
+        print(write_serving(path, evaluation), flush=True)
+        print(write_smoke(path, evaluation), flush=True)
+        print(write_profile(path, evaluation), flush=True)
+    if champion != version:
         if judged.gate.asks:
             _ask(store, version, judged, decision)
             record(store, version, decision, evaluation)
@@ -170,6 +180,35 @@ def _check_evidence(judged: Decision, where: str) -> None:
         raise PromotionRefused(f"{where}: judged again, the candidate is held: {'; '.join(again.refusals)}; {moved}")
     if found_difference := difference(judged, again):
         raise PromotionRefused(f"{where}: judged again, the decision differs in {found_difference}; judge again")
+
+
+def _check_compared(store: Registry, judged: Decision, where: str) -> None:
+    """Checks that the candidate was compared with the registry's champion and best version, not with other models.
+
+    Where the champion has moved, the swap of the alias finds it.
+
+    Raises:
+      PromotionRefused: an evaluation that the decision rests on is of another model than the version that it names, or
+        the best version was left out.
+    """
+    champion, best = store.alias(CHAMPION), store.alias(BEST)
+    if champion != (judged.champion_version or None):
+        return
+    if best and best not in (judged.champion_version, judged.best_version):
+        raise PromotionRefused(
+            f"{where}: the candidate was not compared with the best version, {best}; evaluate that one too, and judge "
+            "again with --best and --best-version"
+        )
+    for name, version in ((CHAMPION, judged.champion_version), (BEST, judged.best_version)):
+        found = judged.evidence[name]
+        if not version or found is None or not isinstance(scored := read_champion(found.uri), Evaluation):
+            continue  # judge_again found nothing wrong with that
+        digest = store.version(version).metadata.get("model_digest")
+        if digest and digest != scored.model_digest:
+            raise PromotionRefused(
+                f"{where}: {found.uri} is not of {version}, the {name}, but of {scored.model}, another model; evaluate "
+                f"{version} and judge again"
+            )
 
 
 def hold(decision: Decision) -> str:

@@ -1,7 +1,8 @@
 """The model that an alias of the registry names, from the view of one run.
 
 A run that was killed after it promoted its model, and is resumed, must not take its own version for the champion. It
-takes what it replaced: from the file that its first resolution wrote, or from the version's metadata.
+takes what it replaced: from the file that its first resolution wrote, or from the version's metadata. That holds as
+well when another run or a rollback has moved the champion since: a run promotes once.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Literal
 
 from beam_preprocess.base.files import exists, read_text, write_text
 from beam_preprocess.base.json import read
-from trainer.registry.base import RegistryError, Version
+from trainer.registry.base import CHAMPION, PREVIOUS, Registry, RegistryError, Version
 from trainer.registry.uri import open_registry
 
 REPLACED = "replaced"
@@ -58,11 +59,10 @@ def resolve(registry: str, alias: str, *, known: str = "", run: str = "", memory
     store = open_registry(registry)
     version = store.alias(alias) or ""
     try:
-        if version and version != known:
-            current = store.version(version)
-            if run and current.key == run:
-                version = _replaced(current, registry, alias, memory)
-                memory = ""
+        own = published(store, run)
+        if own and was_champion(store, own.version):
+            version = _replaced(own, registry, alias, memory)
+            memory = ""
         if memory:
             write_text(memory, json.dumps(asdict(Memory(registry=registry, alias=alias, version=version))) + "\n")
         if not version:
@@ -74,6 +74,19 @@ def resolve(registry: str, alias: str, *, known: str = "", run: str = "", memory
         return Resolved(status="failed", version=version, sentence=str(error))
     sentence = f"{alias} {found.version} of {found.created}"
     return Resolved(status="ready", version=found.version, path=found.path, sentence=sentence)
+
+
+def published(store: Registry, key: str) -> Version | None:
+    """The version that a run published under its key."""
+    return next((found for found in store.list() if found.key == key), None) if key else None
+
+
+def was_champion(store: Registry, version: str) -> bool:
+    """Whether a version is the champion, or was: after it, each published version names the champion that it met."""
+    if version in (store.alias(CHAMPION), store.alias(PREVIOUS)):
+        return True
+    replaced = (found.metadata.get(REPLACED) for found in store.list())
+    return any(isinstance(values, dict) and values.get(CHAMPION) == version for values in replaced)
 
 
 def _replaced(own: Version, registry: str, alias: str, memory: str) -> str:
@@ -90,5 +103,5 @@ def _replaced(own: Version, registry: str, alias: str, memory: str) -> str:
     if isinstance(replaced, dict) and isinstance(replaced.get(alias), str):
         return str(replaced[alias])
     raise RegistryError(
-        f"{alias} is {own.version}, which this run published, and it is unknown what it replaced; start a new run"
+        f"this run promoted {own.version}, and it is unknown which {alias} that replaced; start a new run"
     )

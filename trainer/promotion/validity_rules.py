@@ -3,7 +3,7 @@
 import math
 
 from trainer.promotion.case import Case, Other, Status, Verdict, one_line, status_of
-from trainer.promotion.classes import listed, plural
+from trainer.promotion.classes import SHOWN, alike, listed, plural
 from trainer.promotion.evaluation import Evaluation, NoEvaluation, is_fraction
 
 
@@ -26,7 +26,7 @@ def finite(case: Case) -> Verdict:
 
 
 def complete(case: Case) -> Verdict:
-    """Every image was scored exactly once."""
+    """Every image was scored exactly once, as the model is served."""
     candidate = case.candidate
     problem = candidate.incomplete
     return Verdict(
@@ -66,12 +66,16 @@ def evidence(case: Case) -> Verdict:
 
 
 def same_data(case: Case) -> Verdict:
-    """Candidate and champion were scored on the same images and annotations."""
-    candidate, champion = case.candidate, case.champion
+    """Candidate, champion and best version were scored on the same images and annotations."""
+    candidate, champion, best = case.candidate, case.champion, case.best
     digest: str | None = None
     status: Status = "fail"
     if not candidate.data_digest:
         sentence = "The candidate's evaluation does not say which data it was made on."
+    elif isinstance(champion, Evaluation) and (problem := _other_data(candidate, champion, "champion")):
+        digest, sentence = champion.data_digest, problem
+    elif isinstance(best, Evaluation) and (problem := _other_data(candidate, best, "best version")):
+        digest, sentence = best.data_digest, problem
     elif isinstance(champion, NoEvaluation):
         status = "skipped" if champion.status == "none" else "fail"
         sentence = (
@@ -80,15 +84,18 @@ def same_data(case: Case) -> Verdict:
             else "The champion could not be scored, so it is unknown whether its images are the same."
         )
     else:
-        digest = champion.data_digest
-        status = status_of(candidate.data_digest == digest and not champion.incomplete)
-        if candidate.data_digest != digest:
-            sentence = "Candidate and champion were scored on different validation data."
-        elif champion.incomplete:
-            sentence = f"The champion was not scored exactly once on every validation image: {champion.incomplete}."
-        else:
-            sentence = "Candidate and champion were scored on the same validation data."
+        digest, status = champion.data_digest, "pass"
+        sentence = "Candidate and champion were scored on the same validation data."
     return Verdict(value=candidate.data_digest, threshold=digest, status=status, sentence=sentence)
+
+
+def _other_data(candidate: Evaluation, other: Evaluation, named: str) -> str:
+    """Why another model's scores are not of the candidate's data; "" if they are."""
+    if candidate.data_digest != other.data_digest:
+        return f"Candidate and {named} were scored on different validation data."
+    if other.incomplete:
+        return f"The {named} was not scored as served, exactly once on every validation image: {other.incomplete}."
+    return ""
 
 
 def classes(case: Case) -> Verdict:
@@ -118,17 +125,22 @@ def classes(case: Case) -> Verdict:
 def _compare_classes(case: Case, who: Other, other: Evaluation, problems: list[str], notes: list[str]) -> None:
     own, accepted = case.candidate.classes, case.config.vanished_classes
     gone = [name for name in other.classes.only_in_model if name not in own.only_in_model]
-    vanished = [name for name in gone if name not in accepted]
-    dropped = [name for name in gone if name in accepted]
+    unscored = [name for name in other.classes.only_in_model if name in own.only_in_model]
+    # Two classes of one name match by their ids, which an export may swap.
+    unsure = list(dict.fromkeys((*other.classes.ambiguous, *other.classes.of_one_name)))
     named = case.named(who)
-    if vanished:
+    if vanished := [name for name in gone if name not in accepted]:
         fix = "list in gate.vanished_classes what was dropped on purpose"
+        hints = [f"{old!r} may be {new!r}" for old in vanished for new in other.classes.only_in_data if alike(old, new)]
+        fix = "; ".join([*hints[:SHOWN], fix])
         problems.append(f"classes of the {named} that vanished from the data: {listed(vanished)} ({fix})")
-    if other.classes.ambiguous:
-        fix = "several classes have the same name"
-        problems.append(f"classes of the {named} that cannot be matched: {listed(other.classes.ambiguous)} ({fix})")
-    if dropped:
-        notes.append(f"classes of the {named} that were dropped on purpose: {listed(dropped)}")
+    if unclear := [name for name in unsure if name not in accepted]:
+        fix = "several have the name: rename them, and list it in gate.vanished_classes"
+        problems.append(f"classes of the {named} that cannot be matched: {listed(unclear)} ({fix})")
+    if dropped := [name for name in (*gone, *unsure) if name in accepted]:
+        notes.append(f"classes of the {named} that gate.vanished_classes accepts: {listed(dropped)}")
+    if unscored:
+        notes.append(f"classes of the {named} that nobody scored, because the file lacks them: {listed(unscored)}")
     if other.classes.only_in_data:
         common = len(own.category_ids & other.classes.category_ids)
         new = listed(other.classes.only_in_data)

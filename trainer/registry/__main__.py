@@ -36,7 +36,7 @@ def parser() -> command.Parser:
         ("list", "list versions with AP and aliases, one per line"),
         ("show", "show one version as JSON"),
         ("rollback", "swap champion and previous"),
-        ("prune", "remove old versions that no alias and no link names and that don't wait for approval"),
+        ("prune", "remove old versions that have no alias and no link and aren't waiting for approval"),
     ):
         subparser = verbs.add_parser(verb, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if verb == "show":
@@ -47,7 +47,7 @@ def parser() -> command.Parser:
                 type=int,
                 default=KEEP,
                 metavar="N",
-                help="newest versions that stay too (default: %(default)s)",
+                help="number of newest versions to keep as well (default: %(default)s)",
             )
             subparser.add_argument("--dry-run", action="store_true", help="print what would be removed")
         subparser.add_argument(

@@ -11,7 +11,7 @@ from trainer.registry.vertex import VertexRegistry
 from trainer.shared import google_cloud
 from trainer.shared.google_cloud import CloudError
 
-SCHEMA = "gs://google-cloud-aiplatform/schema/modelevaluation/image_object_detection_metrics_1.0.0.yaml"
+METRICS_SCHEMA = "gs://google-cloud-aiplatform/schema/modelevaluation/image_object_detection_metrics_1.0.0.yaml"
 """The schema of AutoML's detectors, which the console knows how to show."""
 CLASS_DIMENSION = "annotationSpec"
 """Vertex AI's name for a slice by class."""
@@ -34,7 +34,7 @@ def import_evaluation(
       registry: where.
       version: of the model.
       name: display name, which identifies the evaluation of this version.
-      metrics: by SCHEMA.
+      metrics: by METRICS_SCHEMA.
       classes: class name to the metrics of its slice.
       metadata: JSON-able facts.
 
@@ -90,7 +90,7 @@ class _Evaluations:
 
         evaluation = _parsed(
             ModelEvaluation,
-            {"displayName": name, "metricsSchemaUri": SCHEMA, "metrics": metrics, "metadata": metadata},
+            {"displayName": name, "metricsSchemaUri": METRICS_SCHEMA, "metrics": metrics, "metadata": metadata},
         )
 
         def request() -> str:
@@ -123,7 +123,7 @@ class _Evaluations:
                 ModelEvaluationSlice,
                 {
                     "slice": {"dimension": CLASS_DIMENSION, "value": label},
-                    "metricsSchemaUri": SCHEMA,
+                    "metricsSchemaUri": METRICS_SCHEMA,
                     "metrics": values,
                 },
             )

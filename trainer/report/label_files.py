@@ -11,7 +11,7 @@ from beam_preprocess.format.annotations import CocoAnnotations
 from trainer.coco.label_errors import KINDS, MIN_SUSPICION, Finding, image_suspicions
 
 LIST, COCO = "label_errors.json", "label_errors.coco.json"
-SCHEMA = 1
+LABEL_ERRORS_SCHEMA = 1
 CHECK = "check"
 """Supercategory of the categories that suggest something."""
 Entry = dict[str, Any]
@@ -40,7 +40,7 @@ def write_label_files(folder: str, findings: Sequence[Finding], coco: CocoAnnota
     ranked = image_suspicions(findings)
     labels = _labels(coco.uri, ranked)
     content = {
-        "schema_version": SCHEMA,
+        "schema_version": LABEL_ERRORS_SCHEMA,
         "annotations": coco.uri,
         "min_suspicion": MIN_SUSPICION,
         "counts": {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS},

@@ -117,7 +117,7 @@ def calibration_curve(analysis: Analysis) -> list[Panel]:
         return []
     scores: list[float | None] = [bin_.mean_score for bin_ in bins]
     share = {"detections": [bin_.precision for bin_ in bins], "score = precision": scores}
-    says = "The share of correct detections by score: below the diagonal, scores promise too much."
+    says = "The fraction of correct detections by score: below the diagonal, scores are overconfident."
     axes = _Axes(across="score", up="fraction correct", unit=True)
     return [_unit_panel("Calibration of the scores", says, axes, scores, share)]
 

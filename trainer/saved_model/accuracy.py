@@ -75,18 +75,19 @@ def evaluate(
       images: folder of the images.
       annotations: COCO annotation file.
       output: folder for PREDICTIONS, ANALYSIS, MATCHES, SMOKE, PROFILE and EVALUATION.
-      data_digest: identifies images and annotations; the gate compares it. "" computes it, as the data check does.
+      data_digest: what the data check computed for images and annotations, which must not have changed since; "" if
+        there was none.
       batch_size: images per call of the signature.
-      signature_name: signature to score. Others than the served one are for experiments.
+      signature_name: signature to score. Others than the served one are for experiments: the gate holds them.
       latency_calls: number of single-image calls to time; 0 measures no latency.
       all_classes: a class of the file that the model does not know is an error, as it is for a model that was trained
         for this data.
       profile: write PROFILE, too, which only a model that may be promoted needs.
 
     Raises:
-      InputError: a setting is out of range; the classes do not match; the annotation file has entries that cannot be
-        scored; or an image is missing, unreadable or of another size than in the annotation file, so that the score
-        would no longer be comparable.
+      InputError: a setting is out of range; the classes do not match; the data is not that of the digest; the
+        annotation file has entries that cannot be scored; or an image is missing, unreadable or of another size than in
+        the annotation file, so that the score would no longer be comparable.
     """
     if batch_size < 1:
         raise InputError(f"--batch-size {batch_size}: use 1 or more")
@@ -97,7 +98,9 @@ def evaluate(
     classes = _classes(model, coco)
     if all_classes and (classes.only_in_data or classes.ambiguous):
         raise InputError(f"{model}: was not made for {annotations}: {classes.to_text()}; train it on these classes")
-    digest = data_digest or whole_digest(images, coco)
+    digest = whole_digest(images, coco)
+    if data_digest not in ("", digest):
+        raise InputError(f"{annotations}: it or its images changed since the data check; start the run again")
     loaded = load_model(model)
     signature = signature_of(loaded, model, signature_name)
     predictions, scored = _predictions(signature, coco, images, batch_size)
@@ -140,6 +143,7 @@ def evaluate(
             result.metrics, model=model, data_digest=digest, seconds=round(time.monotonic() - started, 3)
         ),
         classes=classes,
+        signature=signature_name,
         model_digest=own_digest,
         latency_ms=_latency_ms(signature, [_path(images, name) for name in coco.file_names], latency_calls),
         parity=parity,
@@ -157,7 +161,7 @@ def evaluate(
     return evaluation
 
 
-def table(evaluation: Evaluation) -> str:
+def score_table(evaluation: Evaluation) -> str:
     """One line per metric, and the latency."""
     lines = [f"{name:10s} {_number(value)}" for name, value in evaluation.metrics.items()]
     if evaluation.latency_ms is not None:

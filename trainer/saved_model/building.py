@@ -175,7 +175,7 @@ def _outdated(path: str, bounds: dict[str, float]) -> str:
         return "was exported without parity"
     with tf.io.gfile.GFile(path) as file:
         found = parse(file.read(), path, "remove the export")
-    if found.get("schema_version") != parity.SCHEMA_VERSION:
+    if found.get("schema_version") != parity.PARITY_SCHEMA:
         return "was compared with its checkpoint by an earlier version"
     return "" if found.get("bounds") == bounds else "was compared with its checkpoint within other bounds"
 

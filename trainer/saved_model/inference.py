@@ -61,7 +61,7 @@ def signature_of(loaded: Any, model: str, *names: str) -> Signature:
         raise InputError(f"{model}: has no signature {' or '.join(wanted)}; it has {known}")
     signature = loaded.signatures[name]
     # A signature holds its variables weakly, so it must keep the model alive.
-    signature._keep_alive = loaded
+    signature.model = loaded
     return signature
 
 

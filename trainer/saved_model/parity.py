@@ -40,7 +40,7 @@ from trainer.model.network import CenterNetModel
 from trainer.saved_model.inference import Signature, read_image
 from trainer.saved_model.served_pixels import MAX_PIXEL_DELTA, Pixels, ServedPixels
 
-SCHEMA_VERSION = 3
+PARITY_SCHEMA = 3
 BATCH = 8
 PROGRESS_SECONDS = 5.0
 
@@ -171,7 +171,7 @@ def measure(
     # Written so that NaN is apart, too.
     apart = int((~((deltas[:, 0] <= config.max_score_delta) & (deltas[:, 2] <= config.max_box_delta))).sum())
     measured: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": PARITY_SCHEMA,
         "data_digest": data_digest,
         "images": len(chosen),
         "matched": len(pairs) - apart,

@@ -10,7 +10,7 @@ from beam_preprocess.base.json import read
 from trainer.profile.columns import Measures
 
 NAME = "manifest.json"
-SCHEMA = 2
+SCORES_SCHEMA = 2
 SCORE_AGAIN = "score the images again, into another folder"
 
 Format = Literal["coco", "jsonl"]
@@ -96,7 +96,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Text of the file."""
-        return json.dumps({"schema_version": SCHEMA, **dataclasses.asdict(self)}, indent=1) + "\n"
+        return json.dumps({"schema_version": SCORES_SCHEMA, **dataclasses.asdict(self)}, indent=1) + "\n"
 
 
 IMAGE_IDS = "place in the sorted list of file names, from 1; the .jsonl files name both"
@@ -109,4 +109,4 @@ def read_manifest(folder: str) -> Manifest:
       InputError: missing, damaged or of another schema version.
     """
     path = f"{folder.rstrip('/')}/{NAME}"
-    return read(Manifest, read_text(path, SCORE_AGAIN), path, SCORE_AGAIN, schema_version=SCHEMA)
+    return read(Manifest, read_text(path, SCORE_AGAIN), path, SCORE_AGAIN, schema_version=SCORES_SCHEMA)

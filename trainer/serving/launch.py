@@ -23,7 +23,7 @@ def serve(*, model: str, registry: str, name: str, host: str, port: int, folder:
       folder: the server's environment, created if missing.
 
     Raises:
-      InputError: there is no such model, the address can't be had, or the environment can't be created.
+      InputError: there is no such model, the address is not available, or the environment can't be created.
     """
     choice = choose(model, registry)
     listening = bind(host, port)
@@ -41,7 +41,7 @@ def serve(*, model: str, registry: str, name: str, host: str, port: int, folder:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket that the server inherits. Whoever connects before the model is loaded waits for it.
+    """A listening socket that the server inherits. A client that connects before the model is loaded waits for it.
 
     Raises:
       InputError: the port is taken, or the host is not one of this machine's.
@@ -60,7 +60,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         made.close()
         reason = (error.strerror or str(error)).lower()
-        raise InputError(f"--port {port}: {host}:{port} can't be had ({reason}); give another --port") from error
+        raise InputError(f"--port {port}: {host}:{port} is not available ({reason}); give another --port") from error
     made.set_inheritable(True)
     return made
 

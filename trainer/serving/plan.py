@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from beam_preprocess.base.json import read
 
-FIX = "start it with `centernet serve`"
+PLAN_FIX = "start it with `centernet serve`"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,4 +47,4 @@ def read_plan(text: str) -> Plan:
     Raises:
       InputError: it isn't one.
     """
-    return read(Plan, text, "standard input", FIX)
+    return read(Plan, text, "standard input", PLAN_FIX)

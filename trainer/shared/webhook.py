@@ -1,6 +1,6 @@
 """Posts the outcome of a run to a webhook, such as Slack's. An alert never changes the run that it reports.
 
-The webhook's address is a secret: whoever has it can post. So it is given by the name of the secret and read where it
+The webhook's address is a secret: anyone who has it can post. So it is given by the name of the secret, read where it
 is used, and no message of this module contains it.
 """
 

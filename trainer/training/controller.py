@@ -1,7 +1,7 @@
 """The order of a training's events: loops of steps, validations, checkpoints, and the stop when it is asked to.
 
 Every event happens at a step that is a function of the configuration, so an interrupted run does the same at the same
-steps as an undisturbed one. (Orbit's controller counts intervals from where a run starts, forgets an evaluation in
+steps as an uninterrupted one. (Orbit's controller counts intervals from where a run starts, forgets an evaluation in
 which it was killed, and prints ten lines per loop.)
 """
 
@@ -25,7 +25,7 @@ def run(
     validations: ValidationMonitor,
     best: BestWeights | None = None,
 ) -> None:
-    """Trains to the last step, and measures the images that are followed; keeps the best weights if `best` is given.
+    """Trains to the last step, and measures the images that are monitored; keeps the best weights if `best` is given.
 
     Raises:
       Preempted: asked to stop, and saved.

@@ -90,7 +90,7 @@ def train(
     fraction = experiment.trainer.holdout_fraction
     if validation and fraction:
         raise InputError(
-            f"--val-records {val_records}: trainer.holdout_fraction is {fraction}, so the training is followed on its "
+            f"--val-records {val_records}: trainer.holdout_fraction is {fraction}, so the training is monitored on its "
             "hold-out; leave out the records (--mode=train), or set 0"
         )
     holdout = Holdout() if validation else holdouts.choose(manifest, fraction, records)
@@ -144,7 +144,7 @@ def _train(
       strategy: its scope is not entered yet.
       stop: already watching.
       cross_worker_sum: of the strategy.
-      holdout: which training images are held out and followed.
+      holdout: which training images are held out and monitored.
       digest: of the training.
       config: YAML text, kept next to the weights.
       output: model folder to read.

@@ -32,7 +32,7 @@ class Task(base_task.Task):
       manifest: of the training records.
       first_step: where a resumed run's input starts.
       step: the global step, which seeds the augmentation; None augments every batch as step 0 does.
-      holdout: which training images are held out and followed.
+      holdout: which training images are held out and monitored.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class Task(base_task.Task):
             )
         return input_pipeline.validation_dataset(
             params,
-            self._manifest if self._holdout.followed else input_pipeline.load_manifest(params.input_path),
+            self._manifest if self._holdout.monitored else input_pipeline.load_manifest(params.input_path),
             crowd_is_object=crowd_is_object,
-            followed=self._holdout.followed or None,
+            monitored=self._holdout.monitored or None,
             context=input_context,
         )
 

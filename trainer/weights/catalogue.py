@@ -265,7 +265,7 @@ def as_dict(entry: Entry) -> dict[str, Any]:
     }
 
 
-def table() -> str:
+def listing() -> str:
     """The catalogue for a terminal."""
     head = ("name", "backbone", "trained on", "published", "size", "available", "licence")
     rows = [head, *(_row(entry) for entry in CATALOGUE)]

@@ -123,7 +123,7 @@ def _download(entry: Entry, file: RemoteFile, path: Path) -> None:
             try:
                 _checked(part, file.sha256, f"rerun the command, or put the right file at {path}")
             except InputError:
-                part.unlink()  # it would be resumed for ever
+                part.unlink()  # it would be resumed endlessly
                 raise
         os.replace(part, path)
     except (OSError, http.client.HTTPException) as error:

@@ -1,12 +1,14 @@
-"""The only module that reads TensorFlow's object graphs below its public API.
+"""The only module that reads TensorFlow's objects below its public API.
 
 `tf.train.CheckpointView` finds which object of ours is which node of a checkpoint; the key of a node's value is only in
-the protocol buffer. `_trackable_children` names the places of a model's variables. If a release of TensorFlow moves
-one of them, tests/trainer/weights/test_object_graph.py fails and describes what to change here.
+the protocol buffer. `_trackable_children` names the places of a model's variables, and `_handle_data` has the type of a
+variable that a function captured. If a release of TensorFlow moves one of them,
+tests/trainer/weights/test_object_graph.py fails and describes what to change here.
 """
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
@@ -36,6 +38,14 @@ def variables_alone(model: Any) -> Any:
         return made[id(found)]
 
     return bare(model)
+
+
+def captured_value(handle: tf.Tensor) -> np.ndarray:
+    """Value of a constant or variable that a function captured. Some variables are reached in no other way."""
+    if handle.dtype != tf.resource:
+        return np.asarray(handle.numpy())
+    dtype = handle._handle_data.shape_and_type[0].dtype
+    return np.asarray(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype).numpy())
 
 
 def keys_of_variables(prefix: str, objects: tf.train.Checkpoint) -> dict[int, str]:

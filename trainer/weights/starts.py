@@ -45,7 +45,7 @@ def load(
       class_names: of the model's classes; empty: unknown.
 
     Raises:
-      InputError: there are no such weights, they can't be had, or they don't fit.
+      InputError: there are no such weights, they aren't available, or they don't fit.
     """
     entry = catalogue.find(start)
     with tempfile.TemporaryDirectory(prefix="centernet-weights-") as folder:

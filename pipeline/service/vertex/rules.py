@@ -67,7 +67,7 @@ def serving_accelerator(machine_type: str) -> tuple[str, int]:
     """The accelerators of a machine that serves predictions: type and count, or ("", 0).
 
     Raises:
-      InputError: it isn't listed, or can't be had on demand.
+      InputError: it isn't listed, or isn't available on demand.
     """
     row = limits()["gpu_machines"].get(machine_type)
     if row is not None and "on-demand" in row["capacity"]:

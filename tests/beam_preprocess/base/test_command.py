@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -85,11 +86,44 @@ def test_abbreviations_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--image" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["go", "--dry-rum"], "--dry-rum: unknown flag; did you mean --dry-run? centernet --help lists all"),
+        (["go", "--xyz=1"], "--xyz: unknown flag; centernet --help lists all"),
+        (["go", "--count", "x"], "argument --count: invalid int value: 'x'; see centernet go --help"),
+        (["stop"], "argument verb: invalid choice: 'stop' (choose from 'go'); see centernet --help"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(argv: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = command.Parser(prog="centernet")
+    verb = parser.add_subparsers(dest="verb").add_parser("go")
+    verb.add_argument("--dry-run", action="store_true")
+    verb.add_argument("--count", type=int)
+    with pytest.raises(SystemExit) as stopped:
+        parser.parse_args(argv)
+    assert (stopped.value.code, capsys.readouterr().err) == (2, f"error: {line}\n")
+
+
 def test_help_shows_program_examples_and_notes() -> None:
     text = made().format_help()
     assert "usage: centernet thing" in text
     assert "examples:\n  centernet thing --model_dir=x\n\nexit codes: 0" in text
     assert isinstance(made(), argparse.ArgumentParser)
+
+
+def test_help_fits_the_terminal_and_its_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    example = (
+        "centernet thing go --size 3 4 --model_dir 'gs://my bucket/model' --cron \"0 3 * * 1\" rest --verbose > out"
+    )
+    notes = f"exit codes: 0 done, 1 not finite,\n2 bad input\n\nlimits:\n  one: short\n  two: {'x ' * 40}"
+    shown = command.parser("thing", "Does it. " * 9, examples=["centernet thing", example], notes=notes).format_help()
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "examples:\n  centernet thing\n  centernet thing go --size 3 4 \\\n      --model_dir 'gs://my" in shown
+    one_line = shown[shown.index("  centernet thing go") : shown.index("exit codes")].replace("\\\n", "")
+    assert shlex.split(one_line) == shlex.split(example)
+    assert "exit codes: 0 done, 1 not finite, 2 bad input\n\nlimits:\n  one: short\n  two: x" in shown
 
 
 @pytest.mark.parametrize(

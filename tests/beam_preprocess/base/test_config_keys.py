@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from beam_preprocess.base.config_keys import check_names, table
+from beam_preprocess.base.config_keys import check_names, known_keys
 from beam_preprocess.base.errors import InputError
 
 
@@ -37,4 +37,4 @@ def test_unknown_names_are_refused_with_the_nearest(values: dict[str, Any], mess
 
 
 def test_the_table_covers_every_section() -> None:
-    assert {key.key.split(".")[0] for key in table().keys} == set(table().sections)
+    assert {key.key.split(".")[0] for key in known_keys().keys} == set(known_keys().sections)

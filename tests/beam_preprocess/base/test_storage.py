@@ -23,6 +23,8 @@ from tests.gcs_emulator import gcs_emulator
     [
         ("foo://bucket/images", "foo://bucket/images: no file system for it .*foo.*; give a local path or gs://"),
         ("s3://bucket/images", "s3://bucket/images: no file system for it .*s3fs"),
+        ("http://[", r"http://\[: no file system for it .Invalid IPv6 URL"),
+        ("gs://[bucket/images", "no file system for it .Invalid IPv6 URL"),
     ],
 )
 def test_an_unknown_scheme_is_an_input_error(uri: str, message: str) -> None:

@@ -20,8 +20,12 @@ class Trickle:
         return out
 
 
+texts = st.lists(st.sampled_from(["NaN", "Infinity", "-", ", ", " ", ":", '"', "\\", "n"]), max_size=6).map("".join)
+"""What must stay as it is: a name such as "no, NaN, none"."""
+
+
 @given(
-    values=st.lists(st.one_of(st.floats(width=32), st.integers(-9, 9), st.text("NaI, f", max_size=9)), max_size=8),
+    values=st.lists(st.one_of(st.floats(width=32), st.integers(-9, 9), texts), max_size=8),
     step=st.integers(1, 12),
     indent=st.sampled_from([None, 3]),
 )
@@ -29,7 +33,4 @@ def test_non_finite_numbers_become_null_wherever_reads_end(values: list, step: i
     stream = StrictJson(Trickle(json.dumps({"v": values}, indent=indent).encode(), step))  # type: ignore[arg-type]
     text = b"".join(iter(stream.read, b""))
     expected = [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
-    found = json.loads(text)["v"]
-    for value, wanted in zip(found, expected, strict=True):
-        # A string may hold ", NaN,": there the replacement is harmless but visible.
-        assert value == wanted or (isinstance(wanted, str) and "NaN" in wanted)
+    assert json.loads(text)["v"] == expected

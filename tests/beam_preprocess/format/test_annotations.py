@@ -243,7 +243,13 @@ def test_class_indices(ids: list[int], mode: Any, indices: dict[int, int], chann
 
 
 @pytest.mark.parametrize(
-    ("ids", "mode", "message"), [([3, 3], "rank", "more than once"), ([0, 1], "id-minus-1", "id 0 has no class")]
+    ("ids", "mode", "message"),
+    [
+        ([3, 3], "rank", "more than once"),
+        ([0, 1], "id-minus-1", "id 0 has no class"),
+        ([1, 1 << 31], "rank", "2147483648 has more than 32 bits"),  # detection_classes is int32
+        ([-(1 << 31) - 1, 1], "rank", "-2147483649 has more than 32 bits"),
+    ],
 )
 def test_impossible_class_maps(ids: list[int], mode: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):

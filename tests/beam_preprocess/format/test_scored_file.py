@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.format.annotations import load_annotations, scored_counts
+from beam_preprocess.format.annotations import load_annotations, scorable
 from beam_preprocess.format.scored_file import load_scored, unscorable
 
 IMAGE = {"id": 1, "file_name": "a.jpg", "height": 20, "width": 30}
@@ -45,7 +45,8 @@ def changed(section: str, position: int, change: dict[str, Any]) -> dict[str, An
 )
 def test_what_pycocotools_counts_is_counted(tmp_path: Path, change: dict[str, Any]) -> None:
     coco = load_scored(write(tmp_path, changed("annotations", 1, change)))
-    assert scored_counts(coco) == ((2, 1) if "iscrowd" in change else (3, 0))
+    assert scorable(coco).all()
+    assert (~coco.crowd).sum() == (2 if "iscrowd" in change else 3)
 
 
 @pytest.mark.parametrize(

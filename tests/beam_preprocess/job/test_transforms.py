@@ -18,6 +18,7 @@ from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that
 from PIL import Image
 
+from beam_preprocess.engine.write_errors import WriteError, as_write_error
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.format.reasons import Reason, Reject
 from beam_preprocess.format.tfrecord import read_records
@@ -199,3 +200,21 @@ def test_an_object_that_a_bucket_lacks_is_a_missing_image(job: ShardJob, monkeyp
         server.shutdown()
         server.server_close()
     assert [reject.reason for reject in rejects] == [Reason.MISSING_IMAGE]
+
+
+@pytest.mark.parametrize("body", ["opens a file of the folder", "writes on"])
+def test_a_folder_that_is_removed_while_a_file_in_it_is_written_is_one_line(tmp_path: Path, body: str) -> None:
+    """Whichever meets it first: reading the plan there, or the rename. Nothing is left to delete then."""
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def write() -> None:
+        with as_write_error("out"), atomic_stream(str(out / "records")) as file:
+            file.write(b"first")
+            out.rename(tmp_path / "elsewhere")
+            if body.startswith("opens"):
+                (out / "plan").read_bytes()
+
+    with pytest.raises(WriteError, match=r"no such file .*was the folder removed") as caught:
+        write()
+    assert "\n" not in str(caught.value)

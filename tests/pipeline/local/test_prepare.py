@@ -16,6 +16,7 @@ from pipeline.local.demo_data import DemoData, generate
 from pipeline.local.prepare import LocalOptions
 from tests.cases.made_cases import Made, make
 from trainer.config.sections import parse_config
+from trainer.registry.local import LocalRegistry
 
 
 @pytest.fixture
@@ -48,13 +49,37 @@ def test_a_change_that_only_judges_is_kept(
 
 
 @pytest.mark.parametrize(
-    "change", ["trainer.train_steps=9", "preprocess.max_reject_fraction=0.5", "task={}", "gates.min_ap=1", "min_ap=1"]
+    "change",
+    [
+        "trainer.train_steps=9",
+        "preprocess.max_reject_fraction=0.5",
+        "task={}",
+        "gates.min_ap=1",
+        "min_ap=1",
+        "export.flip=true",
+        "export={flip: true}",
+    ],
 )
-def test_a_change_that_would_train_again_is_refused(change: str, earlier: run_folder.RunFolder) -> None:
+def test_a_change_of_the_model_is_refused(change: str, earlier: run_folder.RunFolder) -> None:
     before = earlier.arguments()
-    with pytest.raises(InputError, match=r"--resume takes keys of gate: and export: only"):
+    with pytest.raises(InputError, match=r"--resume takes keys of gate: and the bounds of export: \(parity_images, "):
         resume(earlier, "gate.min_ap=0.1", change)
     assert earlier.arguments() == before
+
+
+def test_a_run_that_has_promoted_is_not_judged_again(earlier: run_folder.RunFolder, tmp_path: Path) -> None:
+    """Its report would say `held` about the champion, or about one that came before a rollback."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_bytes(b"graph")
+    store = LocalRegistry(earlier.arguments()["registry"])
+    store.publish(str(model), {}, key=earlier.arguments()["run_id"])
+    resume(earlier, "gate.min_ap=0.1")  # it lost a race, or waits for approval
+    before = earlier.arguments()
+    store.swap_alias("champion", "v0001", expected=None)
+    with pytest.raises(InputError, match=r"--set gate\.min_ap=0\.2: the run has promoted v0001.*rollback"):
+        resume(earlier, "gate.min_ap=0.2")
+    assert resume(earlier).arguments() == before, "what was killed behind its promotion is resumed as it was"
 
 
 def test_data_that_is_gone_is_refused(earlier: run_folder.RunFolder, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.local.result_table import table
+from pipeline.local.result_table import comparison
 
 SUMMARY: dict[str, Any] = {
     "ap": 0.61234,
@@ -24,7 +24,7 @@ SUMMARY: dict[str, Any] = {
 
 
 def test_the_table() -> None:
-    lines = [line.split() for line in table(SUMMARY).splitlines()]
+    lines = [line.split() for line in comparison(SUMMARY).splitlines()]
     assert ["AP", "AP50", "AP75", "APs", "APm", "APl"] in lines
     assert ["candidate", "0.6123", "0.8000", "-", "-", "-", "-"] in lines
     assert ["champion", "no", "champion", "yet"] in lines
@@ -38,6 +38,6 @@ def test_the_table() -> None:
 @pytest.mark.parametrize("ap", [0.5, None])
 def test_a_scored_champion_has_its_metrics_and_version(ap: float | None) -> None:
     champion = {"status": "scored", "version": "v0003", "metrics": {"ap": ap}}
-    (line,) = (row for row in table({**SUMMARY, "champion": champion}).splitlines() if row.startswith("champion"))
+    (line,) = (row for row in comparison({**SUMMARY, "champion": champion}).splitlines() if row.startswith("champion"))
     assert line.split()[1] == ("-" if ap is None else "0.5000")
     assert line.endswith("v0003")

@@ -7,7 +7,7 @@ import pytest
 
 from components.support.dataflow import Dataflow
 from pipeline.graph.targets import TARGETS, Resources
-from pipeline.service.cost import VERTEX_HOURS, Machine, Step, accelerator_hours, machine_hours, steps, table
+from pipeline.service.cost import VERTEX_HOURS, Machine, Step, accelerator_hours, hours_table, machine_hours, steps
 from tests.loopback.invocations import WHAT, WHERE, Run, spec_of
 from tests.loopback.vertex_server import VertexServer
 
@@ -96,5 +96,5 @@ def test_the_sums_are_those_of_the_steps(run: Run, vertex: VertexServer) -> None
     hours = accelerator_hours(found)["NVIDIA_TESLA_A100"]
     assert re.search(rf"^  accelerator-hours of NVIDIA_TESLA_A100 +{hours:,.1f}$", out, re.MULTILINE)
     assert "USD" not in out, "no price is built in"
-    assert table([]), "an empty plan has a table too"
+    assert hours_table([]), "an empty plan has a table too"
     assert vertex.requests == []

@@ -3,7 +3,7 @@
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from pipeline.service.run_view import FAILED, HELD, PROMOTED, RunView, TaskView, table
+from pipeline.service.run_view import FAILED, HELD, PROMOTED, RunView, TaskView, run_table
 from tests.loopback.invocations import spec_of
 
 pytestmark = pytest.mark.usefixtures("one_compilation_per_target")
@@ -60,7 +60,7 @@ def test_tasks_by_either_name() -> None:
 
 def test_the_table_shows_errors_and_the_outcome() -> None:
     task = TaskView(task="train", name="train", state="FAILED", seconds=61.4, error="out of memory")
-    lines = table(view("FAILED", task)).splitlines()
+    lines = run_table(view("FAILED", task)).splitlines()
     assert lines[1].split() == ["train", "FAILED", "61", "s"]
     assert lines[2].strip() == "out of memory"
     assert lines[3] == "outcome   failed in train: out of memory"

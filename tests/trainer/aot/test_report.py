@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.aot.report import conclusions, table
+from trainer.aot.report import conclusions, fit_table
 
 FITS = {
     "topology": "v5e:2x2",
@@ -23,7 +23,7 @@ DOES_NOT = {
 
 def test_the_table_and_the_largest_batch() -> None:
     report = {"configured_batch": 32, "results": [FITS, DOES_NOT, {**DOES_NOT, "topology": "v2:2x2"}]}
-    head, fits, does_not, other = table(report).splitlines()
+    head, fits, does_not, other = fit_table(report).splitlines()
     assert " ".join(head.split()) == "topology cores per core global fits HBM peak / core TFLOP/step ms at peak"
     assert " ".join(fits.split()) == "v5e:2x2 4 8 32 yes 6.00 / 16 GiB 13.80 70.0"
     assert " ".join(does_not.split()) == "v5e:2x2 4 64 256 no too much"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml as plain_yaml
 
-from beam_preprocess.base.config_keys import table
+from beam_preprocess.base.config_keys import known_keys
 from beam_preprocess.base.config_text import SHIPPED, resolve
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG
@@ -49,7 +49,7 @@ def test_the_stages_read_what_was_configured(name: str) -> None:
 def with_every_default(values: dict[str, Any]) -> dict[str, Any]:
     """The configuration with every key of the table written out that its values leave at the default."""
     filled = plain_yaml.safe_load(plain_yaml.safe_dump(values))
-    for row in table().keys:
+    for row in known_keys().keys:
         if ".ema." in row.key or row.type == "mapping or null":
             continue
         *above, last = row.key.split(".")
@@ -113,6 +113,12 @@ def test_the_targets_runtime_wins(runtime: str, found: dict[str, Any] | None) ->
 def test_nothing_unknown_is_left_out(config: str, runtime: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         stage_configs(config, runtime)
+
+
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, None, 3])
+def test_a_type_that_is_no_text_is_left_to_training_which_refuses_it(value: Any) -> None:
+    train = plain_yaml.safe_load(stage_configs(f"task: {{model: {{backbone: {{type: {value or 'null'}}}}}}}").train)
+    assert train["task"] == {"model": {"backbone": {"type": value}}}
 
 
 def test_a_text_that_a_step_can_carry() -> None:

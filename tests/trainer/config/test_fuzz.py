@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from beam_preprocess.base import yaml
-from beam_preprocess.base.config_keys import table
+from beam_preprocess.base.config_keys import known_keys
 from beam_preprocess.base.config_text import resolve
 from beam_preprocess.base.errors import InputError
 from trainer.config.checks import warnings
@@ -18,7 +18,7 @@ from trainer.config.sections import CONFIGS, parse_config
 CASES = 600
 SLOT = "SLOT"
 SHIPPED = [yaml.load(resolve(path.stem).text, path.stem) for path in sorted(CONFIGS.glob("*.yaml"))]
-KEYS = [key.key for key in table().keys]
+KEYS = [key.key for key in known_keys().keys]
 VALUES = [
     *("1", "0", "-1", "1.5", "1e-3", "1e308", "-1e308", "1e999", ".inf", "-.inf", ".nan", "0x10", "1_000", "1:30"),
     *("9" * 400, "9" * 5000, f"-{'9' * 400}", str(2**63 - 1), str(2**63), "100000000000", "true", "null", "~"),

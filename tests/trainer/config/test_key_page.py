@@ -2,7 +2,7 @@
 
 import pytest
 
-from beam_preprocess.base.config_keys import table
+from beam_preprocess.base.config_keys import known_keys
 from trainer.config.key_page import first_sentence, listing, page, shown
 
 
@@ -12,11 +12,11 @@ def _row(text: str, key: str) -> str:
 
 
 def test_a_row_has_value_default_unit_and_meaning() -> None:
-    text = listing(table(), {"gate": {"min_support": 7}})
+    text = listing(known_keys(), {"gate": {"min_support": 7}})
     assert _row(text, "min_support").split("  ")[0] == "*"
     assert " ".join(_row(text, "min_support").split()).startswith("* min_support 7 100 objects Minimum number of")
     assert _row(text, "resamples").startswith(" ")
-    assert [line.split(":")[0] for line in text.splitlines() if line[:1].isalpha()] == list(table().sections)
+    assert [line.split(":")[0] for line in text.splitlines() if line[:1].isalpha()] == list(known_keys().sections)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_row_has_value_default_unit_and_meaning() -> None:
 def test_only_keys_of_chosen_sections_are_listed(
     optimizer_config: dict[str, object], present: str, absent: str
 ) -> None:
-    text = listing(table(), {"trainer": {"optimizer_config": optimizer_config}})
+    text = listing(known_keys(), {"trainer": {"optimizer_config": optimizer_config}})
     assert f" optimizer_config.{present} " in text
     assert f" optimizer_config.{absent} " not in text
 
@@ -50,5 +50,5 @@ def test_a_meaning_is_cut_at_its_first_sentence() -> None:
 
 
 def test_the_page_has_every_key() -> None:
-    text = page(table())
-    assert all(f"| `{key.key.partition('.')[2]}` |" in text for key in table().keys)
+    text = page(known_keys())
+    assert all(f"| `{key.key.partition('.')[2]}` |" in text for key in known_keys().keys)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from beam_preprocess.base.config_keys import TABLE, KeyTable, table
+from beam_preprocess.base.config_keys import TABLE, KeyTable, known_keys
 from trainer.config.key_page import page
 from trainer.config.key_table import PAGE, build_table, docstrings, kind_of, table_text
 
@@ -19,7 +19,7 @@ def built() -> KeyTable:
 
 def test_the_table_is_current(built: KeyTable) -> None:
     assert TABLE.read_text(encoding="utf-8") == table_text(built), STALE
-    assert table() == built
+    assert known_keys() == built
 
 
 def test_the_page_is_current(built: KeyTable) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beam_preprocess.base.config_keys import table
+from beam_preprocess.base.config_keys import known_keys
 from trainer.config.live_keys import MEANINGS, UNITS, by_longest_end
 
 
@@ -22,5 +22,5 @@ def test_the_longest_end_counts(path: str, meaning: str | None) -> None:
 
 @pytest.mark.parametrize("rows", [MEANINGS, UNITS])
 def test_no_row_is_left_over(rows: dict[str, str]) -> None:
-    keys = [key.key for key in table().keys]
+    keys = [key.key for key in known_keys().keys]
     assert [row for row in rows if not any(f".{key}".endswith(f".{row}") for key in keys)] == []

@@ -1,4 +1,4 @@
-"""Which training images are held out and followed, and that no epoch of any view ever has one that is held out."""
+"""Which training images are held out and monitored, and that no epoch of any view ever has one that is held out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,10 +34,10 @@ def manifest(folder: Path) -> Manifest:
 @pytest.mark.parametrize(
     ("fraction", "expected"),
     [
-        (0.0, Holdout(held_out=0, followed=IMAGES)),
-        (0.05, Holdout(held_out=1, followed=1)),
-        (0.1, Holdout(held_out=2, followed=2)),
-        (0.5, Holdout(held_out=11, followed=11)),
+        (0.0, Holdout(held_out=0, monitored=IMAGES)),
+        (0.05, Holdout(held_out=1, monitored=1)),
+        (0.1, Holdout(held_out=2, monitored=2)),
+        (0.5, Holdout(held_out=11, monitored=11)),
     ],
 )
 def test_the_choice_has_the_asked_number_of_images(manifest: Manifest, fraction: float, expected: Holdout) -> None:
@@ -49,7 +49,7 @@ def test_the_choice_has_the_asked_number_of_images(manifest: Manifest, fraction:
 
 
 def test_without_a_hold_out_64_images_are_followed(manifest: Manifest) -> None:
-    assert holdout.choose(replace(manifest, images=1000), 0.0, "records") == Holdout(followed=64)
+    assert holdout.choose(replace(manifest, images=1000), 0.0, "records") == Holdout(monitored=64)
 
 
 @pytest.mark.parametrize(("images", "fraction", "held_out"), [(100, 0.29, 29), (118_287, 0.01, 1182), (10, 0.3, 3)])
@@ -83,10 +83,10 @@ def trained_on(folder: Path, held_out: int, *, steps: int, first_step: int = 0, 
     return np.concatenate([labels.image_id.numpy() for _, labels in dataset.take(steps)])
 
 
-def followed(folder: Path, count: int) -> list[int]:
+def monitored(folder: Path, count: int) -> list[int]:
     config = RecordsConfig(input_path=str(folder), global_batch_size=BATCH, is_training=False)
     manifest = input_pipeline.load_manifest(str(folder))
-    dataset = input_pipeline.validation_dataset(config, manifest, followed=count)
+    dataset = input_pipeline.validation_dataset(config, manifest, monitored=count)
     ids = [labels.image_id.numpy()[labels.image_weight.numpy() > 0] for _, labels in dataset]
     return np.concatenate(ids).tolist()
 
@@ -95,7 +95,7 @@ def followed(folder: Path, count: int) -> list[int]:
 def test_held_out_images_are_never_trained_on_and_all_others_are(folder: Path, held_out: int) -> None:
     """Over all views, and two passes over them."""
     kept = IMAGES - held_out
-    measured = followed(folder, held_out)
+    measured = monitored(folder, held_out)
     assert len(set(measured)) == len(measured) == held_out
     seen = trained_on(folder, held_out, steps=2 * VIEWS * kept // BATCH + 1)
     assert set(seen) == {1000 + i for i in range(IMAGES)} - set(measured)
@@ -142,6 +142,6 @@ def test_workers_share_the_images_that_are_followed(folder: Path, workers: int) 
     ids: list[int] = []
     for worker in range(workers):
         context = tf.distribute.InputContext(workers, worker, num_replicas_in_sync=workers)
-        for _, labels in input_pipeline.validation_dataset(config, manifest, followed=7, context=context):
+        for _, labels in input_pipeline.validation_dataset(config, manifest, monitored=7, context=context):
             ids += labels.image_id.numpy()[labels.image_weight.numpy() > 0].tolist()
-    assert sorted(ids) == sorted(followed(folder, 7))
+    assert sorted(ids) == sorted(monitored(folder, 7))

@@ -115,10 +115,10 @@ def test_incomplete(values, reason):
         (changed(per_class=[1]), "per_class.0.: is a whole number, not an object"),
         (changed(per_class=[{"name": "cat"}]), "per_class.0.: lacks"),
         (
-            '{"schema_version": 3, "status": "perhaps", "reason": "?", "digest": ""}',
+            '{"schema_version": 4, "status": "perhaps", "reason": "?", "digest": ""}',
             "status: is 'perhaps'; use one of 'none'",
         ),
-        ('{"schema_version": 3, "status": "none"}', "lacks reason"),
+        ('{"schema_version": 4, "status": "none"}', "lacks reason"),
         (changed(per_class=[{**CAT, "ap": "0.5"}]), "ap: is '0.5'"),
         (changed(per_class=[{**CAT, "objects": -3}]), "class 3: objects: is -3"),
         (changed(per_class=[{**CAT, "objects": True}]), "objects: is True"),

@@ -135,7 +135,27 @@ def test_again_after_it_died(run, registry):
     assert len(registry.list()) == 2
     assert registry.alias("previous") == "v0001"
     # Judged again later, against itself.
-    assert run(decision("v0002"), "run-2") == "promoted: v0002 (already champion)"
+    assert run(replace(decision("v0002"), best_version="v0001"), "run-2") == "promoted: v0002 (already champion)"
+
+
+@pytest.mark.parametrize(
+    ("later", "champion"), [("promoted", "v0003"), ("promoted twice", "v0004"), ("rolled back", "v0001")]
+)
+def test_a_promotion_that_runs_again_leaves_a_champion_that_came_after_it(run, registry, later, champion):
+    """A run that was killed behind its promotion is resumed: it promotes once, whatever it finds."""
+    run(decision(""), "run-1")
+    run(decision("v0001", ap=0.6), "run-2")
+    if later == "rolled back":
+        registry.rollback()
+    else:
+        run(decision("v0002", ap=0.7), "run-3")
+        if later == "promoted twice":
+            run(decision("v0003", ap=0.8), "run-4")
+    before = registry.aliases()
+    for seen in ("v0001", champion):  # what it saw then, and what a resolution of today would give
+        expected = f"promoted: v0002 (was {seen}; champion is {champion} now)"
+        assert run(replace(decision(seen, ap=0.6), best_version="v0002"), "run-2") == expected
+        assert registry.aliases() == before
 
 
 def test_a_key_that_has_published_another_model(run, registry, tmp_path):
@@ -180,7 +200,8 @@ def test_a_damaged_best_is_replaced(run, registry):
     run(decision("", ap=0.5), "run-1")
     run(decision("v0001", ap=0.4), "run-2")
     (registry.root / "versions" / "v0001" / "version.json").unlink()
-    assert run(decision("v0002", ap=0.45), "run-3") == "promoted: v0003 (was v0002)"
+    against = replace(decision("v0002", ap=0.45), best_version="v0001")
+    assert run(against, "run-3") == "promoted: v0003 (was v0002)"
     assert registry.alias("best") == "v0003"
 
 
@@ -232,10 +253,10 @@ class Judged:
         self.model.mkdir(parents=True)
         (self.model / "saved_model.pb").write_bytes(b"graph")
         self.config = GateConfig(resamples=100)
-        self.champion = self.registry.publish(str(self.model), {}, key="run-1")
+        self.champion = self.registry.publish(str(self.model), {"model_digest": MODEL_DIGEST}, key="run-1")
         self.registry.swap_alias("champion", self.champion, expected=None)
         new = write_evaluation(folder / "new", evaluation(0.6, model_digest=MODEL_DIGEST))
-        old = write_evaluation(folder / "old", evaluation(0.5))
+        old = write_evaluation(folder / "old", evaluation(0.5, model_digest=MODEL_DIGEST))
         judged = judge(new, old, self.config, self.champion, best=old, best_version="v0001", expected_objects=100)
         assert judged.promote, judged.to_text()
         self.decision = folder / "decision.json"
@@ -353,6 +374,27 @@ def test_evidence_that_was_moved(judged: Judged, name: str) -> None:
     assert read_decision(str(judged.decision)).promote, "the decision itself is whole"
 
 
+@pytest.mark.parametrize("who", ["champion", "best"])
+def test_the_candidate_was_compared_with_another_model_than_it_says(judged: Judged, who: str) -> None:
+    """By hand: the evaluation of an earlier champion, or of the candidate itself, under the current champion's name."""
+    folder = judged.folder
+    wrong = write_evaluation(folder / "wrong", evaluation(0.5, model_digest="0" * 64, model="runs/x"))
+    given = {"champion": str(folder / "old" / "evaluation.json"), "best": str(folder / "old" / "evaluation.json")}
+    given |= {who: wrong}
+    new = str(folder / "new" / "evaluation.json")
+    again = judge(new, given["champion"], judged.config, "v0001", best=given["best"], best_version="v0001")
+    judged.decision.write_text(again.to_json())
+    judged.assert_refused(who, PromotionRefused, match=f"is not of v0001, the {who}, but of runs/x, another model")
+
+
+def test_the_best_version_was_left_out(judged: Judged) -> None:
+    store = judged.registry
+    store.swap_alias("best", store.publish(str(judged.model), {}, key="run-0"), expected=None)
+    with pytest.raises(PromotionRefused, match="was not compared with the best version, v0002; evaluate that one"):
+        judged.promote()
+    assert store.aliases() == {"champion": "v0001", "best": "v0002"}
+
+
 # One light process imports, then forks. Each child promotes and is killed after a random time.
 KILLED = """
 import json, os, random, signal, sys, time
@@ -400,8 +442,9 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
     module = tf.Module()
     module.weights = [tf.Variable(tf.fill([250_000], float(i))) for i in range(4)]
     tf.saved_model.save(module, str(tmp_path / "model"))
-    new = write_evaluation(tmp_path / "new", evaluation(0.6, model_digest=model_digest(str(tmp_path / "model"))))
-    old = write_evaluation(tmp_path / "old", evaluation(0.5))
+    digest = model_digest(str(tmp_path / "model"))  # each version is the same model, and so is its champion
+    new = write_evaluation(tmp_path / "new", evaluation(0.6, model_digest=digest))
+    old = write_evaluation(tmp_path / "old", evaluation(0.5, model_digest=digest))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )

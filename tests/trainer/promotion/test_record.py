@@ -18,7 +18,7 @@ from trainer.promotion.record import record
 from trainer.registry.local import LocalRegistry
 from trainer.registry.uri import open_registry
 from trainer.registry.vertex import VertexRegistry
-from trainer.registry.vertex_evaluation import SCHEMA
+from trainer.registry.vertex_evaluation import METRICS_SCHEMA
 
 pytestmark = pytest.mark.usefixtures("no_long_waits", "gcs")
 CLASSES = 120
@@ -56,7 +56,7 @@ def test_what_arrives_once(
     for _ in range(2):  # the second time as after a promotion that ran again
         record(registry, "1", *files)
     ((found,),) = (vertex.evaluations["1"],)
-    assert found["metricsSchemaUri"] == SCHEMA
+    assert found["metricsSchemaUri"] == METRICS_SCHEMA
     metrics = found["metrics"]
     assert metrics["boundingBoxMeanAveragePrecision"] == 0.6
     assert [entry["iouThreshold"] for entry in metrics["boundingBoxMetrics"]] == [0.5, 0.75]

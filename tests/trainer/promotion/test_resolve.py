@@ -72,11 +72,28 @@ def test_a_run_that_lost_the_race_resolves_again(runs: Runs) -> None:
     assert runs.resolve("champion", "run-2").version == "v0002"
 
 
+@pytest.mark.parametrize("memory", [True, False])
+@pytest.mark.parametrize("later", ["another run promoted", "two other runs promoted", "rolled back"])
+def test_a_resumed_run_keeps_it_when_the_champion_has_moved_since(runs: Runs, memory: bool, later: str) -> None:
+    runs.promote("run-1", replaced={"champion": "", "best": ""})
+    champion = runs.resolve("champion", "run-2", memory=memory)
+    best = runs.resolve("best", "run-2", known=champion.version, memory=memory)
+    runs.promote("run-2", replaced={"champion": "v0001", "best": "v0001"})
+    if later == "rolled back":
+        runs.registry.rollback()
+    else:
+        runs.promote("run-3", replaced={"champion": "v0002", "best": "v0002"})
+        if later.startswith("two"):
+            runs.promote("run-4", replaced={"champion": "v0003", "best": "v0003"})
+    assert runs.resolve("champion", "run-2", memory=memory) == champion
+    assert runs.resolve("best", "run-2", known=champion.version, memory=memory) == best
+
+
 def test_what_it_replaced_is_unknown(runs: Runs) -> None:
     runs.promote("run-1")
     found = runs.resolve("champion", "run-1", memory=False)
     assert (found.status, found.version) == ("failed", "v0001")
-    assert "it is unknown what it replaced" in found.sentence
+    assert "it is unknown which champion that replaced" in found.sentence
 
 
 def test_a_damaged_version_and_a_damaged_memory(runs: Runs) -> None:

@@ -54,6 +54,8 @@ CASES = [
     (evaluation(images_missing=1), NONE, "", {"complete"}, "missing image, counts disagree"),
     (evaluation(images_repeated=1), NONE, "", {"complete"}, "repeated image"),
     (evaluation(images_scored=73), NONE, "", {"complete"}, "one image too many"),
+    (evaluation(signature="augmented"), NONE, "", {"complete"}, "not what is served"),
+    (evaluation(), evaluation(signature="augmented"), "v0001", {"same_data"}, "champion not as it is served"),
     (evaluation(images_expected=0, images_scored=0), NONE, "", {"complete"}, "no images"),
     (evaluation(data_digest="other"), evaluation(), "v0001", {"same_data"}, "other data"),
     (evaluation(data_digest=""), evaluation(data_digest=""), "v0001", {"same_data"}, "unknown data"),

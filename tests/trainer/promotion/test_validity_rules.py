@@ -9,7 +9,7 @@ from trainer.config.gate_config import GateConfig
 from trainer.promotion.case import SAME, Case
 from trainer.promotion.classes import Classes, match_classes
 from trainer.promotion.evaluation import Evaluation, NoEvaluation
-from trainer.promotion.validity_rules import classes, evidence, objects
+from trainer.promotion.validity_rules import classes, evidence, objects, same_data
 
 DATA = [(1, "cat"), (2, "dog")]
 
@@ -62,9 +62,17 @@ CAT_AND_DOG = known("cat", "dog")
         ),
         (CAT_AND_DOG, known("cat", "dog", "owl"), "fail", "vanished from the data: owl (list in gate.vanished_classes"),
         (CAT_AND_DOG, known("cat", "hound"), "fail", "vanished from the data: hound"),  # renamed
-        (CAT_AND_DOG, known("cat", "cat", ids=(7, 8)), "fail", "cannot be matched: cat (several classes"),
+        (CAT_AND_DOG, known("cat", "dog "), "fail", "'dog ' may be 'dog'; list in gate.vanished_classes"),
+        (CAT_AND_DOG, known("Cat", "dog"), "fail", "'Cat' may be 'cat'"),
+        (CAT_AND_DOG, known("\uff43at", "dog"), "fail", "'\uff43at' may be 'cat'"),
+        (CAT_AND_DOG, known("cat", "cat", ids=(7, 8)), "fail", "cannot be matched: cat (several have the name"),
         # The candidate knows it as well: this validation file lacks it, as class_index id-minus-1 allows.
-        (known("cat", "dog", "owl"), known("cat", "dog", "owl"), "pass", "The models know the same 2 classes."),
+        (
+            known("cat", "dog", "owl"),
+            known("cat", "dog", "owl"),
+            "pass",
+            "nobody scored, because the file lacks them: owl.",
+        ),
         (known("cat"), CAT_AND_DOG, "fail", "The candidate does not know dog."),
         (known("cat"), NONE, "fail", "The candidate does not know dog."),
         (CAT_AND_DOG, NONE, "skipped", "No champion; rule skipped."),
@@ -92,7 +100,38 @@ def test_a_class_that_was_dropped_on_purpose() -> None:
     assert "owl" not in partly.sentence
     wholly = classes(replace(accepted, config=GateConfig(vanished_classes=("owl", "bat"))))
     assert wholly.status == "pass"
-    assert "dropped on purpose: owl, bat" in wholly.sentence
+    assert "gate.vanished_classes accepts: owl, bat" in wholly.sentence
+
+
+def test_classes_that_only_their_ids_tell_apart() -> None:
+    """Both are matched, but an export that swaps the two ids would make any champion look worse."""
+    twice = [(1, "cat"), (2, "cat")]
+    of_one_name = match_classes(twice, twice)
+    assert len(of_one_name.matched) == 2
+    own = evaluation(classes=of_one_name)
+    assert classes(case(NONE, candidate=own)).status == "skipped", "a candidate was trained on this file"
+    judged = case(own, candidate=own, champion_version="v1")
+    verdict = classes(judged)
+    assert verdict.status == "fail"
+    assert "cannot be matched: cat (several have the name: rename them, and list it in gate" in verdict.sentence
+    assert classes(replace(judged, config=GateConfig(vanished_classes=("cat",)))).status == "pass"
+
+
+@pytest.mark.parametrize("who", ["champion", "best"])
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (evaluation(data_digest="other"), "scored on different validation data"),
+        (evaluation(images_repeated=1), "was not scored as served, exactly once"),
+        (evaluation(images_scored=70), "was not scored as served, exactly once"),
+    ],
+)
+def test_same_data(who: str, other: Evaluation, words: str) -> None:
+    """The best version's scores decide as well: they must be of the same data."""
+    found = same_data(case(**{"champion": evaluation(), "best": SAME, who: other}))
+    assert found.status == "fail"
+    assert words in found.sentence
+    assert same_data(case(evaluation(), best=evaluation())).status == "pass"
 
 
 def test_a_champion_that_the_registry_names_and_nobody_scored() -> None:

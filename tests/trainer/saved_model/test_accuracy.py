@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
+from beam_preprocess.format.annotations import load_annotations
+from beam_preprocess.format.sources import whole_digest
 from tests.trainer.made_records import SIZE
 from trainer.coco.metrics import score
 from trainer.profile.columns import columns
@@ -16,7 +18,7 @@ from trainer.profile.profile import read_profile
 from trainer.promotion.evaluation import Evaluation, read_evaluation
 from trainer.promotion.profile import write_profile
 from trainer.promotion.smoke import compare, parse_smoke
-from trainer.saved_model.accuracy import evaluate, table
+from trainer.saved_model.accuracy import evaluate, score_table
 from trainer.saved_model.inference import load_signature, to_coco
 from trainer.saved_model.parity import export_detector
 
@@ -50,7 +52,6 @@ def _evaluate(model: Path, data: Path, **changes: Any) -> Evaluation:
         model=str(model),
         images=str(data / "images"),
         annotations=str(data / "annotations.json"),
-        data_digest="digest",
         **{"batch_size": 2, "output": str(data / "evaluation"), **changes},
     )
 
@@ -84,7 +85,7 @@ def test_every_image_goes_through_the_model_exactly_once(exported: Path, data: P
 def test_the_profile_is_measured_and_published_with_the_model(exported: Path, data: Path, tmp_path: Path) -> None:
     evaluation = _evaluate(exported, data)
     found = read_profile(str(data / "evaluation" / "profile.npz"))
-    assert (found.model_digest, found.data_digest) == (evaluation.model_digest, "digest")
+    assert (found.model_digest, found.data_digest) == (evaluation.model_digest, evaluation.data_digest)
     assert found.rows.names.tolist() == [f"{i}.jpg" for i in range(5)]
     assert found.rows.features.shape == (5, 8)
     predictions = json.loads((data / "evaluation" / "predictions.json").read_text())
@@ -121,6 +122,17 @@ def test_perfect_detections_in_normalized_boxes_score_one(data: Path) -> None:
         predictions += to_coco(image["id"], detections)
     ids = [image["id"] for image in coco["images"]]
     assert score(str(data / "annotations.json"), predictions, ids).values["ap"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("edited", ["annotations.json", "images/0.jpg"])
+def test_data_that_changed_since_the_data_check_is_not_scored(exported: Path, data: Path, edited: str) -> None:
+    """Candidate and champion are scored one after the other: both on the data that the check saw, or not at all."""
+    coco = load_annotations(str(data / "annotations.json"))
+    digest = whole_digest(str(data / "images"), coco)
+    assert _evaluate(exported, data, data_digest=digest, latency_calls=0).data_digest == digest
+    (data / edited).write_bytes((data / edited).read_bytes() + b" ")
+    with pytest.raises(InputError, match="changed since the data check; start the run again"):
+        _evaluate(exported, data, data_digest=digest)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +221,7 @@ def test_a_setting_out_of_range(data: Path, change: dict[str, int], message: str
 def test_latency_is_measured_on_request(exported: Path, data: Path, calls: int) -> None:
     evaluation = _evaluate(exported, data, latency_calls=calls)
     assert (evaluation.latency_ms is None) == (calls == 0)
-    assert ("latency" in table(evaluation)) == (calls > 0)
+    assert ("latency" in score_table(evaluation)) == (calls > 0)
 
 
 def _rewrite(data: Path, ids: dict[int, int], names: dict[int, str]) -> None:

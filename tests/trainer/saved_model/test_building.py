@@ -186,7 +186,8 @@ def test_evaluation_takes_the_augmented_signature(augmented: tuple[Path, Path, P
     data = {"images": str(images), "annotations": str(annotations)}
     scores = []
     for name in ("serving_default", AUGMENTED):
-        evaluate(model=str(model), **data, output=str(tmp_path / name), signature_name=name)
+        scored = evaluate(model=str(model), **data, output=str(tmp_path / name), signature_name=name)
+        assert scored.signature == name
         scores.append([d["score"] for d in json.loads((tmp_path / name / "predictions.json").read_text())])
     assert scores[0] != scores[1]
 

@@ -21,7 +21,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("host", "port", "says"),
     [
-        ("203.0.113.7", 0, "--port 0: 203.0.113.7:0 can't be had"),
+        ("203.0.113.7", 0, "--port 0: 203.0.113.7:0 is not available"),
         ("no.such.host.invalid", 0, "--host"),
         ("127.0.0.1", 70_000, "0 to 65535"),
     ],

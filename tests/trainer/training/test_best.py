@@ -145,7 +145,7 @@ def test_bad_input(records_folder: Path, tmp_path: Path, override: str, words: s
 def test_a_hold_out_and_validation_records_are_one_too_many(
     records_folder: Path, val_records_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"holdout_fraction is 0.3, so the training is followed on its hold-out"):
+    with pytest.raises(InputError, match=r"holdout_fraction is 0.3, so the training is monitored on its hold-out"):
         train(
             records=str(records_folder),
             output=str(tmp_path),

@@ -25,7 +25,7 @@ def test_every_entry_says_what_a_user_must_know() -> None:
     assert len(set(names)) == len(names)
     for item in map(catalogue.as_dict, catalogue.CATALOGUE):
         assert all(item[key] for key in ("name", "backbone", "trained_on", "licence", "source", "available", "files"))
-        assert item["name"] in catalogue.table() and item["source"] in catalogue.table()
+        assert item["name"] in catalogue.listing() and item["source"] in catalogue.listing()
         assert all(len(file["sha256"]) == 64 or file["sha256"] == "not pinned" for file in item["files"])
         if item["config"]:
             assert (Path("trainer/configs") / f"{item['config']}.yaml").is_file()

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from trainer.weights.object_graph import NotObjectBased, keys_of_variables, variables_alone
+from trainer.weights.object_graph import NotObjectBased, captured_value, keys_of_variables, variables_alone
 
 
 def test_each_variable_has_the_key_of_its_value(tmp_path: Path) -> None:
@@ -43,3 +43,13 @@ def test_variables_alone_keep_their_places_without_the_layers(tmp_path: Path) ->
     saved.model = alone.model
     tf.saved_model.save(saved, str(tmp_path / "saved"))
     assert not hasattr(tf.saved_model.load(str(tmp_path / "saved")).model, "call_and_return_conditional_losses")
+
+
+def test_values_that_a_function_captured() -> None:
+    """If `_handle_data` has moved: look for what `Tensor.shape` of a resource is made from in this release."""
+    variable, constant = tf.Variable([1.0, 2.0]), tf.constant(3)
+    made = tf.function(lambda: variable * tf.cast(constant, tf.float32)).get_concrete_function()
+    assert sorted(
+        captured_value(handle).tolist() for handle in made.captured_inputs if handle.dtype == tf.resource
+    ) == [[1.0, 2.0]]
+    assert captured_value(constant) == 3
