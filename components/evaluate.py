@@ -22,14 +22,13 @@ def evaluate(
         from beam_preprocess.base.files import write_text
         from trainer.promotion.evaluation import NoEvaluation
 
-        missing = None
+        candidate, missing = status == "candidate", None
         if status not in ("candidate", "ready"):
             missing = NoEvaluation(status=status, reason=reason)  # type: ignore[arg-type]
         else:
             from trainer.saved_model.accuracy import evaluate  # imports TensorFlow: only when it is needed
 
             data = {"images": images, "annotations": annotations, "data_digest": data_digest}
-            candidate = status == "candidate"
             try:
                 evaluate(model=model, output=output, all_classes=candidate, profile=candidate, **data)  # type: ignore[arg-type]
             except Exception as error:  # whatever an older model raises, the answer is the same: hold

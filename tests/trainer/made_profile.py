@@ -31,7 +31,7 @@ def rows(images: int, seed: int = 0, features: int = 12, **shifts: float) -> Row
 
 
 def profile(images: int = 5, seed: int = 0, wrong: bool = False, features: int = 12) -> Profile:
-    """Of a model with the digest m…m; `wrong` with a value too few per image."""
+    """A profile for the model digest m…m; `wrong`: with a value too few per image."""
     made = rows(images, seed, features)
     if wrong:
         made = Rows(

@@ -102,7 +102,7 @@ def score(
         load(run.model, run.model_digest, batch_size, features=measures is not None)
     for note in listed.notes:
         print(f"note: {note}", flush=True)
-    if measures is None:  # whoever measures chooses the threshold, and says what it is for
+    if measures is None:  # the caller that measures chose the threshold for its own purpose
         print(f"score threshold: {_described(minimum)}", flush=True)
     with as_write_error(output, "resume"):
         shards = folder.begin(run, listed.names)

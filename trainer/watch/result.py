@@ -12,7 +12,7 @@ from trainer.promotion.seal import check_seal, sealed
 NAME = "watch.json"
 PAGE = "watch.html"
 """The same for people, in the same folder."""
-SCHEMA = 1
+WATCH_SCHEMA = 1
 WATCH_AGAIN = "run `centernet watch` again"
 
 Verdict = Literal["steady", "drifted", "too-few-images"]
@@ -114,7 +114,7 @@ class WatchResult:
 
     def to_json(self) -> str:
         """Text of `watch.json`."""
-        return json.dumps(sealed({"schema_version": SCHEMA, **asdict(self)}), indent=1, allow_nan=False) + "\n"
+        return json.dumps(sealed({"schema_version": WATCH_SCHEMA, **asdict(self)}), indent=1, allow_nan=False) + "\n"
 
 
 def parse_watch(text: str, where: str) -> WatchResult:
@@ -125,7 +125,7 @@ def parse_watch(text: str, where: str) -> WatchResult:
         outside 0 to 1, or a file that was changed after it was written.
     """
     content = parse(text, where, WATCH_AGAIN)
-    result = build(WatchResult, checked_version(content, SCHEMA, where, WATCH_AGAIN), where, WATCH_AGAIN)
+    result = build(WatchResult, checked_version(content, WATCH_SCHEMA, where, WATCH_AGAIN), where, WATCH_AGAIN)
     for name, value in [
         ("alpha", result.alpha),
         ("p", result.p),

@@ -85,7 +85,7 @@ def test_every_image_goes_through_the_model_exactly_once(exported: Path, data: P
 def test_the_profile_is_measured_and_published_with_the_model(exported: Path, data: Path, tmp_path: Path) -> None:
     evaluation = _evaluate(exported, data)
     found = read_profile(str(data / "evaluation" / "profile.npz"))
-    assert (found.model_digest, found.data_digest) == (evaluation.model_digest, "digest")
+    assert (found.model_digest, found.data_digest) == (evaluation.model_digest, evaluation.data_digest)
     assert found.rows.names.tolist() == [f"{i}.jpg" for i in range(5)]
     assert found.rows.features.shape == (5, 8)
     predictions = json.loads((data / "evaluation" / "predictions.json").read_text())

@@ -48,6 +48,12 @@ def batches(model: str) -> FixedBatches:
     return FixedBatches(model, model_digest(model), 4)
 
 
+def test_a_model_of_an_earlier_version_has_no_signature_with_features(model: str) -> None:
+    (answer,) = FixedBatches(model, model_digest(model), 4, features=True)([GOOD])
+    assert isinstance(answer, dict)
+    assert answer["length"] == len(GOOD)
+
+
 def test_every_call_has_the_same_number_of_images(batches: FixedBatches) -> None:
     for images in ([GOOD], [GOOD, OTHER], [GOOD, None, OTHER, GOOD]):
         answers = batches(images)
