@@ -2,7 +2,7 @@
 
 Each step picks the image with the largest
 
-    (1 + doubt) x distance to the nearest image of the profile or picked before
+    (1 + doubt) x sqrt(distance to the nearest image of the profile or picked before)
 
 doubt      sum over detections of class weight x u^2, where u is 1 at the class's threshold and falls to 0 at the
            scores 0 and 1: uncertainty sampling by least confidence (Lewis and Gale 1994), for a detector's images by
@@ -51,7 +51,7 @@ class Pick:
     reasons: tuple[str, ...]
     """Of "uncertain", "novel" and "rare class"; "unlike the others" if none applies."""
     value: float
-    """(1 + doubt) x distance when it was picked."""
+    """(1 + doubt) x sqrt(distance) when it was picked."""
     doubt: float
     doubtful: int
     """Number of doubtful detections."""
@@ -110,7 +110,7 @@ def pick(
     picks: list[Pick] = []
     duplicates = 0
     while len(picks) < count and left.any():
-        values = np.where(left, (1 + sums) * nearest, -np.inf)
+        values = np.where(left, (1 + sums) * np.sqrt(nearest), -np.inf)
         best = int(values.argmax())
         picks.append(_picked(rows, best, doubts[best], values[best], novelty[best], nearest[best], points is not None))
         left[best] = False
@@ -125,11 +125,11 @@ def pick(
 def class_weights(profile: Profile) -> dict[int, tuple[float, str]]:
     """(weight, name) by category id."""
     classes = profile.measures.classes
-    counts = np.nansum(profile.rows.values[:, class_detections(profile.measures)], axis=0, dtype=np.float64)
-    mean = counts.sum() / max(1, len(counts))
+    counts = [float(np.nansum(profile.rows.values[:, column])) for column in class_detections(profile.measures)]
+    mean = sum(counts) / max(1, len(counts))
     return {
         entry.id: (max(1.0, math.sqrt((mean + 1) / (number + 1))), entry.name)
-        for entry, number in zip(classes, counts.tolist(), strict=True)
+        for entry, number in zip(classes, counts, strict=True)
     }
 
 
