@@ -1,5 +1,6 @@
 """`centernet watch`: false alarms over random splits of the same images, and how often changes are found.
 
+    export OPENBLAS_NUM_THREADS=1                             the matrices are small: more threads wait for each other
     python -m benchmarks.watch --model runs/latest/saved_model                        generated images
     python -m benchmarks.watch --model DIR --coco-dir /data/coco --profile-images 100 --sizes 50 100 250
 
@@ -12,7 +13,7 @@ darker light         all pixels times 0.6
 zoom                 the middle 70 % of each side
 another camera       red times 1.12, blue times 0.88, gamma 1.15
 a class gone missing only images without the data's first class
-a new kind of object a hatched hexagon, a quarter of the shorter side, in 30 % of the images
+a new kind of object a hatched hexagon, a quarter of the shorter side, in 30 % of the images; and in every image
 """
 
 import argparse
@@ -61,10 +62,13 @@ def other_camera(pixels: np.ndarray, _: np.random.Generator) -> np.ndarray:
     return (((pixels / 255.0) ** GAMMA * GAINS).clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def new_object(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def some_new_objects(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """In some of the images."""
-    if rng.random() >= NEW_OBJECT:
-        return pixels
+    return new_object(pixels, rng) if rng.random() < NEW_OBJECT else pixels
+
+
+def new_object(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Of no class that the model knows."""
     height, width = pixels.shape[:2]
     radius = min(height, width) / 8
     centre = rng.uniform([radius, radius], [width - radius, height - radius])
@@ -82,20 +86,21 @@ CHANGES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "darker light": darker,
     "zoom": zoom,
     "another camera": other_camera,
-    "a new kind of object": new_object,
+    "a new kind of object": some_new_objects,
+    "the same in every image": new_object,
 }
 MISSING = "a class gone missing"
 
 
-def write_variants(images: Sequence[Path], folder: Path) -> None:
-    """The images as they are and changed, all encoded in the same way."""
+def write_variants(images: Sequence[Path], folder: Path, changed_images: int) -> None:
+    """The images as they are, and the first of them changed, all encoded in the same way."""
     for name, change in {"as they are": None, **CHANGES}.items():
         target = folder / name.replace(" ", "-")
         if target.exists():
             continue
         partial = target.with_suffix(".partial")
         partial.mkdir(parents=True, exist_ok=True)
-        for i, path in enumerate(images):
+        for i, path in enumerate(images if change is None else images[:changed_images]):
             pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if pixels is None:
                 raise InputError(f"{path}: not an image that OpenCV reads")
@@ -130,7 +135,7 @@ def scored(model: str, folder: Path) -> dict[str, Rows]:
 
 
 def p_value(before: Rows, now: Rows, permutations: int) -> float:
-    """Of one draw."""
+    """The p-value over all statistics in one draw."""
     features = (before.features, now.features) if now.features.shape[1] else None
     return compare(before.values, now.values, features, permutations=permutations, seed=0).p
 
@@ -147,16 +152,15 @@ def false_alarms(rows: Rows, flags: argparse.Namespace, size: int) -> int:
 
 def power(rows: dict[str, Rows], name: str, without: np.ndarray, flags: argparse.Namespace, size: int) -> float | None:
     """Share of draws that are alarms; None if there are not enough images."""
-    plain, hits = rows["as they are"], 0
+    plain, changed, hits = rows["as they are"], rows.get(name, rows["as they are"]), 0
+    pool = np.flatnonzero(without) if name == MISSING else np.arange(len(changed))
+    if len(pool) < size or len(plain) < size + flags.profile_images:
+        return None
     for seed in range(flags.draws):
-        order = np.random.default_rng([2, seed]).permutation(len(plain))
-        before, rest = order[: flags.profile_images], order[flags.profile_images :]
-        if name == MISSING:
-            rest = rest[without[rest]]
-        if len(rest) < size:
-            return None
-        now = rows.get(name, plain).take(rest[:size])
-        hits += p_value(plain.take(before), now, flags.permutations) <= ALPHA
+        rng = np.random.default_rng([2, seed])
+        new = rng.choice(pool, size, replace=False)
+        before = rng.permutation(np.setdiff1d(np.arange(len(plain)), new))[: flags.profile_images]
+        hits += p_value(plain.take(before), changed.take(new), flags.permutations) <= ALPHA
     return hits / flags.draws
 
 
@@ -196,6 +200,7 @@ def parser() -> Parser:
     made.add_argument("--coco-dir", default="", metavar="DIR", help="data set to use instead of generated images")
     made.add_argument("--work", default="watch-benchmark", metavar="DIR", help="default: %(default)s")
     made.add_argument("--generated", type=int, default=1300, help="number of generated images (default: %(default)s)")
+    made.add_argument("--changed", type=int, default=600, help="images that are changed (default: %(default)s)")
     made.add_argument("--seed", type=int, default=1000, help="of the generated images (default: %(default)s)")
     made.add_argument("--profile-images", type=int, default=300, help="default: %(default)s")
     made.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 500], help="new images (default: 50 100 500)")
@@ -208,7 +213,7 @@ def parser() -> Parser:
 def _call(flags: argparse.Namespace) -> None:
     work = Path(flags.work)
     images, without, name = data(flags, work)
-    write_variants(images, work)
+    write_variants(images, work, flags.changed)
     rows = scored(flags.model, work)
     if len(rows["as they are"]) != len(images):
         raise InputError(f"{work}: not every image could be scored; see {work}/scores/*/rejects-*")

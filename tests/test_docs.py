@@ -28,7 +28,7 @@ VARIABLES = {
     "RUN": "centernet-training-1a2b3c4d-20261124-030000",
 }
 """What docs/vertex.md exports."""
-TAKES_BEAMS_FLAGS = {"preprocess", "score"}
+TAKES_BEAMS_FLAGS = {"preprocess", "score", "watch"}
 
 
 def anchors(page: str) -> set[str]:

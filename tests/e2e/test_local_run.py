@@ -20,6 +20,8 @@ from components.support.events import read_events
 from pipeline.local import cache as local_cache
 from tests.e2e.tiny_run import CONFIG, REPOSITORY, Ran, link_environment, make_data, pipeline, stage_lines
 from tests.loopback.webhook_server import WebhookServer
+from trainer.profile.profile import read_profile
+from trainer.registry.digest import model_digest
 
 pytestmark = pytest.mark.xdist_group("local_run")
 
@@ -102,6 +104,11 @@ def test_what_a_run_leaves(first: Ran) -> None:
     ended = [event.stage for event in events if event.kind == "end"]
     assert in_order(ended) == [*STAGES, "promote", "report", "remember the run"]
     assert (first.folder / "registry" / "aliases.json").is_file()
+    version = first.folder / "registry" / "versions" / "v0001"
+    profile = read_profile(str(version / "profile.npz"))
+    assert profile.model_digest == model_digest(str(version))
+    assert len(profile.rows) == summary["data"]["val"]["images"]
+    assert profile.rows.features.shape[1] > 0
     completed = json.loads((first.folder / "registry" / "last_completed.json").read_text())
     assert completed["run"]["image"].endswith(local_cache.code_digest()), "other code counts as a change"
 

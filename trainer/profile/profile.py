@@ -36,7 +36,7 @@ class Profile:
 
     model_digest: str
     data_digest: str
-    """Of the validation data, as in the evaluation; "" for a profile that was made without one."""
+    """The validation data's, as in the evaluation; "" for a profile that was made without one."""
     measures: Measures
     rows: Rows
 

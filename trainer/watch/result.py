@@ -93,7 +93,7 @@ class WatchResult:
     profile_images: int
     """Images of the profile that are compared."""
     minimum: int | None
-    """Number of new images from which "steady" can be said; None: the profile has too few images for any number."""
+    """Number of new images that "steady" needs; None: the profile has too few images for any number."""
     alpha: float
     """Chance of a false alarm, over all statistics together."""
     permutations: int

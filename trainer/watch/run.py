@@ -9,6 +9,7 @@ import numpy as np
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import make_writable, write_text
+from beam_preprocess.base.storage import absolute
 from beam_preprocess.format.annotations import load_annotations
 from trainer.profile.columns import Measures, measures_of
 from trainer.profile.profile import Profile, chosen
@@ -145,7 +146,7 @@ def watch(
     _print_notes(found, rows, manifest, origin)
     result = WatchResult(
         champion=champion.version,
-        model=champion.folder,
+        model=absolute(champion.folder),
         model_digest=digest,
         images=listed.folder,
         images_digest=listed.digest,
@@ -158,7 +159,7 @@ def watch(
         alpha=alpha,
         permutations=permutations,
         seed=seed,
-        scores=f"{folder}/scores",
+        scores=absolute(f"{folder}/scores"),
         **{entry.name: getattr(found, entry.name) for entry in fields(found)},
     )
     to_label = write_to_label(
@@ -194,18 +195,18 @@ def _made(scoring: _Scoring, digest: str, images: str, annotations: str, output:
     measures = measures_of(read_label_map(scoring.model.folder))
     scoring.score(part, output, measures)
     profile = Profile(model_digest=digest, data_digest="", measures=measures, rows=read_rows(output))
-    return Origin(profile=profile, where=images, digest=hashlib.sha256(profile.to_bytes()).hexdigest())
+    return Origin(profile=profile, where=absolute(images), digest=hashlib.sha256(profile.to_bytes()).hexdigest())
 
 
 def _print_notes(found: Judged, rows: Rows, manifest: Manifest, origin: Origin) -> None:
     if count := sum(manifest.rejects.values()):
-        print(f"note: {count} images can't be scored, and are not compared", flush=True)
+        print(f"note: {count} of {manifest.run.num_images} images can't be scored, and are not compared", flush=True)
     if found.near_duplicates:
-        print(f"note: {found.near_duplicates} images look like others, and are not compared", flush=True)
+        print(f"note: {found.near_duplicates} of {len(rows)} images look like others, and are not compared", flush=True)
     if more := manifest.images - found.near_duplicates - found.compared:
-        print(f"note: {more} images are left out at random: {MAX_COMPARED} are enough", flush=True)
+        print(f"note: {more} of {len(rows)} images are left out at random: {MAX_COMPARED} are enough", flush=True)
     if unmeasured := int(np.isnan(rows.values[:, 0]).sum()):
-        print(f"note: {unmeasured} images are too damaged for statistics of their pictures", flush=True)
+        print(f"note: {unmeasured} of {len(rows)} images are too damaged for their pictures' statistics", flush=True)
     if not found.features:
         missing = "the model" if not rows.features.shape[1] else origin.where
         print(f"note: {missing} has no features of the backbone, so they are not compared", flush=True)

@@ -41,7 +41,7 @@ class Judged:
 def judge(profile: Profile, rows: Rows, *, alpha: float, permutations: int, seed: int) -> Judged:
     """Compares new images with a profile.
 
-    Near-duplicates count once, on either side: the frames of a video are not so many images.
+    Near-duplicates count once, on either side: the frames of one video are not random images.
 
     Args:
       profile: the champion's.

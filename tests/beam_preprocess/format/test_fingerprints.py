@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from beam_preprocess.format import fingerprints
-from beam_preprocess.format.fingerprints import Pair, alike, fingerprint, from_lines, near_duplicates, to_lines
+from beam_preprocess.format.fingerprints import (
+    Pair,
+    alike,
+    distinct,
+    fingerprint,
+    from_lines,
+    near_duplicates,
+    to_lines,
+)
 
 
 def photo(seed: int) -> np.ndarray:
@@ -67,3 +75,12 @@ def test_the_file_comes_back() -> None:
     codes = {"b/é.jpg": "0" * 32, "a.jpg": "f" * 32}
     assert from_lines(to_lines(codes)) == codes
     assert to_lines(codes).splitlines()[0].startswith('{"file_name": "a.jpg"')
+
+
+def test_of_images_that_look_alike_one_is_kept() -> None:
+    first, other = "00" * 16, "f0" * 16
+    near, far = "3f" + "00" * 15, "7f" + "00" * 15  # 6 and 7 different bits
+    codes = [first, "", near, far, "", other, first, far]
+    assert distinct(codes).tolist() == [True, True, False, True, True, True, False, False]
+    assert distinct([]).tolist() == []
+    assert distinct(["", ""]).tolist() == [True, True]

@@ -71,7 +71,7 @@ def check(words: list[str]) -> None:
         return
     try:
         _, unknown = parser_of(words[0]).parse_known_args(words[1:])
-        assert not unknown or words[0] in ("preprocess", "score"), unknown  # whose other flags are Beam's
+        assert not unknown or words[0] in ("preprocess", "score", "watch"), unknown  # whose other flags are Beam's
     except SystemExit:
         pytest.fail(f"does not parse: {shlex.join(words)}")
 

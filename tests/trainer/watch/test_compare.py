@@ -64,17 +64,17 @@ def test_the_same_seed_gives_the_same_answer() -> None:
 
 
 def test_false_alarms_are_as_many_as_stated() -> None:
-    """Skewed, tied and dependent statistics, few images, many features: 400 splits at alpha = 0.05."""
+    """Skewed, tied and dependent statistics, few images, many features: 200 splits at alpha = 0.05."""
     rng = np.random.default_rng(0)
     alarms = 0
-    for _ in range(400):
+    for _ in range(200):
         common = rng.normal(size=(45, 1))
         values = np.concatenate(
             [rng.poisson(0.3, (45, 6)), np.exp(common + 0.1 * rng.normal(size=(45, 4))), rng.normal(size=(45, 5))], 1
         )
         features = common + rng.normal(size=(45, 24))
         alarms += compare(values[:30], values[30:], (features[:30], features[30:]), permutations=99, seed=0).p <= 0.05
-    assert 8 <= alarms <= 34  # 20 expected; each bound is passed by chance once in a thousand times
+    assert 2 <= alarms <= 21  # 10 expected; each bound is passed by chance about once in a thousand times
 
 
 def test_a_moved_statistic_is_found_among_many_and_only_it() -> None:
@@ -116,10 +116,10 @@ def test_the_minimum_finds_a_shift_of_one_deviation() -> None:
     assert minimum is not None
     rng = np.random.default_rng(0)
     hits = 0
-    for _ in range(60):
+    for _ in range(40):
         before, now = rng.normal(size=(profile, statistics)), rng.normal(size=(minimum, statistics))
         now[:, 0] += 1.0
-        hits += compare(before, now, permutations=499, seed=0).adjusted[0] <= alpha
-    assert 40 <= hits <= 58  # 48 expected
+        hits += compare(before, now, permutations=199, seed=0).adjusted[0] <= alpha
+    assert 24 <= hits <= 40  # 32 expected, and some more
     assert minimum_images(1000, statistics, alpha) < minimum < minimum_images(60, statistics, alpha)  # type: ignore[operator]
     assert minimum_images(20, statistics, alpha) is None
