@@ -2,7 +2,7 @@
 
 Each step picks the image with the largest
 
-    (1 + doubt) x sqrt(distance to the nearest image of the profile or picked before)
+    (1 + doubt) x distance to the nearest image of the profile or picked before
 
 doubt      sum over detections of class weight x u^2, where u is 1 at the class's threshold and falls to 0 at the
            scores 0 and 1: uncertainty sampling by least confidence (Lewis and Gale 1994), for a detector's images by
@@ -10,7 +10,8 @@ doubt      sum over detections of class weight x u^2, where u is 1 at the class'
 weight     max(1, sqrt(mean number of detections per class / the class's)), counted in the profile: rare classes weigh
            more, as in repeat factor sampling (Gupta, Dollár and Girshick, LVIS, 2019)
 distance   between the backbone's features: the greedy k-centre of core-sets (Sener and Savarese, Active learning for
-           convolutional neural networks, 2018). 1 is usual: nine of ten images of the profile have a nearer neighbour
+           convolutional neural networks, 2018). 1 is usual: nine of ten images of the profile have a nearer neighbour.
+           Within 1 of the profile, all images count as 1: else the picks would be those that are least like it
 
 An image that looks like one that is picked is left out, by its fingerprint. CALD (Yu et al. 2022) compares the
 detections of an image with those of its augmented copies; it runs the model more than once per image and isn't used.
@@ -51,14 +52,14 @@ class Pick:
     reasons: tuple[str, ...]
     """Of "uncertain", "novel" and "rare class"; "unlike the others" if none applies."""
     value: float
-    """(1 + doubt) x sqrt(distance) when it was picked."""
+    """(1 + doubt) x distance when it was picked."""
     doubt: float
     doubtful: int
     """Number of doubtful detections."""
     novelty: float | None
     """Distance to the nearest image of the profile; None without features."""
     distance: float | None
-    """The same, or to the nearest image that was picked before, if that is less."""
+    """At least 1 from the profile, or to the nearest image that was picked before, if that is less."""
     rare: tuple[str, ...]
     """Names of the rare classes that it has a detection of, doubtful or sure."""
 
@@ -105,12 +106,12 @@ def pick(
     doubts = [found[number] for number in rows.ids.tolist()]
     sums = np.array([doubt.sum for doubt in doubts])
     novelty, points = _novelty(profile.rows, rows)
-    nearest = novelty.copy()
+    nearest = np.maximum(novelty, 1.0)
     left = np.ones(len(rows), bool)
     picks: list[Pick] = []
     duplicates = 0
     while len(picks) < count and left.any():
-        values = np.where(left, (1 + sums) * np.sqrt(nearest), -np.inf)
+        values = np.where(left, (1 + sums) * nearest, -np.inf)
         best = int(values.argmax())
         picks.append(_picked(rows, best, doubts[best], values[best], novelty[best], nearest[best], points is not None))
         left[best] = False
