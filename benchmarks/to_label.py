@@ -214,15 +214,6 @@ def write_data(data: Data, names: Sequence[str], work: Path) -> Path:
     return folder
 
 
-def _trained(recipe: recipes.Recipe, folder: Path, seed: int, state: Path, work: Path) -> dict[str, Any]:
-    rows: dict[str, dict[str, Any]] = files.read_json(str(state), "give another --state") if state.exists() else {}
-    key = recipes.key_of(recipe, str(folder), seed)
-    if key not in rows:
-        rows[key] = recipes.measure(recipe, str(folder), seed, work, keep=True)
-        files.write_text(str(state), json.dumps(rows, indent=1))
-    return rows[key]
-
-
 def watch(data: Data, pool: Sequence[str], registry: Path, count: int, output: Path) -> dict[str, Any]:
     """What `centernet watch` picks of the pool: content of to_label.json."""
     images = output / "images"

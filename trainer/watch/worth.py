@@ -10,7 +10,8 @@ doubt      sum over detections of class weight x u^2, where u is 1 at the class'
 weight     max(1, sqrt(mean number of detections per class / the class's)), counted in the profile: rare classes weigh
            more, as in repeat factor sampling (Gupta, Dollár and Girshick, LVIS, 2019)
 distance   between the backbone's features: the greedy k-centre of core-sets (Sener and Savarese, Active learning for
-           convolutional neural networks, 2018). 1 is usual: nine of ten images of the profile have a nearer neighbour
+           convolutional neural networks, 2018). 1 is usual: nine of ten images of the profile have a nearer neighbour.
+           Within 1 of the profile, all images count as 1: else the picks would be those that are least like it
 
 An image that looks like one that is picked is left out, by its fingerprint. CALD (Yu et al. 2022) compares the
 detections of an image with those of its augmented copies; it runs the model more than once per image and isn't used.
@@ -58,7 +59,7 @@ class Pick:
     novelty: float | None
     """Distance to the nearest image of the profile; None without features."""
     distance: float | None
-    """The same, or to the nearest image that was picked before, if that is less."""
+    """At least 1 from the profile, or to the nearest image that was picked before, if that is less."""
     rare: tuple[str, ...]
     """Names of the rare classes that it has a detection of, doubtful or sure."""
 
@@ -105,7 +106,7 @@ def pick(
     doubts = [found[number] for number in rows.ids.tolist()]
     sums = np.array([doubt.sum for doubt in doubts])
     novelty, points = _novelty(profile.rows, rows)
-    nearest = novelty.copy()
+    nearest = np.maximum(novelty, 1.0)
     left = np.ones(len(rows), bool)
     picks: list[Pick] = []
     duplicates = 0
@@ -125,11 +126,11 @@ def pick(
 def class_weights(profile: Profile) -> dict[int, tuple[float, str]]:
     """(weight, name) by category id."""
     classes = profile.measures.classes
-    counts = np.nansum(profile.rows.values[:, class_detections(profile.measures)], axis=0, dtype=np.float64)
-    mean = counts.sum() / max(1, len(counts))
+    counts = [float(np.nansum(profile.rows.values[:, column])) for column in class_detections(profile.measures)]
+    mean = sum(counts) / max(1, len(counts))
     return {
         entry.id: (max(1.0, math.sqrt((mean + 1) / (number + 1))), entry.name)
-        for entry, number in zip(classes, counts.tolist(), strict=True)
+        for entry, number in zip(classes, counts, strict=True)
     }
 
 
