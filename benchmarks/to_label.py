@@ -82,7 +82,7 @@ def parser() -> Parser:
         "--no-training", action="store_true", help="train the start model only, and count what labels add"
     )
     made.add_argument("--state", default="benchmarks-to-label.json", metavar="FILE", help="finished runs are kept here")
-    made.add_argument("--work", default="", metavar="DIR", help="folder for data and runs; default: beside --state")
+    made.add_argument("--work", default="", metavar="DIR", help="folder for data and runs; default: next to --state")
     return made
 
 

@@ -16,7 +16,7 @@ from trainer.scoring.results import ScoredImage, read_results
 from trainer.watch.worth import Picked, pick
 
 NAME = "to_label.json"
-SCHEMA = 1
+TO_LABEL_SCHEMA = 1
 COUNT = 50
 """Maximum number of images, unless the caller says another."""
 
@@ -60,7 +60,7 @@ def write_to_label(
     found = _shown(read_results(scores), picked, thresholds)
     info = {
         "description": "Images to label first, with a model's detections; see docs/watch.md",
-        "schema_version": SCHEMA,
+        "schema_version": TO_LABEL_SCHEMA,
         "model": model.version or model.folder,
         "model_digest": profile.model_digest,
         "images": images,

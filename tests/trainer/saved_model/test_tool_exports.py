@@ -16,7 +16,7 @@ from tests.cases.test_reading import BAD, GOOD, Change
 from trainer.config.gate_config import GateConfig
 from trainer.promotion.judge import judge
 from trainer.saved_model import accuracy
-from trainer.saved_model.inference import load_signature
+from trainer.saved_model.inference import load_model
 
 pytestmark = pytest.mark.xdist_group("exported")  # one training and export for all of them
 
@@ -25,15 +25,15 @@ ONLY_CHECKED = {"a PNG cut in its last chunk"}
 
 
 @pytest.fixture(scope="module")
-def signature(exported: Path) -> Any:
-    """Loaded once."""
-    return load_signature(str(exported))
+def loaded(exported: Path) -> Any:
+    """Once for all."""
+    return load_model(str(exported))
 
 
 @pytest.fixture
-def evaluated(exported: Path, signature: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def evaluated(exported: Path, loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Scores images and annotations; returns the evaluation and its file."""
-    monkeypatch.setattr(accuracy, "load_signature", lambda *_: signature)
+    monkeypatch.setattr(accuracy, "load_model", lambda _: loaded)
 
     def run(images: str, annotations: str, digest: str = "") -> tuple[Any, str]:
         model, output = str(exported), str(tmp_path / "evaluation")
