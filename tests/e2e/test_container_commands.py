@@ -101,6 +101,7 @@ def test_resolve_champion_of_an_empty_registry(specs: dict[str, Any], tmp_path: 
             "work_dir": "",
             "run_id": "run-1",
             "job": "",
+            "title": "",
         },
     )
     assert process.returncode == 0, process.stderr

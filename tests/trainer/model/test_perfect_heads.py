@@ -87,8 +87,8 @@ def test_ap_of_perfect_heads_is_1_in_every_precision(policy: str) -> None:
         def __init__(self) -> None:
             tf_keras.Model.__init__(self)
             self.decoder = None
-            self._backbone, self._detection_generator = (lambda x, training: x), generator
-            self._head = lambda heads, training: tf.nest.map_structure(lambda h: tf.cast(h, compute), heads)
+            self._backbone, self._detection_generator = (lambda x, training: {"2": x}), generator
+            self._head = lambda found, training: tf.nest.map_structure(lambda h: tf.cast(h, compute), found["2"])
 
     model = Perfect()
 
