@@ -42,7 +42,7 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV
 demo: $(STAMP)  ## generate a small data set, train, gate and report on it (minutes on 2 cores)
 	$(BIN)/centernet run
 
-demo-loop: $(STAMP)  ## train, let the champion watch darker images with a new shape, label, train again (8 CPU minutes)
+demo-loop: $(STAMP)  ## train, let the champion watch darker images with a new shape, label, train again (about 6 minutes on 2 cores)
 	$(BIN)/python -m pipeline.local.demo_loop
 
 test: $(STAMP)  ## run the tests except the slow ones
