@@ -122,6 +122,7 @@ def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran
     arguments = {**arguments, "config": config, "work_dir": str(work_dir), "run_id": "second", "runtime": ""}
     program = (
         "import json, sys\n"
+        "sys.executable = 'python3'\n"  # kfp pastes it into shell text, where a space in its path breaks the command
         "from kfp import components, local\n"
         "local.init(local.SubprocessRunner(use_venv=False), pipeline_root='kfp')\n"
         "run = components.load_component_from_file(sys.argv[1])(**json.loads(sys.argv[2]))\n"
@@ -130,7 +131,12 @@ def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran
     process = subprocess.run(
         [sys.executable, "-c", program, str(REPOSITORY / "pipeline.yaml"), json.dumps(arguments)],
         cwd=first.folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONUNBUFFERED": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
