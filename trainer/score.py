@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from beam_preprocess.base import command
-from trainer.scoring.flags import beam_arguments
+from trainer.scoring.flags import add_input, add_machine, beam_arguments
 
 EXAMPLES = (
     "centernet score --images photos --output scored",
@@ -32,22 +32,8 @@ def parser() -> command.Parser:
     made = command.parser(
         "score", "Write a model's detections on many images as COCO results or JSONL.", examples=EXAMPLES, notes=NOTES
     )
-    made.add_argument(
-        "--images", required=True, metavar="URI", help="folder (all images in it and below) or glob pattern"
-    )
+    add_input(made)
     made.add_argument("--output", required=True, metavar="URI", help="folder for the results of this run")
-    made.add_argument(
-        "--model",
-        default="champion",
-        metavar="NAME|DIR",
-        help="alias or version of the registry, or a SavedModel folder (default: %(default)s)",
-    )
-    made.add_argument(
-        "--registry",
-        default="registry",
-        metavar="URI",
-        help="local folder or vertex://PROJECT/REGION/MODEL_ID (default: %(default)s)",
-    )
     made.add_argument(
         "--format",
         choices=("coco", "jsonl"),
@@ -61,12 +47,7 @@ def parser() -> command.Parser:
         help="minimum score written; 0 writes every detection (default: each class's in the model's serving.json, "
         "else the export's)",
     )
-    made.add_argument("--on", choices=("local", "dataflow"), default="local", help="where it runs (default: local)")
-    made.add_argument("--batch-size", type=int, default=8, help="images per call of the model (default: %(default)s)")
-    made.add_argument("--num-threads", type=int, help="threads of this process (default: one per core)")
-    made.add_argument(
-        "--num-workers", type=int, default=1, help="local processes instead, each with a copy of the model (default: 1)"
-    )
+    add_machine(made)
     return made
 
 

@@ -30,7 +30,7 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GLOG_minloglevel": "2", "GRPC_VERBOSITY":
 """Keeps start-up messages of libraries out of a command's output; what is set already stays."""
 LEGACY_KERAS = {"TF_USE_LEGACY_KERAS": "1"}
 """Environment of processes that import TensorFlow: Model Garden needs tf_keras, and without this TensorFlow imports
-Keras 3 as well, with scikit-learn and SciPy, which takes two seconds."""
+Keras 3 as well, with scikit-learn and SciPy."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a system reports when nothing more can be written."""
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
@@ -183,7 +183,7 @@ def ended(call: Callable[[], int | None]) -> int:
 
 
 def exit_at_once() -> None:
-    """Spares the process the search for unreachable objects when it exits: among TensorFlow's it takes two seconds."""
+    """Spares the process the search for unreachable objects when it exits: TensorFlow makes very many."""
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from beam_preprocess.base import command
 from beam_preprocess.base.errors import InputError
-from trainer.scoring.flags import beam_arguments
+from trainer.scoring.flags import add_input, add_machine, beam_arguments
 
 EXIT_CODES = {"steady": 0, "drifted": 3, "too-few-images": 4}
 
@@ -41,9 +41,7 @@ def parser() -> command.Parser:
         examples=EXAMPLES,
         notes=NOTES,
     )
-    made.add_argument(
-        "--images", required=True, metavar="URI", help="folder (all images in it and below) or glob pattern"
-    )
+    add_input(made)
     made.add_argument(
         "--since",
         default="",
@@ -57,19 +55,6 @@ def parser() -> command.Parser:
         help="folder for this watch (default: watch/VERSION-DIGEST, the same for the same images)",
     )
     made.add_argument(
-        "--model",
-        default="champion",
-        metavar="NAME|DIR",
-        help="alias or version of the registry, or a SavedModel folder (default: %(default)s)",
-    )
-    made.add_argument(
-        "--registry",
-        default="registry",
-        metavar="URI",
-        help="local folder or vertex://PROJECT/REGION/MODEL_ID (default: %(default)s)",
-    )
-    made.add_argument("--on", choices=("local", "dataflow"), default="local", help="where it runs (default: local)")
-    made.add_argument(
         "--alpha", type=float, default=0.01, help="chance of a false alarm, over all statistics (default: %(default)s)"
     )
     made.add_argument("--permutations", type=int, default=9999, help="default: %(default)s")
@@ -77,9 +62,7 @@ def parser() -> command.Parser:
     made.add_argument(
         "--label", type=int, default=50, metavar="N", help="maximum number of images to label (default: %(default)s)"
     )
-    made.add_argument("--batch-size", type=int, default=8, help="images per call of the model (default: %(default)s)")
-    made.add_argument("--num-threads", type=int, help="threads of this process (default: one per core)")
-    made.add_argument("--num-workers", type=int, default=1, help="local processes instead (default: 1)")
+    add_machine(made)
     data = made.add_argument_group("validation images, for a version without a profile")
     data.add_argument("--coco-dir", default="", metavar="URI", help="folder of the data set that it was validated on")
     data.add_argument("--val-images", default="", metavar="URI", help="or its folder of validation images")

@@ -92,7 +92,7 @@ def parser() -> command.Parser:
         "demo-loop",
         "Train and promote a model on generated images; let it watch new ones, which are darker and have a new shape;\n"
         "label what it picks; train again from it, and judge both on old and new images.",
-        examples=("python -m pipeline.local.demo_loop", "python -m pipeline.local.demo_loop --folder /tmp/loop"),
+        examples=("python -m pipeline.local.demo_loop", "python -m pipeline.local.demo_loop --folder another-loop"),
         notes="exit codes: 0 done, 1 a run failed, 2 bad input or usage",
     )
     made.add_argument(

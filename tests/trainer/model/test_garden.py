@@ -20,7 +20,7 @@ from trainer.model import garden
 
 
 def test_only_the_keras_of_model_garden_is_loaded() -> None:
-    """`beam_preprocess.base.command.LEGACY_KERAS`: the other takes two seconds to import, in every process."""
+    """`beam_preprocess.base.command.LEGACY_KERAS`: the other one slows every process down."""
     assert "tf_keras" in sys.modules
     assert "keras" not in sys.modules
 
