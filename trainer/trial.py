@@ -53,7 +53,7 @@ def _call(flags: argparse.Namespace) -> None:
     experiment.task.init_checkpoint = ""
     manifest = manifest_of(config, Capacity(num_classes=experiment.task.model.num_classes))
     batch = experiment.task.train_data.global_batch_size
-    step, specs, _ = build_step(experiment, manifest, batch, compiled=experiment.runtime.enable_xla)
+    step, specs, *_ = build_step(experiment, manifest, batch, compiled=experiment.runtime.enable_xla)
     inputs = [tf.zeros([batch if side is None else side for side in spec.shape], spec.dtype) for spec in specs]
     step(*inputs).numpy()
     first, first_cpu = time.monotonic(), time.process_time()

@@ -13,8 +13,9 @@ import dataclasses
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -121,9 +122,8 @@ def export_step(
     tf_keras.utils.set_random_seed(SEED)
     distribution.set_precision(experiment.runtime)
     try:
-        step, inputs, model = build_step(experiment, manifest, batch)
-        hlo: bytes = step.experimental_get_compiler_ir(*inputs)(stage="hlo_serialized")
-        captured = step.get_concrete_function(*inputs).captured_inputs
+        built = build_step(experiment, manifest, batch)
+        hlo, captured = lower(built.step, built.inputs)
     finally:
         tf_keras.mixed_precision.set_global_policy("float32")
     write_bytes(str(folder / STEP), hlo)
@@ -136,20 +136,41 @@ def export_step(
         "configured_batch": experiment.task.train_data.global_batch_size,
         "image_size": list(experiment.task.model.input_size[:2]),
         "precision": experiment.runtime.mixed_precision_dtype or "float32",
-        "parameters": sum(v.shape.num_elements() for v in model.trainable_variables),
+        "parameters": sum(v.shape.num_elements() for v in built.model.trainable_variables),
         "tensorflow": tf.__version__,
         "export_seconds": round(time.monotonic() - started, 1),
-        "inputs": _input_rules(inputs, manifest, experiment.task.model.num_classes),
-        "variables": [_variable_rule(value) for value in values],
+        "inputs": input_rules(built.inputs, manifest, experiment.task.model.num_classes),
+        "variables": [variable_rule(value) for value in values],
     }
     write_text(str(description), json.dumps(written, indent=1) + "\n")
     return written
 
 
-def build_step(
-    experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int, *, compiled: bool = True
-) -> tuple[Any, list[tf.TensorSpec], tf_keras.Model]:
-    """(the step as a function of the inputs that returns the loss, the inputs' types, the model).
+def lower(step: Any, inputs: Sequence[Any]) -> tuple[bytes, list[tf.Tensor]]:
+    """(serialized HLO of a compiled function, what it captured: its parameters after the inputs, in this order).
+
+    Args:
+      step: a `tf.function` with jit_compile.
+      inputs: tensors, or all of them specs.
+    """
+    hlo: bytes = step.experimental_get_compiler_ir(*inputs)(stage="hlo_serialized")
+    return hlo, list(step.get_concrete_function(*inputs).captured_inputs)
+
+
+class BuiltStep(NamedTuple):
+    """A training step, and what it is made of."""
+
+    step: Any
+    """`tf.function` of the inputs that returns the loss."""
+    inputs: list[tf.TensorSpec]
+    """The image, then the fields of `Labels`."""
+    model: tf_keras.Model
+    optimizer: tf_keras.optimizers.Optimizer
+    task: Task
+
+
+def build_step(experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int, *, compiled: bool = True) -> BuiltStep:
+    """The step of one replica, with random weights.
 
     Args:
       experiment: see `export_step`.
@@ -171,10 +192,10 @@ def build_step(
         global_step.assign_add(1)
         return loss
 
-    return step, specs, model
+    return BuiltStep(step, specs, model, optimizer, task)
 
 
-def _input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -> list[dict[str, Any]]:
+def input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -> list[dict[str, Any]]:
     """Per input: name, shape, dtype and the range of its random values."""
     height, width = manifest.parameters["image_size"]
     cells = (height // STRIDE) * (width // STRIDE)
@@ -201,7 +222,7 @@ def _input_rules(specs: list[tf.TensorSpec], manifest: Manifest, classes: int) -
     return rules
 
 
-def _variable_rule(value: np.ndarray) -> dict[str, Any]:
+def variable_rule(value: np.ndarray) -> dict[str, Any]:
     """Shape, dtype, and mean and deviation of the initial values (0 for constants such as slots and averages)."""
     rule = {"shape": list(value.shape), "dtype": value.dtype.name}
     if value.dtype.kind == "f":

@@ -24,6 +24,7 @@ import numpy as np
 
 JAX = "0.11.2"
 HLO, STABLEHLO, DESCRIPTION, VALUES = "step.hlo", "step.stablehlo", "step.json", "values.npz"
+LABELS = "labels.npz"
 
 GIB = 1 << 30
 CHIPS = {
@@ -103,7 +104,7 @@ def compile_for(folder: Path, topology: str) -> dict[str, Any]:
     started = time.monotonic()
     try:
         options = xla_client.CompileOptions()
-        executable = device.client.compile(_module(folder), _jax.DeviceList((device,)), options)
+        executable = device.client.compile(_module(folder / STABLEHLO), _jax.DeviceList((device,)), options)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error) and "Ran out of memory" not in str(error):
             raise StepError(f"the compiler refuses the step: {_line(error, 600)}") from error
@@ -138,17 +139,34 @@ def run_timed(folder: Path, *, steps: int, repeats: int, warm_up: int) -> dict[s
       fraction of the chip's peak if that is known, and the loss of each of the first steps.
     """
     import jax
+
+    device = jax.devices()[0]
+    print(f"progress: compiling for {device.device_kind} ({device.platform})", flush=True)
+    started = time.monotonic()
+    executable = load(folder / STABLEHLO)
+    seconds = time.monotonic() - started
+    print(f"progress: compiled in {seconds:.0f} s; {warm_up} + {repeats} x {steps} steps", flush=True)
+    return {
+        **time_step(folder, executable, steps=steps, repeats=repeats, warm_up=warm_up),
+        "compile_seconds": round(seconds, 1),
+    }
+
+
+def load(artifact: Path) -> Any:
+    """Compiles a StableHLO artifact for this machine's first device."""
+    import jax
     from jaxlib import _jax, xla_client
 
     device = jax.devices()[0]
+    return device.client.compile_and_load(_module(artifact), _jax.DeviceList((device,)), xla_client.CompileOptions())
+
+
+def time_step(folder: Path, executable: Any, *, steps: int, repeats: int, warm_up: int) -> dict[str, Any]:
+    """See `run_timed`; the step is compiled already."""
+    import jax
+
+    device = jax.devices()[0]
     description = json.loads((folder / DESCRIPTION).read_text())
-    print(f"progress: compiling for {device.device_kind} ({device.platform})", flush=True)
-    started = time.monotonic()
-    executable = device.client.compile_and_load(
-        _module(folder), _jax.DeviceList((device,)), xla_client.CompileOptions()
-    )
-    seconds = time.monotonic() - started
-    print(f"progress: compiled in {seconds:.0f} s; {warm_up} + {repeats} x {steps} steps", flush=True)
     arguments = [jax.device_put(value, device) for value in synthetic_arguments(folder, description)]
     updates = description["updates"]
 
@@ -175,7 +193,6 @@ def run_timed(folder: Path, *, steps: int, repeats: int, warm_up: int) -> dict[s
         "platform": device.platform,
         "precision": description["precision"],
         "batch": description["batch"],
-        "compile_seconds": round(seconds, 1),
         "milliseconds": round(1e3 * took, 3),
         "images_per_second": round(description["batch"] / took, 2),
         "peak_bytes": memory.get("peak_bytes_in_use"),
@@ -186,12 +203,18 @@ def run_timed(folder: Path, *, steps: int, repeats: int, warm_up: int) -> dict[s
 
 
 def synthetic_arguments(folder: Path, description: dict[str, Any]) -> list[np.ndarray]:
-    """The step's parameters in order: random inputs, and variables from values.npz, or from their rules without it."""
+    """The step's parameters in order: random inputs, and variables from values.npz, or from their rules without it.
+
+    An input that labels.npz names has its value from there.
+    """
     random = np.random.default_rng(0)
+    given = dict(np.load(folder / LABELS)) if (folder / LABELS).exists() else {}
     inputs = []
     for rule in description["inputs"]:
         shape, dtype = rule["shape"], np.dtype(rule["dtype"])
-        if "rows" in rule:
+        if rule["name"] in given:
+            value = given[rule["name"]]
+        elif "rows" in rule:
             value = np.broadcast_to(np.array(rule["rows"]), shape)
         elif rule["low"] == rule["high"]:
             value = np.full(shape, rule["low"])
@@ -211,13 +234,13 @@ def synthetic_arguments(folder: Path, description: dict[str, Any]) -> list[np.nd
     ]
 
 
-def _module(folder: Path) -> Any:
+def _module(artifact: Path) -> Any:
     """The StableHLO artifact as a module, which keeps its context alive."""
     from jax._src.interpreters import mlir
     from jaxlib import _jax
 
     with mlir.make_ir_context():
-        return _jax.mlir.deserialize_portable_artifact((folder / STABLEHLO).read_bytes())
+        return _jax.mlir.deserialize_portable_artifact(artifact.read_bytes())
 
 
 def _remove_copies(operation: Any) -> None:
@@ -225,9 +248,24 @@ def _remove_copies(operation: Any) -> None:
         for block in region.blocks:
             for inner in [view.operation for view in block.operations]:
                 _remove_copies(inner)
-                if inner.name == "mhlo.copy":
+                if inner.name == "mhlo.copy" or _keeps_size(inner):
                     inner.results[0].replace_all_uses_with(inner.operands[0])
                     inner.erase()
+
+
+def _keeps_size(operation: Any) -> bool:
+    """Whether it sets a dimension to the size that it has, as a top-k does: such programs count as dynamic."""
+    from jax._src.lib.mlir import ir
+
+    if operation.name != "stablehlo.set_dimension_size":
+        return False
+    value, size = operation.operands
+    made_by = size.owner
+    if not isinstance(made_by, ir.Operation | ir.OpView) or made_by.name != "stablehlo.constant":
+        return False
+    dimension = ir.IntegerAttr(operation.attributes["dimension"]).value
+    (number,) = ir.DenseIntElementsAttr(made_by.attributes["value"])
+    return bool(ir.RankedTensorType(value.type).shape[dimension] == number)
 
 
 def _updates(module: Any) -> dict[int, int]:
@@ -235,7 +273,10 @@ def _updates(module: Any) -> dict[int, int]:
     from jax._src.lib.mlir import ir
 
     found = {}
-    for entry in module.operation.attributes["mhlo.input_output_alias"]:
+    name = "mhlo.input_output_alias"
+    if name not in module.operation.attributes:
+        return {}  # inference
+    for entry in module.operation.attributes[name]:
         alias = ir.DictAttr(ir.DictAttr(entry)["alias"])
         (output,) = ir.DenseI64ArrayAttr(ir.DictAttr(entry)["output_index"])
         found[int(output)] = int(ir.IntegerAttr(alias["parameter_number"]).value)

@@ -52,8 +52,13 @@ class Task(base_task.Task):
         self.origin: Origin | None = None
 
     def build_model(self) -> network.CenterNetModel:
-        """See `network.build_model`."""
-        return network.build_model(self.task_config)
+        """See `network.build_model`; batch norm is synchronised where there are replicas to synchronise."""
+        config = self.task_config
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            # The plain layer has the same variables and computes the same, in one kernel.
+            config = copy.deepcopy(config)
+            config.model.norm_activation.use_sync_bn = False
+        return network.build_model(config)
 
     @classmethod
     def create_optimizer(

@@ -99,7 +99,7 @@ def test_the_carried_step_trains_as_tensorflow(tmp_path: Path, precision: str, t
     tf_keras.utils.set_random_seed(aot_step.SEED)
     distribution.set_precision(experiment.runtime)
     try:
-        step, specs, _ = aot_step.build_step(experiment, manifest, 2)
+        step, specs, *_ = aot_step.build_step(experiment, manifest, 2)
         inputs = [tf.constant(v) for v in aot_xla.synthetic_arguments(tmp_path, description)[: len(specs)]]
         expected = [float(step(*inputs)) for _ in range(8)]
     finally:

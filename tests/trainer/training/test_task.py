@@ -331,3 +331,19 @@ def test_jitter_leaves_the_padding_black(case: dict[str, Any]) -> None:
 def test_input_pipeline_and_task_agree_on_the_input(case: dict[str, Any]) -> None:
     assert case["image"].dtype == tf.uint8
     assert case["image"].shape == (BATCH, *SIZE, 3)
+
+
+@pytest.mark.parametrize(("replicas", "synchronised"), [(1, False), (2, True)])
+def test_batch_norm_is_synchronised_between_replicas_only(
+    case: dict[str, Any], replicas: int, synchronised: bool
+) -> None:
+    """With the same variables, so that a checkpoint of one reads into the other."""
+    config = copy.deepcopy(case["task"].task_config)
+    config.model.norm_activation.use_sync_bn = True
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if replicas > 1 else tf.distribute.get_strategy()
+    with strategy.scope():
+        model = Task(config, None).build_model()
+    norms = [m for m in model.submodules if isinstance(m, tf_keras.layers.BatchNormalization)]
+    assert {norm.synchronized for norm in norms} == {synchronised}
+    plain = case["task"].build_model()
+    assert [v.shape for v in model.variables] == [v.shape for v in plain.variables]
