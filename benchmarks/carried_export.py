@@ -44,7 +44,7 @@ def write_step(folder: Path, case: dict[str, Any], jax: str) -> None:
         return
     print(f"progress: {folder.name}", flush=True)
     build = sides.ours if case["side"] == OURS else sides.model_garden
-    task, optimizer_config, runtime, (image, labels) = build(case | {"xla": True, "sync_bn": False, "part": "step"})
+    task, optimizer_config, runtime, (image, labels) = build(case | {"xla": True, "part": "step"})
     if case["side"] != OURS:
         task, labels = _with_targets(task, labels, case["size"] // 4)
     flat = [tf.cast(image, tf.uint8 if case["side"] == OURS else tf.float32), *tf.nest.flatten(labels)]
@@ -61,6 +61,7 @@ def write_step(folder: Path, case: dict[str, Any], jax: str) -> None:
             return task.train_step(inputs, model, optimizer)[task.loss]
 
         hlo, captured = aot_step.lower(step, [tf.TensorSpec(value.shape, value.dtype) for value in flat])
+        flops = aot_step.forward_flops(model, case["batch"])
     finally:
         tf_keras.mixed_precision.set_global_policy("float32")
     low, high = (0, 256) if case["side"] == OURS else (-2, 2)  # noise in place of pixels, which needs no file
@@ -72,6 +73,7 @@ def write_step(folder: Path, case: dict[str, Any], jax: str) -> None:
     np.savez_compressed(folder / xla.LABELS, **{str(i): value.numpy() for i, value in enumerate(flat) if i})
     description = {
         **{name: case[name] for name in ("side", "precision", "batch")},
+        "convolution_flops": 3 * flops,
         "inputs": rules,
         "variables": [aot_step.variable_rule(captured_value(handle)) for handle in captured],
     }

@@ -9,7 +9,8 @@
 Both sides have the same backbone, batch, images and boxes. Each side is a separate process, so that its peak memory is
 its own, and the processes take turns. `rise` is the memory that two calls, including tracing and compiling, need beyond
 model, optimizer and batch. `peak` is that of the whole process, or of the GPU. Our step also flips, jitters and
-normalises the images; Model Garden does that in its input pipeline (benchmarks.input_pipeline).
+normalises the images; Model Garden does that in its input pipeline (benchmarks.input_pipeline). Its batch norm is
+always the synchronised layer; ours is only between replicas.
 """
 
 import argparse
@@ -160,11 +161,6 @@ def parser() -> Parser:
     add("--boxes", type=int, nargs="+", default=[20], help="objects per image (default: 20)")
     add("--size", type=int, default=512, help="side of the input in pixels (default: %(default)s)")
     add("--classes", type=int, default=90, help="number of classes (default: %(default)s)")
-    add(
-        "--plain-bn",
-        action="store_true",
-        help="our side without synchronised batch norm, as on one device; Model Garden always uses it",
-    )
     add("--alone", action="store_true", help="run one process after the other, to save memory")
     add("--repeats", type=int, default=5, help="repeats; the median counts (default: %(default)s)")
     return made
@@ -175,10 +171,7 @@ def _call(flags: argparse.Namespace) -> None:
     for part, precision, batch, boxes in product(flags.part, flags.precision, flags.batch, flags.boxes):
         what = {"part": part, "precision": precision, "batch": batch, "boxes": boxes}
         what |= {"model": flags.model, "size": flags.size, "classes": flags.classes}
-        cases = [
-            what | {"side": side, "xla": xla == "on", "sync_bn": not (side == "ours" and flags.plain_bn)}
-            for side, xla in product(flags.side, flags.xla)
-        ]
+        cases = [what | {"side": side, "xla": xla == "on"} for side, xla in product(flags.side, flags.xla)]
         found = measure(cases, flags)
         name = "targets + losses with gradient" if part == "losses" else f"whole step, {flags.model}"
         print(

@@ -31,7 +31,7 @@ task:
       type: hourglass
       hourglass: {{model_id: {model_id}, input_channel_dims: {channels}, num_hourglasses: {stacks}}}
     head: {{input_levels: {levels}}}
-    norm_activation: {{norm_momentum: 0.9, use_sync_bn: {sync_bn}}}
+    norm_activation: {{norm_momentum: 0.9}}
   train_data: {{global_batch_size: {batch}}}
 """
 MODELS = {
@@ -74,7 +74,7 @@ def _experiment(case: dict[str, Any]) -> Any:
 
     model = MODELS[case["model"]]
     levels = [f"2_{i}" for i in range(model["stacks"] - 1)] + ["2"]
-    text = CONFIG.format(**case | model | {"levels": json.dumps(levels), "sync_bn": str(case["sync_bn"]).lower()})
+    text = CONFIG.format(**case | model | {"levels": json.dumps(levels)})
     experiment = build_experiment(parse_config(text))
     experiment.runtime.mixed_precision_dtype = case["precision"]
     experiment.runtime.loss_scale = "dynamic" if case["precision"] == "float16" else None
@@ -184,6 +184,7 @@ def whole_step(case: dict[str, Any], task: Any, optimizer_config: Any, runtime: 
     import tensorflow as tf
     import tf_keras
 
+    from trainer.aot.step import forward_flops
     from trainer.training import distribution
 
     tf_keras.utils.set_random_seed(1)
@@ -194,21 +195,6 @@ def whole_step(case: dict[str, Any], task: Any, optimizer_config: Any, runtime: 
     step = tf.function(lambda x: task.train_step(x, model, optimizer)[task.loss], jit_compile=case["xla"])
     case["flops"] = 3 * forward_flops(model, case["batch"])
     return lambda: float(step(inputs))
-
-
-def forward_flops(model: Any, batch: int) -> int:
-    """Floating-point operations of the convolutions of one forward pass; a training step needs three times as many."""
-    import tensorflow as tf
-
-    image = tf.TensorSpec([batch, *model.backbone.input_shape[1:]], tf.float32)
-    graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(image).graph
-    total = 0
-    for function in [graph, *(f.graph for f in graph._functions.values() if hasattr(f, "graph"))]:
-        for op in function.get_operations():
-            if op.type == "Conv2D":
-                height, width, depth, _ = op.inputs[1].shape
-                total += 2 * height * width * depth * op.outputs[0].shape.num_elements()
-    return int(total)
 
 
 def memory_mib(field: str) -> float:

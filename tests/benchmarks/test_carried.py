@@ -63,7 +63,7 @@ def test_detections_that_came_back_are_scored(tmp_path: Path, shift: float, ap: 
 @pytest.mark.slow
 def test_both_sides_run_without_tensorflow(tmp_path: Path) -> None:
     """The same boxes and the same initial losses' size, in the JAX environment, on its CPU."""
-    small = "--model tiny --size 64 --classes 3 --boxes 3 --batch 2 --precision bfloat16".split()
+    small = ["--model=tiny", "--size=64", "--classes=3", "--boxes=3", "--batch=2", "--precision=bfloat16"]
     where = f"--environment={REPOSITORY / environment.FOLDER}"
     assert carried.main(["steps", str(tmp_path), *small, where]) == 0
     python = environment.ensure(str(REPOSITORY / environment.FOLDER))

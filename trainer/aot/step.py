@@ -137,6 +137,7 @@ def export_step(
         "image_size": list(experiment.task.model.input_size[:2]),
         "precision": experiment.runtime.mixed_precision_dtype or "float32",
         "parameters": sum(v.shape.num_elements() for v in built.model.trainable_variables),
+        "convolution_flops": 3 * forward_flops(built.model, batch),
         "tensorflow": tf.__version__,
         "export_seconds": round(time.monotonic() - started, 1),
         "inputs": input_rules(built.inputs, manifest, experiment.task.model.num_classes),
@@ -155,6 +156,19 @@ def lower(step: Any, inputs: Sequence[Any]) -> tuple[bytes, list[tf.Tensor]]:
     """
     hlo: bytes = step.experimental_get_compiler_ir(*inputs)(stage="hlo_serialized")
     return hlo, list(step.get_concrete_function(*inputs).captured_inputs)
+
+
+def forward_flops(model: tf_keras.Model, batch: int) -> int:
+    """Floating-point operations of the convolutions of one forward pass; a training step needs three times as many."""
+    image = tf.TensorSpec([batch, *model.backbone.input_shape[1:]], tf.float32)
+    graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(image).graph
+    total = 0
+    for function in [graph, *(f.graph for f in graph._functions.values() if hasattr(f, "graph"))]:
+        for op in function.get_operations():
+            if op.type == "Conv2D":
+                height, width, depth, _ = op.inputs[1].shape
+                total += 2 * height * width * depth * op.outputs[0].shape.num_elements()
+    return int(total)
 
 
 class BuiltStep(NamedTuple):
