@@ -22,7 +22,7 @@ import numpy as np
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.annotations import CocoAnnotations, load_annotations, scorable
-from trainer.coco.accumulate import Curves, accumulate, mean
+from trainer.coco.accumulate import Curves, accumulate, images_with, mean
 from trainer.coco.matching import Detections, Matches, Objects, match
 
 METRIC_NAMES = (
@@ -249,10 +249,9 @@ def _objects(
 
 def _per_class(names: Mapping[int, str], matches: Matches, curves: Curves) -> tuple[ClassMetrics, ...]:
     categories = sorted(names)
-    objects = matches.objects
-    count = np.bincount(objects.category[~objects.crowd], minlength=len(categories))
-    spread = np.unique(np.stack([objects.image, objects.category])[:, ~objects.crowd], axis=1)[1]
-    images = np.bincount(spread, minlength=len(categories))
+    image, category = (column[~matches.objects.crowd] for column in (matches.objects.image, matches.objects.category))
+    count = np.bincount(category, minlength=len(categories))
+    images = images_with(image, category, len(categories))
     # All areas, 100 detections.
     precision = curves.precision[:, :, :, 0, -1]
     return tuple(
