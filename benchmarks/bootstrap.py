@@ -22,9 +22,10 @@ import numpy as np
 
 from beam_preprocess.base.command import Parser, run
 from benchmarks import synthetic_coco
-from trainer.coco.bootstrap import compare, draw, resampled_ap
+from trainer.coco.bootstrap import compare, draw
 from trainer.coco.match_table import MatchTable, from_scored
 from trainer.coco.metrics import score_arrays
+from trainer.coco.resampling import resampled_ap
 
 
 def _table(folder: Path, dataset: dict[str, Any], seed: int, noise: float) -> MatchTable:

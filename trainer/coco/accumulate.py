@@ -101,7 +101,7 @@ def curves(*, category: Ints, score: Floats, rank: Ints, true: Ints, ignored: In
         false = (skipped == 0) & ~looked_at
         rows = np.flatnonzero(looked_at)
         found, wrong = (unpack(bits[rows], thresholds).T for bits in (right, ~(right | skipped)))
-        needed = _needed(objects)
+        needed = objects_needed(objects)
         for m, limit in enumerate(MAX_DETECTIONS):
             kept = np.flatnonzero(rank[rows] < limit)
             place, of_class = rows[kept], category[rows[kept]]
@@ -121,12 +121,11 @@ def curves(*, category: Ints, score: Floats, rank: Ints, true: Ints, ignored: In
     return Curves(precision=precision, recall=recall, scores=scores)
 
 
-def _needed(objects: Ints) -> Ints:
-    """[K, R] number of objects that must be found for each recall point, for [K] objects."""
-    needed = np.zeros((len(objects), len(RECALL_THRESHOLDS)), np.int64)
-    for k, count in enumerate(objects.tolist()):
-        needed[k] = np.searchsorted(np.arange(count + 1) / max(count, 1), RECALL_THRESHOLDS)
-    return needed
+def objects_needed(objects: Ints) -> Ints:
+    """[K, R] how many of [K] objects must be found for each recall point: found / objects >= point, in floats."""
+    share = objects[:, None] * RECALL_THRESHOLDS
+    below = np.floor(share)
+    return (below + (below / np.maximum(objects, 1)[:, None] < RECALL_THRESHOLDS)).astype(np.int64)
 
 
 def _before(marked: Bools) -> Ints:

@@ -208,7 +208,8 @@ def _take(
     wave = np.repeat(_position_in_run(group[rows]), np.diff(np.flatnonzero(choice == 0), append=len(choice)))
     # Pairs of one wave and choice have neither a detection nor an object in common.
     order = np.lexsort((choice, wave))
-    detection, which, iou, choice, wave = (column[order] for column in (detection, which, iou, choice, wave))
+    detection, which, iou = detection[order], which[order], iou[order]
+    choice, wave = choice[order], wave[order]
     steps: list[list[slice]] = [[] for _ in range(wave.max(initial=-1) + 1)]
     starts = np.flatnonzero((np.diff(wave, prepend=-1) != 0) | (np.diff(choice, prepend=-1) != 0))
     for low, high in itertools.pairwise([*starts.tolist(), len(wave)]):
