@@ -47,6 +47,7 @@ from trainer.coco.thresholds import threshold_curve
 SCORE_THRESHOLD = 0.3
 IOU_THRESHOLD = 0.5
 OVERLAP = 0.1
+"""IoU from which a detection is about an object at all."""
 BINS = 10
 
 
