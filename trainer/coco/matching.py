@@ -103,7 +103,7 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
       categories: number of classes.
     """
     by_image = _stably(np.arange(len(detections.score)), detections.image, images)
-    by_score = by_image[_stable_argsort(-detections.score[by_image])]
+    by_score = by_image[stable_argsort(-detections.score[by_image])]
     by_class = _stably(by_score, detections.category, categories)
     order = _stably(by_class, detections.image, images)
     rank = _position_in_run(detections.image[order] * categories + detections.category[order])
@@ -166,7 +166,7 @@ def _stably(order: Ints, column: Ints, values: int) -> Ints:
     return order[np.argsort(narrow[order], kind="stable")]
 
 
-def _stable_argsort(values: Floats) -> Ints:
+def stable_argsort(values: Floats) -> Ints:
     """`np.argsort(values, kind="stable")`, by NumPy's faster sort that leaves equal values in any order."""
     order = np.argsort(values)
     ordered = values[order]
