@@ -39,16 +39,15 @@ Steps = tuple[Callable[[], Any], Callable[[Any], list[Any]]]
 
 def ours(annotations: str, predictions: str) -> Steps:
     """The arrays of trainer.coco.metrics."""
-    import pycocotools.mask  # noqa: F401 - imports are not measured
-
     from beam_preprocess.format.annotations import load_annotations
     from trainer.coco.metrics import score_arrays
+    from trainer.coco.results import read_results
 
     def score(read: Any) -> list[Any]:
         curves = score_arrays(*read, read[0].image_ids.tolist()).curves
         return [curves.stats, curves.precision, curves.recall, curves.scores]
 
-    return lambda: (load_annotations(annotations), json.loads(Path(predictions).read_bytes())), score
+    return lambda: (load_annotations(annotations), read_results(predictions, "write it again")), score
 
 
 def pycocotools(annotations: str, predictions: str) -> Steps:

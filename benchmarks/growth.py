@@ -121,9 +121,10 @@ def _score(folder: Path, size: Size) -> Callable[[], object]:
 
 def _bootstrap(folder: Path, size: Size) -> Callable[[], object]:
     """Resamples of one model's AP."""
-    from trainer.coco.bootstrap import draw, resampled_ap
+    from trainer.coco.bootstrap import draw
     from trainer.coco.match_table import from_scored
     from trainer.coco.metrics import score_arrays
+    from trainer.coco.resampling import resampled_ap
 
     table = from_scored(score_arrays(str(folder / "instances.json"), _detections(size), range(size.images)))
     return lambda: resampled_ap(table, draw(size.images, RESAMPLES))

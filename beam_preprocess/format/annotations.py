@@ -202,6 +202,8 @@ def _listed(keys: Iterable[str]) -> str:
 
 def _integer(where: Where, entry: dict[str, Any], key: str) -> int:
     value = entry.get(key)
+    if type(value) is int and -(1 << 63) <= value < 1 << 63:  # nearly always: a large file has millions
+        return value
     if isinstance(value, float) and value.is_integer():  # pandas writes 1.0 in columns that have a gap
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value < 1 << 63:
@@ -223,8 +225,13 @@ def _text(where: Where, entry: dict[str, Any], key: str) -> str:
     return value
 
 
-def _bbox(value: Any) -> tuple[int, tuple[float, ...]]:
-    """(number of entries in the file or -1, four floats)."""
+_NUMBERS = frozenset((int, float))
+
+
+def _bbox(value: Any) -> tuple[int, Sequence[float]]:
+    """(number of entries in the file or -1, four numbers)."""
+    if type(value) is list and len(value) == 4 and _NUMBERS.issuperset(map(type, value)):
+        return 4, value if all(map(math.isfinite, value)) else tuple(map(_number, value))
     nothing = (0.0, 0.0, 0.0, 0.0)
     if not isinstance(value, list) or any(isinstance(v, bool | str | list | dict) for v in value):
         return -1, nothing
@@ -240,6 +247,8 @@ def _shown_box(entry: dict[str, Any]) -> str:
 
 def _number(value: Any) -> float:
     """The number, NaN for anything that is not a finite one."""
+    if type(value) is float and math.isfinite(value):
+        return value
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return math.nan
     return float(value)

@@ -18,12 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from beam_preprocess.base import command
 from beam_preprocess.base.errors import Failure, InputError
 from beam_preprocess.base.files import write_text
 from pipeline.local.demo_data import CATEGORIES, DemoData, generate
 from trainer.coco.metrics import score
+from trainer.coco.results import read_results
 from trainer.promotion.due import NAME, Due, read_due
+from trainer.promotion.evaluation import PREDICTIONS
+from trainer.shared.fixes import EVALUATE_AGAIN
 
 MARKER = ".demo-loop"
 """File that says that a folder is this command's."""
@@ -228,8 +233,8 @@ def _judged(run: Path, merged: Path) -> dict[str, dict[str, float]]:
         ids = [image["id"] for image in json.loads(annotations.read_text())["images"]]
         found[name] = {}
         for model in ("champion", "candidate"):
-            everything = json.loads((run / "stages" / f"evaluate-{model}" / "predictions.json").read_text())
-            predictions = [entry for entry in everything if entry["image_id"] in set(ids)]
+            everything = read_results(str(run / "stages" / f"evaluate-{model}" / PREDICTIONS), EVALUATE_AGAIN)
+            predictions = everything.where(np.isin(everything.image_id, ids))
             found[name][model] = score(str(annotations), predictions, ids).values["ap"] or 0.0
     return found
 

@@ -55,73 +55,113 @@ def mean(values: Floats) -> float:
     return float(np.mean(present)) if present.size else -1.0
 
 
+def images_with(image: Ints, category: Ints, classes: int) -> Ints:
+    """[K] number of images with objects of each class, from the image and class of each object."""
+    return np.bincount(np.unique(image * classes + category) % max(classes, 1), minlength=classes)
+
+
 def accumulate(matches: Matches) -> Curves:
     """Curves of every class, area range and limit of detections."""
-    shape = (len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), matches.categories, len(AREA_RANGES), len(MAX_DETECTIONS))
-    precision, recall, scores = -np.ones(shape), -np.ones((shape[0], *shape[2:])), -np.ones(shape)
     order = matches.by_class
-    ends = np.searchsorted(matches.category[order], np.arange(matches.categories + 1))
-    counted = np.zeros((matches.categories, len(AREA_RANGES)), int)
-    np.add.at(counted, matches.objects.category, ~matches.object_ignored)
-    for k in range(matches.categories):
-        rows = order[ends[k] : ends[k + 1]]
-        curves = class_curves(
-            matches.score[rows], matches.rank[rows], matches.true[rows], matches.ignored[rows], counted[k]
-        )
-        precision[:, :, k], recall[:, k], scores[:, :, k] = curves
+    return curves(
+        category=matches.category[order],
+        score=matches.score[order],
+        rank=matches.rank[order],
+        true=matches.true[order],
+        ignored=matches.ignored[order],
+        counted=objects_by_class(matches.objects.category, ~matches.object_ignored, matches.categories),
+    )
+
+
+def objects_by_class(category: Ints, counts: Bools, classes: int) -> Ints:
+    """[K, A] number of objects, from the class of each [G] and whether it counts in each area range [G, A]."""
+    return np.stack([np.bincount(category[counts_here], minlength=classes) for counts_here in counts.T], axis=1)
+
+
+def curves(*, category: Ints, score: Floats, rank: Ints, true: Ints, ignored: Ints, counted: Ints) -> Curves:
+    """Curves of detections by class, then descending score.
+
+    Args:
+      category: [D] ascending.
+      score: [D]
+      rank: [D] position in the image and class.
+      true: [D] BITS, see `Matches`.
+      ignored: [D] likewise.
+      counted: [K, A] objects by class and area range.
+    """
+    thresholds, classes = len(IOU_THRESHOLDS), np.arange(len(counted))
+    shape = (thresholds, len(RECALL_THRESHOLDS), len(counted), len(AREA_RANGES), len(MAX_DETECTIONS))
+    precision, recall, scores = np.zeros(shape), np.zeros((shape[0], *shape[2:])), np.zeros(shape)
+    start = np.searchsorted(category, classes)
+    highest = np.where(np.isin(classes, category), np.append(score, 0)[start], 0)
+    for a, objects in enumerate(counted.T):
+        right, skipped = (bits >> thresholds * a & EVERY_THRESHOLD for bits in (true, ignored))
+        # The others are false at all thresholds, or ignored at all of them: they are only counted.
+        looked_at = (right != 0) | (skipped != 0) & (skipped != EVERY_THRESHOLD)
+        false = (skipped == 0) & ~looked_at
+        rows = np.flatnonzero(looked_at)
+        found, wrong = (unpack(bits[rows], thresholds).T for bits in (right, ~(right | skipped)))
+        needed = objects_needed(objects)
+        for m, limit in enumerate(MAX_DETECTIONS):
+            kept = np.flatnonzero(rank[rows] < limit)
+            place, of_class = rows[kept], category[rows[kept]]
+            counted_only = _before(false & (rank < limit))
+            precision[:, :, :, a, m], count, scores[:, :, :, a, m] = _curves(
+                category=of_class,
+                score=score[place],
+                found=found[:, kept],
+                wrong=wrong[:, kept],
+                others=counted_only[place] - counted_only[start[of_class]],
+                needed=needed,
+            )
+            recall[:, :, a, m] = count / np.maximum(objects, 1)
+            scores[:, 0, :, a, m] = highest
+    absent = counted == 0
+    precision[:, :, absent], recall[:, absent], scores[:, :, absent] = -1, -1, -1
     return Curves(precision=precision, recall=recall, scores=scores)
 
 
-def class_curves(score: Floats, rank: Ints, true: Ints, ignored: Ints, counted: Ints) -> tuple[Floats, Floats, Floats]:
-    """Precision [T, R, A, M], recall [T, A, M] and score [T, R, A, M] of one class; -1 without ground truth.
+def objects_needed(objects: Ints) -> Ints:
+    """[K, R] how many of [K] objects must be found for each recall point: found / objects >= point, in floats."""
+    share = objects[:, None] * RECALL_THRESHOLDS
+    below = np.floor(share)
+    return (below + (below / np.maximum(objects, 1)[:, None] < RECALL_THRESHOLDS)).astype(np.int64)
+
+
+def _before(marked: Bools) -> Ints:
+    """[..., N + 1] how many are marked before each position of [..., N]."""
+    count = np.zeros((*marked.shape[:-1], marked.shape[-1] + 1), np.int32)
+    np.cumsum(marked, axis=-1, out=count[..., 1:])
+    return count
+
+
+def _curves(
+    *, category: Ints, score: Floats, found: Bools, wrong: Bools, others: Ints, needed: Ints
+) -> tuple[Floats, Ints, Floats]:
+    """Precision [T, R, K], number of found objects [T, K] and score [T, R, K].
 
     Args:
-      score: [N] descending.
-      rank: [N] position in its image.
-      true: [N] BITS, see `Matches`.
-      ignored: [N] likewise.
-      counted: [A] objects by area range.
-    """
-    shape = (len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), len(AREA_RANGES), len(MAX_DETECTIONS))
-    precision, recall, scores = -np.ones(shape), -np.ones((shape[0], *shape[2:])), -np.ones(shape)
-    for a in np.flatnonzero(counted).tolist():
-        right, skipped = (bits >> len(IOU_THRESHOLDS) * a & EVERY_THRESHOLD for bits in (true, ignored))
-        # The others are false at all thresholds, or ignored at all of them: they are only counted.
-        looked_at = (right != 0) | (skipped != 0) & (skipped != EVERY_THRESHOLD)
-        rows = np.flatnonzero(looked_at)
-        found = unpack(right[rows], len(IOU_THRESHOLDS))
-        wrong = ~(found | unpack(skipped[rows], len(IOU_THRESHOLDS)))
-        false = (skipped == 0) & ~looked_at
-        for m, limit in enumerate(MAX_DETECTIONS):
-            kept = rank[rows] < limit
-            fp = np.cumsum(false & (rank < limit))[rows[kept], None] + np.cumsum(wrong[kept], axis=0)
-            precision[:, :, a, m], recall[:, a, m], scores[:, :, a, m] = _curve(
-                found[kept], fp, score[rows[kept]], int(counted[a])
-            )
-            scores[:, 0, a, m] = score[0] if len(score) else 0
-    return precision, recall, scores
-
-
-def _curve(found: Bools, fp: Ints, score: Floats, objects: int) -> tuple[Floats, Floats, Floats]:
-    """Precision [T, R], recall [T] and score [T, R].
-
-    Args:
-      found: [N, T] the detections that took an object at any threshold, and perhaps others, by descending score.
-      fp: [N, T] false detections up to each.
+      category: [N] of the detections that took an object at any threshold, and perhaps others: by class, then score.
       score: [N]
-      objects: number of objects, at least 1.
+      found: [T, N] took an object.
+      wrong: [T, N] false.
+      others: [N] false detections of the class before each one that are not among these.
+      needed: [K, R]
     """
-    precision, scores = np.zeros((2, len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS)))
-    if not len(found):
-        return precision, np.zeros(len(IOU_THRESHOLDS)), scores
-    tp = np.cumsum(found, axis=0).astype(float)
-    envelope = np.maximum.accumulate((tp / (fp.astype(float) + tp + np.spacing(1)))[::-1], axis=0)[::-1]
-    # How many objects must be found for each recall point, and the row where a threshold has found this many.
-    needed = np.searchsorted(np.arange(objects + 1) / objects, RECALL_THRESHOLDS, side="left")
-    threshold, row = np.nonzero(found.T)
-    first = np.searchsorted(threshold, np.arange(len(IOU_THRESHOLDS) + 1))
-    t, r = np.nonzero(needed <= np.diff(first)[:, None])
-    at = np.where(needed[r] > 0, np.r_[row, 0][first[t] + needed[r] - 1], 0)
-    precision[t, r] = envelope[at, t]
-    scores[t, r] = score[at]
-    return precision, tp[-1] / objects, scores
+    thresholds, classes = len(found), len(needed)
+    threshold, at = np.nonzero(found)
+    run = threshold * classes + category[at]
+    first = np.searchsorted(run, np.arange(thresholds * classes + 1))
+    tp = np.arange(1, len(run) + 1) - first[run]
+    false, start = _before(wrong), np.searchsorted(category, np.arange(classes))
+    fp = others[at] + false[threshold, at] - false[threshold, start[category[at]]]
+    precision = tp / (fp + tp + np.spacing(1))
+    count = np.diff(first).reshape(thresholds, classes)
+    reached = (needed <= count[..., None]) & (count[..., None] > 0)  # [T, K, R]
+    entry = (first[:-1].reshape(thresholds, classes, 1) + np.maximum(needed - 1, 0))[reached]
+    highest, scores = np.zeros((2, *reached.shape))
+    # From one recall point to the next; then from each to the last.
+    highest[reached] = np.maximum.reduceat(precision, entry)
+    scores[reached] = score[at[entry]]
+    envelope = np.maximum.accumulate(highest[..., ::-1], axis=-1)[..., ::-1]
+    return envelope.swapaxes(1, 2), count, scores.swapaxes(1, 2)

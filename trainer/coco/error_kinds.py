@@ -39,15 +39,16 @@ from trainer.coco.analysis import (
     PrecisionRecall,
     ThresholdCurve,
 )
-from trainer.coco.matching import RECALL_THRESHOLDS, Floats, Ints, Matches
+from trainer.coco.matching import RECALL_THRESHOLDS, Matches
 from trainer.coco.metrics import Scored
+from trainer.coco.overlaps import Bools, Floats, Ints, overlapping
 from trainer.coco.thresholds import threshold_curve
 
 SCORE_THRESHOLD = 0.3
 IOU_THRESHOLD = 0.5
+OVERLAP = 0.1
+"""IoU from which a detection is about an object at all."""
 BINS = 10
-
-Bools = npt.NDArray[np.bool_]
 
 
 def analyse(scored: Scored, score_threshold: float = SCORE_THRESHOLD) -> Analysis:
@@ -85,7 +86,16 @@ def _names(matches: Matches, right: Bools, shown: Bools, missed: Bools) -> tuple
 
     Also [D] the object of another class that a confused detection takes, -1 for the others.
     """
-    detection, which, iou = matches.pair_detection, matches.pair_object, matches.pair_iou
+    rows = np.flatnonzero(shown)
+    place, which, iou = overlapping(
+        group=matches.image[rows],
+        box=matches.box[rows],
+        object_group=matches.objects.image,
+        object_box=matches.objects.box,
+        crowd=matches.objects.crowd,
+        threshold=OVERLAP,
+    )
+    detection = rows[place]
     same = matches.category[detection] == matches.objects.category[which]
     crowd = matches.objects.crowd[which]
 
@@ -94,10 +104,14 @@ def _names(matches: Matches, right: Bools, shown: Bools, missed: Bools) -> tuple
         marked[detection[pairs]] = True
         return marked
 
-    overlaps = (iou >= IOU_THRESHOLD) & ~crowd
-    in_crowd = any_pair(same & (iou >= IOU_THRESHOLD) & crowd) | (matches.ignored & 1).astype(bool)
+    enough = iou >= IOU_THRESHOLD
+    overlaps = enough & ~crowd
+    in_crowd = any_pair(same & enough & crowd) | (matches.ignored & 1).astype(bool)
     twice = any_pair(same & overlaps)
-    confused = _confused(matches, ~same & overlaps, shown & ~right & ~in_crowd & ~twice, missed)
+    alone = ~right & ~in_crowd & ~twice
+    pairs = np.flatnonzero(~same & overlaps & alone[detection] & missed[which])
+    order = pairs[np.lexsort((-iou[pairs], -matches.score[detection[pairs]]))]
+    confused = _confused(detection[order], which[order], len(right))
     questions = [
         (~shown, ""),
         (right, "correct"),
@@ -111,16 +125,14 @@ def _names(matches: Matches, right: Bools, shown: Bools, missed: Bools) -> tuple
     return np.select(conditions, answers, default="background"), confused
 
 
-def _confused(matches: Matches, pairs: Bools, alone: Bools, missed: Bools) -> Ints:
-    """[D] the missed object of one of the pairs that each detection takes, -1 for none."""
-    taken = np.full(len(alone), -1)
-    free = missed.copy()
-    found = np.flatnonzero(pairs & alone[matches.pair_detection] & free[matches.pair_object])
-    order = np.lexsort((-matches.pair_iou[found], -matches.score[matches.pair_detection[found]]))
-    for pair in found[order].tolist():
-        detection, which = matches.pair_detection[pair], matches.pair_object[pair]
-        if taken[detection] < 0 and free[which]:
-            taken[detection], free[which] = which, False
+def _confused(detection: Ints, which: Ints, detections: int) -> Ints:
+    """[D] the object that each detection takes, -1 for none: every pair in its turn, if both are free."""
+    taken = np.full(detections, -1)
+    gone: set[int] = set()
+    for one, other in zip(detection.tolist(), which.tolist(), strict=True):
+        if taken[one] < 0 and other not in gone:
+            taken[one] = other
+            gone.add(other)
     return taken
 
 

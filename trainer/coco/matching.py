@@ -3,25 +3,20 @@
 COCOeval loops over every (class, area range, image) in Python. In each image and class, detections by descending score
 take the free object that they overlap most, if the overlap reaches the threshold. Only pairs that overlap by the lowest
 threshold can ever match, and images and classes are independent; so the n-th detections of all images and classes are
-matched together, for all thresholds and area ranges at once. IoU is pycocotools' own compiled function. The result is
-equal bit for bit, including ties and crowds (tests/trainer/coco/test_matching.py compares all arrays):
+matched together, for all thresholds and area ranges at once: each of these 40 questions is a bit of an integer. The
+result is equal bit for bit, including ties and crowds (tests/trainer/coco/test_matching.py compares all arrays):
 
 - equal scores keep the order of the input; images are ordered by id;
 - of equally overlapping objects, the last one in the file is taken;
 - objects outside the area range and crowds are taken only if no other object fits; crowds any number of times.
 """
 
-import math
-import time
-from collections.abc import Sequence
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from trainer.coco.overlaps import Bools, Floats, Ints, overlapping
 
 IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, int(np.round((0.95 - 0.5) / 0.05)) + 1, endpoint=True)
 """pycocotools' Params.iouThrs, by the same expression."""
@@ -34,10 +29,10 @@ BITS = len(AREA_RANGES) * len(IOU_THRESHOLDS)
 """Answers for a detection, one for each area range and threshold: bit T a + t of an integer is that of (a, t)."""
 EVERY_THRESHOLD = (1 << len(IOU_THRESHOLDS)) - 1
 
-OVERLAP = 0.1
-"""Pairs of any class with at least this IoU are kept: the kinds of errors need them."""
-
-PROGRESS_SECONDS = 5.0
+_OF_AREA = tuple(EVERY_THRESHOLD << len(IOU_THRESHOLDS) * a for a in range(len(AREA_RANGES)))
+"""BITS of all thresholds of an area range."""
+_REACHED: Ints = np.array([((1 << n) - 1) * (sum(_OF_AREA) // EVERY_THRESHOLD) for n in range(len(IOU_THRESHOLDS) + 1)])
+"""BITS of the n lowest thresholds, in all area ranges."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +76,8 @@ class Matches:
     """[D]"""
     score: Floats
     """[D]"""
+    box: Floats
+    """[D, 4]"""
     rank: Ints
     """[D] 0 for the highest score of its image and class."""
     by_class: Ints
@@ -94,12 +91,6 @@ class Matches:
     """[D] the object that it took at IoU 0.5 in the area range `all`, -1 for none."""
     object_ignored: Bools
     """[G, A] a crowd, or outside the area range."""
-    pair_detection: Ints
-    """[P] row of a detection, ascending."""
-    pair_object: Ints
-    """[P] an object of any class in the same image, with an IoU of at least OVERLAP."""
-    pair_iou: Floats
-    """[P]"""
 
 
 def match(objects: Objects, detections: Detections, *, images: int, categories: int) -> Matches:
@@ -112,7 +103,7 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
       categories: number of classes.
     """
     by_image = _stably(np.arange(len(detections.score)), detections.image, images)
-    by_score = by_image[np.argsort(-detections.score[by_image], kind="stable")]
+    by_score = by_image[stable_argsort(-detections.score[by_image])]
     by_class = _stably(by_score, detections.category, categories)
     order = _stably(by_class, detections.image, images)
     rank = _position_in_run(detections.image[order] * categories + detections.category[order])
@@ -122,27 +113,21 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
     by_class = row[by_class]
     image, category = detections.image[order], detections.category[order]
     box = detections.box[order]
-    area = box[:, 2] * box[:, 3]
-    outside = (area[:, None] < AREA_RANGES[:, 0]) | (area[:, None] > AREA_RANGES[:, 1])
-    object_outside = (objects.area[:, None] < AREA_RANGES[:, 0]) | (objects.area[:, None] > AREA_RANGES[:, 1])
-    object_ignored = objects.crowd[:, None] | object_outside
+    object_outside = _outside(objects.area)
+    object_ignored = objects.crowd[:, None] | unpack(object_outside, BITS)[:, :: len(IOU_THRESHOLDS)]
 
-    pair_detection, pair_object, pair_iou = _overlaps(objects, image, box, images)
-    same = (category[pair_detection] == objects.category[pair_object]) & (pair_iou >= IOU_THRESHOLDS[0])
-    rows, matched, counts, objects_taken = _take(
-        pair_detection[same],
-        pair_object[same],
-        pair_iou[same],
-        image * categories + category,
-        objects.crowd,
-        object_ignored,
+    group = image * categories + category
+    detection, which, iou = overlapping(
+        group=group,
+        box=box,
+        object_group=objects.image * categories + objects.category,
+        object_box=objects.box,
+        crowd=objects.crowd,
+        threshold=IOU_THRESHOLDS[0],
     )
-    true = np.zeros(len(order), np.int64)
-    true[rows] = pack(matched & counts)
-    ignored = outside @ _OF_AREA
-    ignored[rows] = pack(matched & ~counts) | (ignored[rows] & ~pack(matched))
-    taken = np.full(len(order), -1)
-    taken[rows] = objects_taken
+    true, took_ignored, taken = _take(
+        detection, which, iou, group, objects.crowd, np.where(objects.crowd, _REACHED[-1], object_outside)
+    )
     return Matches(
         images=images,
         categories=categories,
@@ -151,28 +136,22 @@ def match(objects: Objects, detections: Detections, *, images: int, categories: 
         image=image,
         category=category,
         score=detections.score[order],
+        box=box,
         rank=rank,
         by_class=by_class[by_class >= 0],
         true=true,
-        ignored=ignored,
+        ignored=took_ignored | _outside(box[:, 2] * box[:, 3]) & ~true,
         taken=taken,
         object_ignored=object_ignored,
-        pair_detection=pair_detection,
-        pair_object=pair_object,
-        pair_iou=pair_iou,
     )
 
 
-_OF_AREA: Ints = np.array([EVERY_THRESHOLD << len(IOU_THRESHOLDS) * a for a in range(len(AREA_RANGES))])
-"""[A] the bits of all thresholds of an area range."""
-
-
-def pack(answers: Bools) -> Ints:
-    """[N] integers from [N, A, T] or [N, T]; the first is bit 0."""
-    octets = np.zeros((len(answers), 8), np.uint8)
-    packed = np.packbits(answers.reshape(len(answers), math.prod(answers.shape[1:])), axis=1, bitorder="little")
-    octets[:, : packed.shape[1]] = packed
-    return octets.view("<i8")[:, 0].astype(np.int64)
+def _outside(area: Floats) -> Ints:
+    """[N] BITS of the ranges that an area is outside of."""
+    bits = np.zeros(len(area), np.int64)
+    for of_area, (low, high) in zip(_OF_AREA, AREA_RANGES.tolist(), strict=True):
+        bits |= ((area < low) | (area > high)) * np.int64(of_area)
+    return bits
 
 
 def unpack(packed: Ints, count: int) -> Bools:
@@ -187,6 +166,16 @@ def _stably(order: Ints, column: Ints, values: int) -> Ints:
     return order[np.argsort(narrow[order], kind="stable")]
 
 
+def stable_argsort(values: Floats) -> Ints:
+    """`np.argsort(values, kind="stable")`, by NumPy's faster sort that leaves equal values in any order."""
+    order = np.argsort(values)
+    ordered = values[order]
+    equal = np.append(ordered[1:] == ordered[:-1], False)
+    tied = np.flatnonzero(equal | np.roll(equal, 1))
+    order[tied] = order[tied][np.lexsort((order[tied], ordered[tied]))]
+    return order
+
+
 def _position_in_run(values: Ints) -> Ints:
     """[N] for a grouped sequence: how many equal values directly precede each entry."""
     if not len(values):
@@ -195,33 +184,9 @@ def _position_in_run(values: Ints) -> Ints:
     return np.arange(len(values)) - np.repeat(first, np.diff(np.r_[first, len(values)]))
 
 
-def _overlaps(objects: Objects, image: Ints, box: Floats, images: int) -> tuple[Ints, Ints, Floats]:
-    """Pairs (detection, object, IoU) within images, ordered by detection, then object."""
-    from pycocotools import mask
-
-    by_image = np.argsort(objects.image, kind="stable")
-    object_ends = np.searchsorted(objects.image[by_image], np.arange(images + 1))
-    detection_ends = np.searchsorted(image, np.arange(images + 1))
-    rows: list[Sequence[npt.NDArray[np.generic]]] = []
-    announced = time.monotonic()
-    for i in np.flatnonzero((np.diff(object_ends) > 0) & (np.diff(detection_ends) > 0)).tolist():
-        first = detection_ends[i]
-        here = by_image[object_ends[i] : object_ends[i + 1]]
-        iou = mask.iou(box[first : detection_ends[i + 1]], objects.box[here], objects.crowd[here].astype(np.uint8))
-        found, which = np.nonzero(iou >= OVERLAP)
-        rows.append((found + first, here[which], iou[found, which]))
-        if time.monotonic() - announced > PROGRESS_SECONDS:
-            announced = time.monotonic()
-            print(f"progress: match {i}/{images} images", flush=True)
-    if not rows:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    detection, which, overlap = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return detection, which, overlap
-
-
 def _take(
-    detection: Ints, which: Ints, iou: Floats, group: Ints, crowd: Bools, object_ignored: Bools
-) -> tuple[Ints, Bools, Bools, Ints]:
+    detection: Ints, which: Ints, iou: Floats, group: Ints, crowd: Bools, object_ignored: Ints
+) -> tuple[Ints, Ints, Ints]:
     """Greedy matching over pairs of one class.
 
     Args:
@@ -230,43 +195,39 @@ def _take(
       iou: [P]
       group: [D] image and class of each detection.
       crowd: [G]
-      object_ignored: [G, A]
+      object_ignored: [G] BITS where an object does not count.
 
     Returns:
-      [C] the detections that are in pairs, ascending; [C, A, T] whether each took an object, and whether that counts;
-      [C] see `Matches.taken`.
+      [D] BITS where each detection took an object that counts, and an ignored one; [D] see `Matches.taken`.
     """
-    starts = np.flatnonzero(np.r_[True, detection[1:] != detection[:-1]][: len(detection)])
-    rows = detection[starts]
-    shape = (len(rows), len(AREA_RANGES), len(IOU_THRESHOLDS))
-    matched, counts = np.zeros((2, *shape), bool)
-    taken = np.full(len(rows), -1)
-    if not len(rows):
-        return rows, matched, counts, taken
-    # Within a detection the later pair wins: more overlap, and for equal overlap the object later in the file.
-    row = np.repeat(np.arange(len(rows)), np.diff(np.r_[starts, len(detection)]))
-    wave = _position_in_run(group[rows])
-    order = np.lexsort((which, iou, row, wave[row]))
-    row, which, iou = row[order], which[order], iou[order]
-    ends = np.searchsorted(wave[row], np.arange(wave.max() + 2))
-    free = np.ones((len(crowd), *shape[1:]), bool)
-    areas_axis = np.arange(len(AREA_RANGES))[None, :, None]
-    reach = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
-    for low, high in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-        of, pair_object = row[low:high], which[low:high]
-        starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
-        of = of[starts]
-        count = high - low
-        possible = free[pair_object] & (iou[low:high, None] >= reach)[:, None, :]  # [pair, A, T]
-        # The best pair of a detection has the largest key: any object that counts before any ignored one.
-        key = (np.arange(1, count + 1)[:, None] + count * ~object_ignored[pair_object]).astype(np.int32)
-        best = np.maximum.reduceat(possible * key[:, :, None], starts, axis=0)  # [detection, A, T]
-        found = best > 0
-        winner = pair_object[(best - 1) % count]
-        matched[of] = found
-        counts[of] = found & ~object_ignored[winner, areas_axis]
-        taken[of] = np.where(found[:, 0, 0], winner[:, 0, 0], -1)
-        places, areas, thresholds = np.nonzero(found)
-        gone = winner[places, areas, thresholds]
-        free[gone, areas, thresholds] = crowd[gone]
-    return rows, matched, counts, taken
+    # Each detection's best pair first: more overlap, and for equal overlap the object later in the file.
+    order = np.lexsort((-which, -iou, detection))
+    detection, which, iou = detection[order], which[order], iou[order]
+    choice = _position_in_run(detection)
+    rows = detection[choice == 0]
+    wave = np.repeat(_position_in_run(group[rows]), np.diff(np.flatnonzero(choice == 0), append=len(choice)))
+    # Pairs of one wave and choice have neither a detection nor an object in common.
+    order = np.lexsort((choice, wave))
+    detection, which, iou = detection[order], which[order], iou[order]
+    choice, wave = choice[order], wave[order]
+    steps: list[list[slice]] = [[] for _ in range(wave.max(initial=-1) + 1)]
+    starts = np.flatnonzero((np.diff(wave, prepend=-1) != 0) | (np.diff(choice, prepend=-1) != 0))
+    for low, high in itertools.pairwise([*starts.tolist(), len(wave)]):
+        steps[wave[low]].append(slice(low, high))
+
+    reached = _REACHED[np.searchsorted(np.minimum(IOU_THRESHOLDS, 1 - 1e-10), iou, side="right")]
+    free = np.full(len(crowd), _REACHED[-1])
+    true, ignored, took = np.zeros(len(group), np.int64), np.zeros(len(group), np.int64), np.zeros(len(iou), np.int64)
+    for steps_of_wave in steps:
+        # A detection takes an ignored object only if none that counts fits.
+        for bits, allowed in ((true, ~object_ignored), (ignored, object_ignored)):
+            for step in steps_of_wave:
+                rows, objects = detection[step], which[step]
+                new = reached[step] & allowed[objects] & free[objects] & ~(true[rows] | ignored[rows])
+                bits[rows] |= new
+                took[step] |= new
+                free[objects] &= ~np.where(crowd[objects], 0, new)
+    taken = np.full(len(group), -1)
+    at50 = took & 1 == 1
+    taken[detection[at50]] = which[at50]
+    return true, ignored, taken

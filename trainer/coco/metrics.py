@@ -11,19 +11,20 @@ direct call of COCOeval concern only what would crash it or falsify its result:
   it is left out and counted (`annotations.scorable`). Evaluation refuses such a file (`format.scored_file`).
 """
 
-import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.annotations import CocoAnnotations, load_annotations, scorable
-from trainer.coco.accumulate import Curves, accumulate, mean
+from trainer.coco.accumulate import Curves, accumulate, images_with, mean
 from trainer.coco.matching import Detections, Matches, Objects, match
+from trainer.coco.overlaps import Bools, Ints
+from trainer.coco.results import Results, from_entries
 
 METRIC_NAMES = (
     "ap",
@@ -105,14 +106,14 @@ class Scored:
 
 
 def score(
-    annotations: str | CocoAnnotations, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]
+    annotations: str | CocoAnnotations, predictions: Results | Sequence[Mapping[str, Any]], image_ids: Sequence[int]
 ) -> Metrics:
     """The metrics of `score_arrays`."""
     return score_arrays(annotations, predictions, image_ids).metrics
 
 
 def score_arrays(
-    annotations: str | CocoAnnotations, predictions: Sequence[Mapping[str, Any]], image_ids: Sequence[int]
+    annotations: str | CocoAnnotations, predictions: Results | Sequence[Mapping[str, Any]], image_ids: Sequence[int]
 ) -> Scored:
     """Scores detections against a COCO annotation file, as pycocotools does.
 
@@ -120,7 +121,7 @@ def score_arrays(
 
     Args:
       annotations: the parsed annotation file, or its URI.
-      predictions: COCO results format, [{image_id, category_id, bbox: [x, y, w, h] pixels, score}, …].
+      predictions: columns, or COCO results format, [{image_id, category_id, bbox: [x, y, w, h] pixels, score}, …].
       image_ids: the images that went through the model, one entry for each time.
 
     Raises:
@@ -138,9 +139,10 @@ def score_arrays(
     categories = tuple(sorted(names))
     counted = scorable(coco)
     objects = _objects(coco, counted, images, categories)
+    results = predictions if isinstance(predictions, Results) else from_entries(predictions)
     matches = match(
         objects,
-        _detections(predictions, times, images, categories),
+        _detections(results, times, images, categories),
         images=len(images),
         categories=len(categories),
     )
@@ -179,58 +181,44 @@ def _name_order(coco: CocoAnnotations, images: tuple[int, ...]) -> tuple[int, ..
 
 
 def _detections(
-    predictions: Sequence[Mapping[str, Any]],
-    scored: Mapping[int, int],
-    images: tuple[int, ...],
-    categories: tuple[int, ...],
+    results: Results, scored: Mapping[int, int], images: tuple[int, ...], categories: tuple[int, ...]
 ) -> Detections:
-    """Predictions as columns, checked.
+    """Predictions as the rows that matching takes.
 
     Raises:
       InputError: see `score_arrays`; the message names the first wrong prediction.
     """
-    where_image = {image: i for i, image in enumerate(images) if image in scored}
-    where_category = {category: k for k, category in enumerate(categories)}
-    try:
-        image = np.array([where_image[p["image_id"]] for p in predictions], np.int64)
-        category = np.array([where_category[p["category_id"]] for p in predictions], np.int64)
-        boxes = [p["bbox"] for p in predictions]
-        sides = list(itertools.chain.from_iterable(boxes))
-        box = np.array(sides).reshape(len(predictions), 4)
-        confidence = np.array([p["score"] for p in predictions])
-        numbers = not len(predictions) or (box.dtype.kind in "iuf" and confidence.dtype.kind in "iuf")
-        if (
-            numbers
-            and set(map(len, boxes)) <= {4}
-            and np.isfinite(box).all()
-            and np.isfinite(confidence).all()
-            and (box[:, 2:] >= 0).all()
-        ):
-            return Detections(image=image, category=category, box=box.astype(float), score=confidence.astype(float))
-    except (KeyError, TypeError, ValueError):
-        pass  # find the wrong one below
-    for position, prediction in enumerate(predictions):
-        _check_prediction(position, prediction, where_image, where_category)
-    raise InputError("predictions: not rows of image_id, category_id, bbox and score; the model's output is broken")
+    image, known_image = _places(results.image_id, images)
+    category, known_category = _places(results.category_id, categories)
+    good = known_image & known_category & np.isin(images, list(scored))[image] & np.isfinite(results.score)
+    for side in results.box.T:
+        good &= np.isfinite(side)
+    good &= (results.box[:, 2] >= 0) & (results.box[:, 3] >= 0)
+    if not good.all():
+        _refuse(int(np.argmin(good)), results, scored, categories)
+    return Detections(image=image, category=category, box=results.box, score=results.score)
 
 
-def _check_prediction(
-    position: int, prediction: Mapping[str, Any], images: Mapping[int, int], categories: Mapping[int, int]
-) -> None:
-    where = f"prediction {position}"
-    try:
-        image, category = prediction["image_id"], prediction["category_id"]
-        box, confidence = list(prediction["bbox"]), prediction["score"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{where}: {prediction!r} lacks image_id, category_id, bbox or score; add it") from error
-    if image not in images:
-        raise InputError(f"{where}: image_id {image!r} is not one of the scored images; score it or leave it out")
-    if category not in categories:
-        raise InputError(f"{where}: category_id {category!r} is not in the annotation file; use its category ids")
-    if not usable_box(box) or not _finite(confidence):
-        raise InputError(f"{where}: bbox {box!r}, score {confidence!r}: not all finite; the model's output is broken")
-    if box[2] < 0 or box[3] < 0:
-        raise InputError(f"{where}: bbox {box!r} has a negative side; boxes are [x, y, width, height]")
+def _places(ids: Ints, known: tuple[int, ...]) -> tuple[Ints, Bools]:
+    """[N] the place of each id among the known ones, which are sorted; [N] whether it is one of them."""
+    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return place, np.array(known)[place] == ids
+
+
+def _refuse(row: int, results: Results, images: Collection[int], categories: Collection[int]) -> NoReturn:
+    (entry,) = results.where(np.array([row])).entries()
+    where, box = f"prediction {row}", entry["bbox"]
+    if entry["image_id"] not in images:
+        raise InputError(
+            f"{where}: image_id {entry['image_id']} is not one of the scored images; score it or leave it out"
+        )
+    if entry["category_id"] not in categories:
+        raise InputError(
+            f"{where}: category_id {entry['category_id']} is not in the annotation file; use its category ids"
+        )
+    if not usable_box(box) or not _finite(entry["score"]):
+        raise InputError(f"{where}: bbox {box}, score {entry['score']}: not all finite; the model's output is broken")
+    raise InputError(f"{where}: bbox {box} has a negative side; boxes are [x, y, width, height]")
 
 
 def _objects(
@@ -249,10 +237,9 @@ def _objects(
 
 def _per_class(names: Mapping[int, str], matches: Matches, curves: Curves) -> tuple[ClassMetrics, ...]:
     categories = sorted(names)
-    objects = matches.objects
-    count = np.bincount(objects.category[~objects.crowd], minlength=len(categories))
-    spread = np.unique(np.stack([objects.image, objects.category])[:, ~objects.crowd], axis=1)[1]
-    images = np.bincount(spread, minlength=len(categories))
+    image, category = (column[~matches.objects.crowd] for column in (matches.objects.image, matches.objects.category))
+    count = np.bincount(category, minlength=len(categories))
+    images = images_with(image, category, len(categories))
     # All areas, 100 detections.
     precision = curves.precision[:, :, :, 0, -1]
     return tuple(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.coco.accumulate import Curves, class_curves, mean
+from trainer.coco.accumulate import curves, images_with, mean, objects_by_class
 from trainer.coco.match_table import THRESHOLDS, Column, MatchTable
-from trainer.coco.matching import AREA_RANGES, MAX_DETECTIONS, RECALL_THRESHOLDS, unpack
+from trainer.coco.matching import AREA_RANGES, unpack
 from trainer.coco.metrics import METRIC_NAMES, SIZES
 
 
@@ -41,26 +41,20 @@ class Recount:
 def recount(table: MatchTable) -> Recount:
     """The metrics of a table."""
     classes = len(table.category_ids)
-    shape = (THRESHOLDS, len(RECALL_THRESHOLDS), classes, len(AREA_RANGES), len(MAX_DETECTIONS))
-    precision, recall = -np.ones(shape), -np.ones((shape[0], *shape[2:]))
     areas = unpack(table.object_areas, len(AREA_RANGES))
-    counted = np.zeros((classes, len(AREA_RANGES)), int)
-    np.add.at(counted, table.object_category, areas)
-    rank = _rank(table)
-    ends = np.searchsorted(table.category, np.arange(classes + 1))
-    for k in range(classes):
-        rows = slice(int(ends[k]), int(ends[k + 1]))
-        true = table.true[rows] | table.true_by_size[rows] << THRESHOLDS
-        ignored = table.ignored[rows] | table.ignored_by_size[rows] << THRESHOLDS
-        unscored = np.zeros(len(true))
-        precision[:, :, k], recall[:, k], _ = class_curves(unscored, rank[rows], true, ignored, counted[k])
-    curves = Curves(precision=precision, recall=recall, scores=precision)
+    found = curves(
+        category=table.category,
+        score=np.zeros(len(table.category)),  # the order is that of the scores; the table doesn't have them
+        rank=_rank(table),
+        true=table.true | table.true_by_size << THRESHOLDS,
+        ignored=table.ignored | table.ignored_by_size << THRESHOLDS,
+        counted=objects_by_class(table.object_category, areas, classes),
+    )
     objects = np.bincount(table.object_category, minlength=classes)
-    spread = np.unique(np.stack([table.object_image, table.object_category]), axis=1)[1]
-    images = np.bincount(spread, minlength=classes)
-    whole = precision[:, :, :, 0, -1]
+    images = images_with(table.object_image, table.object_category, classes)
+    whole = found.precision[:, :, :, 0, -1]
     return Recount(
-        metrics={name: _present(value) for name, value in zip(METRIC_NAMES, curves.stats, strict=True)},
+        metrics={name: _present(value) for name, value in zip(METRIC_NAMES, found.stats, strict=True)},
         per_class=tuple(
             ClassCount(
                 category_id=category,

@@ -16,6 +16,7 @@ from beam_preprocess.base.files import read_bytes
 from trainer.coco import bootstrap, match_table
 from trainer.coco.match_table import MatchTable
 from trainer.coco.recount import Recount, recount
+from trainer.coco.resampling import resampled_ap
 from trainer.config.gate_config import GateConfig
 from trainer.promotion.case import SAME, Case, Evidence, Shared
 from trainer.promotion.decision import EVIDENCE, OTHERS, Decision, decide
@@ -110,7 +111,7 @@ def _compared(case: Case, uris: dict[str, str]) -> Case:
         return replace(case, damage=damage, comparisons=dict.fromkeys(OTHERS, problem))
     own = tables["candidate"]
     weights = bootstrap.draw_for(own, case.config.resamples)
-    aps = bootstrap.resampled_ap(own, weights)
+    aps = resampled_ap(own, weights)
     comparisons: dict[str, bootstrap.Comparison | str] = {who: damage[who] for who in OTHERS if who in damage}
     shared: dict[str, Shared] = {}
     for who in OTHERS:
@@ -129,7 +130,7 @@ def _compared(case: Case, uris: dict[str, str]) -> Case:
                 case.candidate.metrics.get("ap"),
                 other.metrics.get("ap"),
                 aps,
-                bootstrap.resampled_ap(theirs, weights),
+                resampled_ap(theirs, weights),
             )
             continue
         new, old = match_table.only(own, common), match_table.only(theirs, common)
@@ -138,8 +139,8 @@ def _compared(case: Case, uris: dict[str, str]) -> Case:
             comparisons[who] = _comparison(
                 shared[who].new.metrics["ap"],
                 shared[who].old.metrics["ap"],
-                bootstrap.resampled_ap(new, weights),
-                bootstrap.resampled_ap(old, weights),
+                resampled_ap(new, weights),
+                resampled_ap(old, weights),
             )
     return replace(case, damage=damage, comparisons=comparisons, shared=shared, ap_interval=bootstrap.interval(aps))
 

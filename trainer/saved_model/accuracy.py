@@ -12,7 +12,6 @@ evaluation.json    the numbers; written last
 """
 
 import hashlib
-import json
 import math
 import os
 import statistics
@@ -32,6 +31,7 @@ from beam_preprocess.format.sources import whole_digest
 from trainer.coco import match_table
 from trainer.coco import metrics as coco_metrics
 from trainer.coco.error_kinds import analyse
+from trainer.coco.results import Results, joined
 from trainer.promotion.classes import Classes, match_classes
 from trainer.promotion.evaluation import ANALYSIS, EVALUATION, MATCHES, PREDICTIONS, PROFILE, SMOKE, Evaluation
 from trainer.promotion.smoke import IMAGE_BYTES
@@ -42,8 +42,8 @@ from trainer.saved_model.inference import (
     load_model,
     read_image,
     read_label_map,
+    results_of,
     signature_of,
-    to_coco,
 )
 from trainer.saved_model.layout import FEATURES, PARITY, SERVED
 from trainer.saved_model.profiling import measure_profile
@@ -104,14 +104,13 @@ def evaluate(
     loaded = load_model(model)
     signature = signature_of(loaded, model, signature_name)
     predictions, scored = _predictions(signature, coco, images, batch_size)
-    to_file = classes.to_file
-    known = [p | {"category_id": to_file[p["category_id"]]} for p in predictions if p["category_id"] in to_file]
+    known = predictions.renumbered(classes.to_file)
     classes = replace(classes, detections_unscored=len(predictions) - len(known))
     if text := classes.to_text():
         print(f"warning: classes of {model} and {annotations} are matched by name; {text}", flush=True)
     result = coco_metrics.score_arrays(coco, known, scored)
     files = {
-        PREDICTIONS: json.dumps(known).encode(),
+        PREDICTIONS: known.to_json(),
         ANALYSIS: analyse(result).to_json().encode(),
         MATCHES: match_table.to_bytes(match_table.from_scored(result)),
     }
@@ -182,9 +181,9 @@ def _classes(model: str, coco: CocoAnnotations) -> Classes:
 
 def _predictions(
     signature: Signature, coco: CocoAnnotations, images: str, batch_size: int
-) -> tuple[list[dict[str, Any]], list[int]]:
-    """COCO results, and the ids of the images that went through the model, each as often as it did."""
-    predictions: list[dict[str, Any]] = []
+) -> tuple[Results, list[int]]:
+    """The detections, and the ids of the images that went through the model, each as often as it did."""
+    predictions: list[Results] = []
     scored: list[int] = []
     total = len(coco.file_names)
     started = announced = time.monotonic()
@@ -193,7 +192,7 @@ def _predictions(
         paths = [_path(images, coco.file_names[i]) for i in batch]
         for i, path, detections in zip(batch, paths, detect(signature, paths), strict=True):
             _check_size(path, coco.image_sizes[i].tolist(), detections)
-            predictions += to_coco(int(coco.image_ids[i]), detections)
+            predictions.append(results_of(int(coco.image_ids[i]), detections))
             scored.append(int(coco.image_ids[i]))
         if time.monotonic() - announced > PROGRESS_SECONDS:
             announced = time.monotonic()
@@ -203,7 +202,7 @@ def _predictions(
                 f"progress: evaluate {len(scored)}/{total} images  {rate:.1f} img/s  ETA {left:.0f} s",
                 flush=True,
             )
-    return predictions, scored
+    return joined(predictions), scored
 
 
 def _check_size(path: str, declared: list[int], detections: dict[str, Any]) -> None:

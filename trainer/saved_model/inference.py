@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import exists, read_json
+from trainer.coco.results import Results
 from trainer.saved_model.layout import LABEL_MAP, SAVED_MODEL, SERVED
 
 Signature = Callable[..., dict[str, tf.Tensor]]
@@ -100,25 +101,25 @@ def read_image(path: str) -> bytes:
         raise InputError(f"{path}: can't be read ({_reason(error)}); give an image file that you may read") from error
 
 
-def to_coco(image_id: int, detections: dict[str, Any]) -> list[dict[str, Any]]:
-    """One image's detections in COCO results format, [x, y, width, height] in original pixels.
+def results_of(image_id: int, detections: dict[str, Any]) -> Results:
+    """One image's detections, [x, y, width, height] in original pixels.
 
     Peaks that the decoder masked (score 0) are left out: they are not detections.
     """
+    kept = ~(detections["detection_scores"] <= 0)  # NaN stays: scoring reports it
     height, width = (int(v) for v in detections["image_size"])
-    found = []
-    for box, score, category in zip(
-        (detections["detection_boxes"].astype(np.float64) * [height, width, height, width]).tolist(),
-        detections["detection_scores"].tolist(),
-        detections["detection_classes"].tolist(),
-        strict=True,
-    ):
-        if score <= 0:
-            continue
-        ymin, xmin, ymax, xmax = box
-        bbox = [xmin, ymin, xmax - xmin, ymax - ymin]
-        found.append({"image_id": image_id, "category_id": category, "bbox": bbox, "score": score})
-    return found
+    box = detections["detection_boxes"][kept].astype(np.float64) * [height, width, height, width]
+    return Results(
+        image_id=np.full(len(box), image_id, np.int64),
+        category_id=detections["detection_classes"][kept].astype(np.int64),
+        box=np.stack([box[:, 1], box[:, 0], box[:, 3] - box[:, 1], box[:, 2] - box[:, 0]], axis=1),
+        score=detections["detection_scores"][kept].astype(np.float64),
+    )
+
+
+def to_coco(image_id: int, detections: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same in COCO results format."""
+    return results_of(image_id, detections).entries()
 
 
 def _reason(error: tf.errors.OpError) -> str:

@@ -2,13 +2,14 @@
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.format.annotations import CocoAnnotations
+from trainer.coco.results import Results
 from trainer.config.export_config import ExportConfig
 from trainer.promotion.smoke import IMAGE_BYTES, SMOKE_IMAGES, Smoke, SmokeImage
 from trainer.saved_model.inference import Signature, detect, read_image
@@ -22,7 +23,7 @@ def record_smoke(
     signature: Signature,
     coco: CocoAnnotations,
     images: str,
-    predictions: Sequence[Mapping[str, Any]],
+    predictions: Results,
     *,
     model_digest: str,
     label_map: Mapping[str, Any],
@@ -36,7 +37,7 @@ def record_smoke(
       signature: the served one.
       coco: the annotation file.
       images: folder of the images.
-      predictions: COCO results of all images.
+      predictions: detections of all images.
       model_digest: of the model.
       label_map: the model's.
       parity: what its export measured; None takes the default bounds.
@@ -44,9 +45,8 @@ def record_smoke(
     Returns:
       What was recorded; None if no image is small enough for a request, or all are WebP.
     """
-    best: dict[int, float] = {}
-    for found in predictions:
-        best[found["image_id"]] = max(best.get(found["image_id"], 0.0), found["score"])
+    by_score = np.argsort(predictions.score, kind="stable")
+    best = dict(zip(predictions.image_id[by_score].tolist(), predictions.score[by_score].tolist(), strict=True))
     total = len(coco.image_ids)
     spread = {int(i) for i in np.linspace(0, total - 1, min(total, CANDIDATES * SMOKE_IMAGES)).round()} if total else {}
     recorded: list[SmokeImage] = []

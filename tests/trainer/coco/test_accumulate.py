@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.coco.test_matching import A, dataset_of, ours, predictions_of
-from trainer.coco.accumulate import mean
+from trainer.coco.accumulate import mean, objects_needed
+from trainer.coco.matching import RECALL_THRESHOLDS
 
 FAR = (200, 200, 9, 9)
 
@@ -30,3 +31,10 @@ def test_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("values", "expected"), [([0.5, -1, 0.25], 0.375), ([-1, -1], -1), ([], -1)])
 def test_mean_ignores_what_has_no_ground_truth(values: list[float], expected: float) -> None:
     assert mean(np.array(values)) == expected
+
+
+def test_objects_needed_are_those_of_pycocotools_search() -> None:
+    counts = np.r_[0:1500, 36_781, 100_000]
+    for count, needed in zip(counts.tolist(), objects_needed(counts), strict=True):
+        recall = np.arange(count + 1) / max(count, 1)
+        assert np.array_equal(needed, np.searchsorted(recall, RECALL_THRESHOLDS, side="left"))

@@ -11,10 +11,20 @@ import pytest
 from hypothesis import example, given, settings
 
 from beam_preprocess.base.errors import InputError
-from tests.trainer.coco.test_matching import A, dataset_of, detections, objects, ours, predictions_of, pycocotools
-from trainer.coco.bootstrap import Comparison, Interval, check_paired, compare, draw, draw_for, interval, resampled_ap
+from tests.trainer.coco.test_matching import (
+    IMAGES,
+    A,
+    dataset_of,
+    detections,
+    objects,
+    ours,
+    predictions_of,
+    pycocotools,
+)
+from trainer.coco.bootstrap import Comparison, Interval, check_paired, compare, draw, draw_for, interval
 from trainer.coco.match_table import MatchTable, from_bytes, from_scored, to_bytes
 from trainer.coco.metrics import Scored
+from trainer.coco.resampling import resampled_ap
 
 COCO_EVAL = Path(__file__).parents[4] / "shared" / "data" / "coco_eval" / "val2014_100"
 
@@ -112,10 +122,19 @@ def test_another_numbering_of_the_images_draws_the_same_images(table: MatchTable
     assert (moved != weights).any()
 
 
+@pytest.mark.parametrize("false", [127, 128, 255, 256])
+def test_sums_at_the_ends_of_narrow_integers(tmp_path: Path, false: int) -> None:
+    far = [(IMAGES[i // 64], 7, (200, 200, 9, 9), 0.9) for i in range(false - 1)]
+    scored = ours(dataset_of([(5, 7, A, False, None)]), predictions_of([*far, (5, 7, A, 0.5)]), tmp_path)
+    ap = resampled_ap(from_scored(scored), np.ones((1, 4), np.int32))
+    assert ap[0] == pytest.approx(scored.metrics.values["ap"], abs=1e-12)
+    assert ap[0] == pytest.approx(1 / false, abs=1e-12)
+
+
 def test_chunks_do_not_matter(table: MatchTable, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = draw(4, 30)
     whole = resampled_ap(table, weights)
-    monkeypatch.setattr("trainer.coco.bootstrap.CHUNK", 100)
+    monkeypatch.setattr("trainer.coco.resampling.CELLS", 100)
     assert resampled_ap(table, weights).tolist() == whole.tolist()
 
 

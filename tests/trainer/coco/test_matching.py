@@ -80,6 +80,13 @@ def assert_equal_arrays(dataset: dict[str, Any], predictions: list[dict[str, Any
     return reference
 
 
+def test_a_stable_sort() -> None:
+    values = np.random.default_rng(0).integers(-9, 9, 3000) / 7
+    values[::5] *= 0.0  # zeros of both signs are equal
+    assert np.array_equal(matching.stable_argsort(values), np.argsort(values, kind="stable"))
+    assert matching.stable_argsort(np.zeros(0)).tolist() == []
+
+
 def test_the_same_parameters() -> None:
     from pycocotools.cocoeval import Params
 

@@ -1,0 +1,97 @@
+"""Detections as columns: read piece by piece, written, and refused when an entry is odd."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from beam_preprocess.base.errors import InputError
+from trainer.coco import results
+from trainer.coco.results import Results, from_entries, joined, read_results
+
+ENTRIES = [
+    {"image_id": 5 + i // 3, "category_id": i % 4, "bbox": [i / 3, 0.1, 7.0, 1e-7], "score": 1 / (i + 1)}
+    for i in range(9)
+]
+NESTED = [
+    entry | {"segmentation": {"size": [1, 2], "counts": '}, {"a": ["'}, "parts": [{"x": 1}, {"x": [{}, {}]}]}
+    for entry in ENTRIES
+]
+
+
+def read(path: Path, text: str) -> Results:
+    path.write_text(text)
+    return read_results(str(path), "write it again")
+
+
+@pytest.mark.parametrize("piece", [1, 150, 1 << 16])
+@pytest.mark.parametrize("entries", [ENTRIES, NESTED, ENTRIES[:1], []], ids=["plain", "nested", "one", "none"])
+@pytest.mark.parametrize("layout", [{}, {"separators": (",", ":")}, {"indent": 2}], ids=["spaces", "compact", "lines"])
+def test_a_file_is_read_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, entries: list[Any], layout: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(results, "PIECE", piece)
+    assert read(tmp_path / "a.json", f" {json.dumps(entries, **layout)}\n").entries() == ENTRIES[: len(entries)]
+
+
+@pytest.mark.parametrize("rows", [2, 3, 100])
+def test_what_is_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(results, "ROWS", rows)
+    found = from_entries(ENTRIES)
+    assert json.loads(found.to_json()) == ENTRIES
+    assert read(tmp_path / "a.json", found.to_json().decode()).entries() == ENTRIES
+    assert json.loads(joined([]).to_json()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"a": []}', "[", "[{}", '[{"image_id": 1,]', "[] []", "[NaN]", "7"])
+def test_what_is_not_a_json_list_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"a\.json: not a JSON list of predictions .*write it again"):
+        read(tmp_path / "a.json", text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bbox": [1, 2, 3]}, "prediction 7: bbox .* not all finite"),
+        ({"bbox": [1, 2, 3, "4"]}, "prediction 7: bbox"),
+        ({"score": None}, "prediction 7: bbox"),
+        ({"image_id": "7"}, "prediction 7: image_id is '7'"),
+        ({"image_id": 1.5}, r"prediction 7: image_id is 1\.5"),
+        ({"category_id": math.inf}, "prediction 7: category_id is inf"),
+        ({"category_id": 1 << 64}, "prediction 7: category_id is"),
+    ],
+)
+def test_an_odd_entry_is_named(change: dict[str, Any], message: str) -> None:
+    entries = [entry | change if i == 7 else entry for i, entry in enumerate(ENTRIES)]
+    with pytest.raises(InputError, match=message):
+        from_entries(entries)
+    with pytest.raises(InputError, match=message):
+        from_entries(entries[4:], first=4)
+
+
+def test_an_entry_without_a_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "PIECE", 1)
+    with pytest.raises(InputError, match=r"prediction 9: .* lacks"):
+        read(tmp_path / "a.json", json.dumps([*ENTRIES, {"image_id": 1}]))
+    with pytest.raises(InputError, match="prediction 0: 7 lacks"):
+        read(tmp_path / "a.json", "[7]")
+
+
+def test_whole_numbers_as_floats_are_ids() -> None:
+    floats = [entry | {"image_id": float(entry["image_id"])} for entry in ENTRIES]
+    found = from_entries(floats)
+    assert found.image_id.dtype == np.int64
+    assert found.entries() == ENTRIES
+
+
+def test_renumbered() -> None:
+    found = from_entries(ENTRIES).renumbered({3: 30, 0: 2})
+    assert found.entries() == [
+        entry | {"category_id": {3: 30, 0: 2}[entry["category_id"]]}
+        for entry in ENTRIES
+        if entry["category_id"] in (0, 3)
+    ]
+    assert len(from_entries(ENTRIES).renumbered({})) == 0

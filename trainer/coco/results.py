@@ -1,0 +1,178 @@
+"""Detections in COCO results format, [{image_id, category_id, bbox: [x, y, w, h] pixels, score}, …], as columns.
+
+A list of dictionaries takes ten times the memory.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import orjson
+
+from beam_preprocess.base.errors import InputError
+from beam_preprocess.base.files import read_bytes
+from trainer.coco.overlaps import Bools, Floats, Ints
+
+PIECE = 1 << 16
+"""Minimum number of bytes that are parsed at a time: what they become fits into a core's cache."""
+ROWS = 10_000
+"""Number of detections that are written at a time."""
+_BETWEEN = re.compile(rb"}\s*,\s*(?={)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Results:
+    """N detections, in the order of the file."""
+
+    image_id: Ints
+    """[N]"""
+    category_id: Ints
+    """[N]"""
+    box: Floats
+    """[N, 4] x, y, width, height in pixels."""
+    score: Floats
+    """[N]"""
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def where(self, kept: Bools | Ints | slice) -> "Results":
+        """Some of the detections."""
+        return Results(
+            image_id=self.image_id[kept],
+            category_id=self.category_id[kept],
+            box=self.box[kept],
+            score=self.score[kept],
+        )
+
+    def renumbered(self, categories: Mapping[int, int]) -> "Results":
+        """The detections of these classes, with the ids that they have elsewhere."""
+        old, new = np.array(sorted(categories.items()), np.int64).reshape(-1, 2).T
+        kept = self.where(np.isin(self.category_id, old))
+        return replace(kept, category_id=new[np.searchsorted(old, kept.category_id)])
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The list of dictionaries."""
+        columns = (self.image_id, self.category_id, self.box, self.score)
+        return [
+            {"image_id": image, "category_id": category, "bbox": box, "score": score}
+            for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def to_json(self) -> bytes:
+        """The content of a results file."""
+        pieces = (self.where(slice(i, i + ROWS)).entries() for i in range(0, len(self), ROWS))
+        return b"[" + b",".join(orjson.dumps(piece)[1:-1] for piece in pieces) + b"]"
+
+
+def joined(parts: Sequence[Results]) -> Results:
+    """The detections of all parts, one after the other."""
+    return Results(
+        image_id=np.concatenate([np.zeros(0, np.int64), *(part.image_id for part in parts)]),
+        category_id=np.concatenate([np.zeros(0, np.int64), *(part.category_id for part in parts)]),
+        box=np.concatenate([np.zeros((0, 4)), *(part.box for part in parts)]),
+        score=np.concatenate([np.zeros(0), *(part.score for part in parts)]),
+    )
+
+
+def read_results(uri: str, fix: str) -> Results:
+    """Reads a results file.
+
+    Args:
+      uri: a local path or any fsspec URI.
+      fix: what the user can do when the file cannot be read, for the message.
+
+    Raises:
+      InputError: missing, not a JSON list, or see `from_entries`.
+    """
+    parts: list[Results] = []
+    first = 0
+    try:
+        for piece in _pieces(read_bytes(uri, fix)):
+            parts.append(from_entries(piece, first))
+            first += len(piece)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{uri}: not a JSON list of predictions ({error}); {fix}") from error
+    return joined(parts)
+
+
+def _pieces(content: bytes) -> Iterator[list[Any]]:
+    """The entries of a JSON list, piece by piece: dictionaries of the whole file at once would take much memory.
+
+    Only what ends between two entries is JSON once it is closed: a piece that ends deeper, or in a string, is not.
+    """
+    start = len(content) - len(content.lstrip()) + 1
+    if content[start - 1 : start] != b"[":
+        raise orjson.JSONDecodeError("it does not begin with [", "", 0)
+    after = start + PIECE
+    while between := _BETWEEN.search(content, after):
+        try:
+            entries = orjson.loads(b"[%b]" % content[start : between.start() + 1])
+        except orjson.JSONDecodeError:
+            after = between.end()
+            continue
+        yield entries
+        start, after = between.end(), between.end() + PIECE
+    yield orjson.loads(b"[" + content[start:])
+
+
+def from_entries(entries: Sequence[Mapping[str, Any]], first: int = 0) -> Results:
+    """The columns of a list.
+
+    Args:
+      entries: the list, or a part of it.
+      first: the place of its first entry, for messages.
+
+    Raises:
+      InputError: an entry lacks a key, an id is not a whole number, or a box or score is not of numbers; the message
+        names the first such entry.
+    """
+    try:
+        image, category, score = (np.array(list(map(itemgetter(key), entries))) for key in _NUMBERS)
+        boxes = list(map(itemgetter("bbox"), entries))
+        box = np.array(list(itertools.chain.from_iterable(boxes))).reshape(len(entries), 4)
+        whole = all(ids.dtype.kind == "i" for ids in (image, category))
+        numbers = all(values.dtype.kind in "if" for values in (box, score))
+        if not len(entries) or (whole and numbers and set(map(len, boxes)) == {4}):
+            return Results(
+                image_id=image.astype(np.int64),
+                category_id=category.astype(np.int64),
+                box=box.astype(float),
+                score=score.astype(float),
+            )
+    except (KeyError, TypeError, ValueError):
+        pass  # the odd one is handled below
+    rows = [_checked(f"prediction {first + i}", entry) for i, entry in enumerate(entries)]
+    image_ids, category_ids, sides, scores = zip(*rows, strict=True)
+    return Results(
+        image_id=np.array(image_ids, np.int64),
+        category_id=np.array(category_ids, np.int64),
+        box=np.array(sides, float),
+        score=np.array(scores, float),
+    )
+
+
+_NUMBERS = ("image_id", "category_id", "score")
+
+
+def _checked(where: str, entry: Any) -> tuple[int, int, list[float], float]:
+    try:
+        image, category = entry["image_id"], entry["category_id"]
+        box, score = list(entry["bbox"]), entry["score"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{where}: {entry!r} lacks image_id, category_id, bbox or score; add it") from error
+    if len(box) != 4 or not all(map(_is_number, (*box, score))):
+        raise InputError(f"{where}: bbox {box!r}, score {score!r}: not all finite; the model's output is broken")
+    for name, value in (("image_id", image), ("category_id", category)):
+        if not _is_number(value) or not math.isfinite(value) or value != int(value) or abs(value) >= 1 << 63:
+            raise InputError(f"{where}: {name} is {value!r}, not a whole number; use the annotation file's ids")
+    return int(image), int(category), box, score
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
