@@ -143,7 +143,16 @@ def _child(stage: str, folder: Path, size: Size) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         call()
     seconds = time.process_time() - started
-    print(json.dumps({"cpu": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}))
+    print(json.dumps({"cpu": seconds, "peak": peak_mib()}))
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process. `ru_maxrss` has the parent's too, which a process has until it execs."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 2**10
 
 
 def _measure(stage: str, folder: Path, size: Size) -> dict[str, float]:
