@@ -56,7 +56,7 @@ def parser() -> command.Parser:
         "--num-workers",
         type=int,
         help="local processes, which take 3 to 8 s to start (default: as many as cores and memory allow, if the data "
-        "is large enough for that to pay; the first line says from where on)",
+        "is large enough for that to pay; the first line of output says from where on)",
     )
     options.add_argument(
         "--num-threads",

@@ -7,7 +7,7 @@ One number changes at a time; the others stay at the first of their list. Every 
 its peak memory is its own; what it imports and reads before it begins is in its memory, and not in its seconds. Images
 are JPEGs of 64 x 64 pixels, hard links to 50 files: what an image costs whatever its size. Larger ones add their
 decoding, see benchmarks.preprocess. A training step and a prediction don't depend on the number of images;
-benchmarks.train_step has flags for classes and boxes.
+benchmarks.train_step has flags for classes and boxes. docs/benchmarks.md#growth has the results.
 """
 
 import argparse
