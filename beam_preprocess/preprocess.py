@@ -55,14 +55,14 @@ def parser() -> command.Parser:
     options.add_argument(
         "--num-workers",
         type=int,
-        help="local processes, which take 4 to 8 s to start (default: all cores if there are more than 4 and many "
-        "views, otherwise 1)",
+        help="local processes, which take 3 to 8 s to start (default: as many as cores and memory allow, if the data "
+        "is large enough for that to pay; the first line of output says from where on)",
     )
     options.add_argument(
         "--num-threads",
         type=int,
-        help="threads, instead of processes: they start at once, but more than 4 gain little (default: the cores, at "
-        "most 4)",
+        help="threads, instead of processes: they start at once, but more than 4 gain little (default, for smaller "
+        "data: the cores, at most 4)",
     )
     options.add_argument("--force", action="store_true", help="write the records again even if they are up to date")
     options.add_argument(

@@ -6,7 +6,8 @@
 One number changes at a time; the others stay at the first of their list. Every number is a process of its own, so that
 its peak memory is its own; what it imports and reads before it begins is in its memory, and not in its seconds. Images
 are JPEGs of 64 x 64 pixels, hard links to 50 files: what an image costs whatever its size. Larger ones add their
-decoding, see benchmarks.preprocess. A training step and a prediction don't depend on the number of images.
+decoding, see benchmarks.preprocess. A training step and a prediction don't depend on the number of images;
+benchmarks.train_step has flags for classes and boxes. docs/benchmarks.md#growth has the results.
 """
 
 import argparse
@@ -130,11 +131,31 @@ def _bootstrap(folder: Path, size: Size) -> Callable[[], object]:
     return lambda: resampled_ap(table, draw(size.images, RESAMPLES))
 
 
+def _analyse(folder: Path, size: Size) -> Callable[[], object]:
+    """The evaluation's error analysis, as the text of its file."""
+    from trainer.coco.error_kinds import analyse
+    from trainer.coco.metrics import score_arrays
+
+    scored = score_arrays(str(folder / "instances.json"), _detections(size), range(size.images))
+    return lambda: analyse(scored).to_json()
+
+
+def _labels(folder: Path, size: Size) -> Callable[[], object]:
+    """The report's search for label errors."""
+    from beam_preprocess.format.annotations import load_annotations
+    from trainer.coco.label_errors import label_errors
+
+    coco, found = load_annotations(str(folder / "instances.json")), _detections(size)
+    return lambda: label_errors(coco, found)
+
+
 STAGES: dict[str, Callable[[Path, Size], Callable[[], object]]] = {
     "check": _check,
     "preprocess": _preprocess,
     "score": _score,
     "bootstrap": _bootstrap,
+    "analyse": _analyse,
+    "label errors": _labels,
 }
 
 
@@ -144,7 +165,16 @@ def _child(stage: str, folder: Path, size: Size) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         call()
     seconds = time.process_time() - started
-    print(json.dumps({"cpu": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}))
+    print(json.dumps({"cpu": seconds, "peak": peak_mib()}))
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process. `ru_maxrss` has the parent's too, which a process has until it execs."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 2**10
 
 
 def _measure(stage: str, folder: Path, size: Size) -> dict[str, float]:

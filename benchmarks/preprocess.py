@@ -2,10 +2,12 @@
 
     python -m benchmarks.preprocess                             speed, 2 threads and 2 processes, bytes, COCO arithmetic
     python -m benchmarks.preprocess --image-folder photos       on your own JPEGs instead of generated ones
+    python -m benchmarks.preprocess --images 3000 --sides processes           only 1 and 2 processes, a run of minutes
     python -m benchmarks.preprocess --memory 1000 10000 50000   peak memory by number of images (64 x 64 pixels)
 
 All sides take turns in one process. On a busy machine, the ratio of CPU seconds is more stable than that of wall time.
-Two threads or processes are faster in wall time only if two cores are free.
+Two threads or processes are faster in wall time only if two cores are free: then at most 2 / their CPU seconds, as a
+multiple of one worker's, times as fast.
 The bare loop uses simplejpeg (accurate DCT) and OpenCV, the fastest pair measured, and renders the same views.
 """
 
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -35,14 +38,13 @@ VCPU_HOUR, GIB_HOUR = 0.056, 0.003557
 """Dollars for Dataflow batch in us-central1 (list prices from memory, not looked up; override with --vcpu-hour)."""
 
 _MEASURE = """
-import json, resource, sys
-from beam_preprocess.base.command import Parser, run
+import sys
 from beam_preprocess.format.config import PreprocessConfig
 from beam_preprocess.job.pipeline import preprocess
 preprocess(images=sys.argv[1], annotations=sys.argv[2], split="train", output=sys.argv[3],
            config=PreprocessConfig(image_size=(64, 64), train_views=1))
-peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print("peak", max(peaks) // 1024)
+from benchmarks.growth import peak_mib
+print("peak", round(peak_mib()))
 """
 
 
@@ -143,25 +145,36 @@ def speed(flags: argparse.Namespace, folder: Path) -> None:
         return time.perf_counter() - start, cpu_seconds() - cpu
 
     output = folder / "out"
+    calls: dict[str, Callable[[], tuple[float, float]]] = {
+        "bare": lambda: bare_loop(images, annotations, config),
+        "one": lambda: library(output),
+        "threads": lambda: library(output, num_threads=2),
+        "processes": lambda: library(output, num_workers=2),
+    }
+    calls = {name: call for name, call in calls.items() if name == "one" or name in flags.sides}
     bare_loop(images, annotations, config)  # warm-up: page cache, code
-    sides: dict[str, list[tuple[float, float]]] = {"bare": [], "one": [], "threads": [], "processes": []}
+    sides: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for repeat in range(flags.repeats):
-        print(f"repeat {repeat + 1} of {flags.repeats}", file=sys.stderr, flush=True)
-        sides["bare"].append(bare_loop(images, annotations, config))
-        sides["one"].append(library(output))
-        sides["threads"].append(library(output, num_threads=2))
-        sides["processes"].append(library(output, num_workers=2))
+        for name, call in calls.items():
+            sides[name].append(call())
+            seconds, used = sides[name][-1]
+            print(f"repeat {repeat + 1}, {name}: {seconds:.1f} s, {used:.1f} CPU s", file=sys.stderr, flush=True)
     wall, cpu = ({name: statistics.median(run[i] for run in runs) for name, runs in sides.items()} for i in (0, 1))
-    loop, one, one_cpu = wall["bare"], wall["one"], cpu["one"]
+    one, one_cpu = wall["one"], cpu["one"]
     views = flags.views
     print(f"{count} images x {views} views of 512 x 512, median of {flags.repeats} runs")
-    print(f"bare loop, 1 core      {count / loop:8.1f} images/s  {count * views / loop:8.1f} views/s")
     print(f"whole run, 1 worker    {count / one:8.1f} images/s  {count * views / one:8.1f} views/s")
-    print(f"ratio                  {loop / one:8.2f} in wall time, {cpu['bare'] / one_cpu:.2f} in CPU seconds")
-    for name in ("threads", "processes"):
+    if "bare" in sides:
+        loop = wall["bare"]
+        print(f"bare loop, 1 core      {count / loop:8.1f} images/s  {count * views / loop:8.1f} views/s")
+        print(f"ratio                  {loop / one:8.2f} in wall time, {cpu['bare'] / one_cpu:.2f} in CPU seconds")
+    for name in (name for name in ("threads", "processes") if name in sides):
+        pairs = list(zip(sides["one"], sides[name], strict=True))
+        best = max(before[0] / after[0] for before, after in pairs)
+        used = statistics.median(after[1] / before[1] for before, after in pairs)
         print(
-            f"whole run, {f'2 {name}':<11} {count / wall[name]:8.1f} images/s, {one / wall[name]:.2f} x as fast; "
-            f"{cpu[name] / one_cpu:.2f} x the CPU seconds, including start-up"
+            f"whole run, {f'2 {name}':<11} {count / wall[name]:8.1f} images/s, {one / wall[name]:.2f} x as fast (best "
+            f"repeat {best:.2f}); {used:.2f} x the CPU seconds, including start-up: at most {2 / used:.2f} x as fast"
         )
 
     codes = len(code_table(config.map_size, config.heatmap_cutoff).values)
@@ -206,6 +219,13 @@ def parser() -> Parser:
     made.add_argument("--images", type=int, default=300, help="number of images (default: %(default)s)")
     made.add_argument("--image-folder", metavar="DIR", help="JPEGs to use instead of generated ones")
     made.add_argument("--views", type=int, default=8, help="views per image (default: %(default)s)")
+    made.add_argument(
+        "--sides",
+        nargs="+",
+        choices=("bare", "threads", "processes"),
+        default=["bare", "threads", "processes"],
+        help="what to compare with a run of one worker (default: all)",
+    )
     made.add_argument("--repeats", type=int, default=3, help="repeats; the median counts (default: %(default)s)")
     made.add_argument("--vcpu-hour", type=float, default=VCPU_HOUR, help="price in dollars (default: %(default)s)")
     made.add_argument("--memory", type=int, nargs="+", metavar="IMAGES", help="measure peak memory instead")

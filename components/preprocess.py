@@ -13,9 +13,9 @@ def preprocess(
 ) -> str:
     """Writes the records, and returns their folder. `data_digest` makes a cached result that of the same data."""
     from components.support.run_options import read_options
-    from components.support.stage import cores, stage, threads
+    from components.support.stage import cores, stage
 
-    place = {"output": records.uri, "split": "train", "processes": cores(), "threads": threads()}
+    place = {"output": records.uri, "split": "train"}
     with stage("preprocess-train", records, ready="manifest.json") as output:
         from beam_preprocess.base.errors import InputError
         from beam_preprocess.job.pipeline import preprocess
@@ -30,6 +30,9 @@ def preprocess(
             output=output,
             config=parse_config(config).preprocess,
             seed=seed,
+            num_workers=None,
+            num_threads=None,
+            cores=cores(),
             pipeline_args=beam_arguments(run.preprocess_on, run.dataflow, run.beam_args, **place),
         )
         if made.data_digest != data_digest:

@@ -23,27 +23,6 @@ _REFUSED = {
 }
 
 
-MANY_VIEWS = 20_000
-"""Minutes of work for one core: starting processes (4 CPU seconds) is little compared with it."""
-USEFUL_THREADS = 4
-"""Python's lock is held for a fifth of the work."""
-
-
-def parallelism(arguments: Sequence[str], *, cores: int, views: int) -> tuple[int, int]:
-    """Numbers of (processes, threads) for `views` views on this machine, when nobody has chosen them.
-
-    Args:
-      arguments: Beam flags. A runner, or a flag of the local one's parallelism, leaves everything to them.
-      cores: that this process may use.
-      views: to be written.
-    """
-    if any(word.startswith(("--runner", "--direct_")) for word in arguments):
-        return 1, 1
-    if cores > USEFUL_THREADS and views >= MANY_VIEWS:
-        return cores, 1
-    return 1, min(USEFUL_THREADS, cores)
-
-
 def beam_options(arguments: Sequence[str], num_workers: int, num_threads: int = 1) -> PipelineOptions:
     """Makes pipeline options from the flags that this package does not know.
 

@@ -15,14 +15,15 @@ from typing import Any, Literal
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_preprocess.base.cores import usable_cores
+from beam_preprocess.base.cores import usable_cores, usable_memory
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.progress import Progress, Watcher
 from beam_preprocess.base.storage import absolute
 from beam_preprocess.dataset.foreign import read_annotations
 from beam_preprocess.dataset.validate import check_limits, drop_missing, validate_boxes, validate_images
 from beam_preprocess.engine.dataflow import check_reachable, is_dataflow
-from beam_preprocess.engine.options import beam_options, parallelism
+from beam_preprocess.engine.options import beam_options
+from beam_preprocess.engine.parallelism import choose
 from beam_preprocess.engine.running import run_job
 from beam_preprocess.engine.write_errors import as_write_error
 from beam_preprocess.format.annotations import class_map
@@ -49,6 +50,7 @@ def preprocess(
     num_shards: int | None = None,
     num_workers: int | None = 1,
     num_threads: int | None = 1,
+    cores: int | None = None,
     pipeline_args: Sequence[str] = (),
     force: bool = False,
 ) -> Manifest:
@@ -66,6 +68,7 @@ def preprocess(
       num_workers: number of local worker processes; None chooses, as for threads, by cores and data.
       num_threads: number of threads of this process, instead of processes; see `beam_options`. None is 1 where the
         number of processes is given, and the other way round.
+      cores: maximum to choose by; None for all that this process may use.
       pipeline_args: Beam options.
       force: write the records again even if `output` already holds them.
 
@@ -148,9 +151,7 @@ def preprocess(
             num_shards=job.num_shards,
         )
         if not chosen:
-            views = int(keep_images.sum()) * job.views
-            workers, threads = parallelism(pipeline_args, cores=usable_cores(), views=views)
-            options = beam_options(pipeline_args, workers, threads)
+            options = _choose(pipeline_args, job, images=int(keep_images.sum()), cores=cores or usable_cores())
         parallel = max(workers, threads)
         if chosen and parallel > job.num_shards:
             print(
@@ -174,6 +175,17 @@ def preprocess(
         outside = f"{cut_off} {'box' if cut_off == 1 else 'boxes'} fell outside a random crop (counted once per crop)"
         print(f"result: {_summary(manifest)}; {outside}", flush=True)
         return manifest
+
+
+def _choose(pipeline_args: Sequence[str], job: ShardJob, *, images: int, cores: int) -> PipelineOptions:
+    """Beam's options with the best number of processes or threads; prints it."""
+    height, width = job.config.image_size
+    size = images * job.views * height * width / 1e6
+    found = choose(pipeline_args, cores=cores, memory=usable_memory(), shards=job.num_shards, megapixels=size)
+    if found.why:
+        flag = f"--num-workers {found.processes}" if found.processes > 1 else f"--num-threads {found.threads}"
+        print(f"parallel: {flag} ({found.why})", flush=True)
+    return beam_options(pipeline_args, found.processes, found.threads)
 
 
 def run(plans: Plans, job: ShardJob, options: PipelineOptions) -> None:

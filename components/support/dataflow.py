@@ -118,9 +118,7 @@ def _run_labels() -> dict[str, str]:
     return found
 
 
-def beam_arguments(
-    preprocess_on: str, dataflow: str, beam_args: str, *, output: str, split: str, processes: int = 1, threads: int = 1
-) -> list[str]:
+def beam_arguments(preprocess_on: str, dataflow: str, beam_args: str, *, output: str, split: str) -> list[str]:
     """Beam's options for one split.
 
     Args:
@@ -129,8 +127,6 @@ def beam_arguments(
       beam_args: further options as one text; they override the others.
       output: where the pipeline backend puts the step's output; Beam's temporary files go next to it.
       split: part of the job's name.
-      processes: Beam's processes in the step, if it runs on the local engine.
-      threads: Beam's threads, if there is one process. They start faster than processes, and write the same bytes.
 
     Raises:
       InputError: an unknown place, wrong options, a second runner, or an output outside a bucket.
@@ -147,11 +143,7 @@ def beam_arguments(
             raise InputError(
                 f"beam_args: {beam_args!r} names {runner}; give preprocess_on=dataflow and its keys instead"
             )
-        if runner or "--runner" in more:
-            return more  # its own options set the parallelism
-        mode, count = ("multi_processing", processes) if processes > 1 else ("multi_threading", threads)
-        parallel = [f"--direct_running_mode={mode}", f"--direct_num_workers={count}"]
-        return [*(parallel if count > 1 else []), *more]
+        return more
     if runner or "--runner" in more:
         raise InputError("beam_args: names a --runner, and preprocess_on is 'dataflow'; give one of the two")
     if not output.startswith("gs://"):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from beam_preprocess.base.command import exit_at_once
+from beam_preprocess.base.cores import usable_cores
 from components.support.events import EVENTS, reported
 from components.support.run_options import read_options
 
@@ -113,13 +114,11 @@ def _end(title: str, limit: float) -> None:
 
 
 def cores() -> int:
-    """Number of processes that the stage may use: the cores that its task asks for, if the machine has them.
-
-    1 in local runs: on small data a second process costs more seconds than it saves.
-    """
-    return min(int(os.environ.get(CORES, "1")), os.cpu_count() or 1)
+    """Number of cores that the stage may use: those that its task asks for, if it has them."""
+    found = usable_cores()
+    return min(int(os.environ.get(CORES, found)), found)
 
 
 def threads() -> int:
     """Number of threads that a stage in one process may use. Preprocessing holds Python's lock a fifth of the time."""
-    return min(4, os.cpu_count() or 1)
+    return min(4, cores())

@@ -26,12 +26,21 @@ def open_cache(runs: Path, code: str = "") -> Path:
       runs: parent of all runs.
       code: digest of the code; that of this clone and its environment by default.
     """
-    folder = runs / ".cache" / (code or code_digest())
+    folder = _folder(runs, code or code_digest())
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.glob("*.json"):
         if not all(Path(uri).exists() for uri in _results(entry)):
             entry.unlink()
     return folder
+
+
+def valid_configurations(runs: Path) -> Path:
+    """The folder that remembers which configurations this clone's code found valid; see `ConfigCheck`."""
+    return _folder(runs, code_digest()) / "valid-configurations"
+
+
+def _folder(runs: Path, code: str) -> Path:
+    return runs / ".cache" / code
 
 
 def origin(folder: Path, key: str) -> str:

@@ -14,7 +14,8 @@ from beam_preprocess.dataset.warnings import block
 from beam_preprocess.format.annotations import class_map
 from pipeline.graph.layouts import coco_layout, known_files
 from pipeline.graph.request import RunRequest
-from pipeline.local import demo_data, run_folder
+from pipeline.local import cache as local_cache
+from pipeline.local import demo_data, kfp_runner, run_folder
 from pipeline.local.run_folder import RunFolder, existing_folder, shown
 from pipeline.preflight.configuration import ConfigCheck
 from pipeline.preflight.data import LocalData, check_data
@@ -84,7 +85,7 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
     if parsed.deploy is not None:
         print("deploy               the section is for Vertex AI: nothing is deployed by this run", flush=True)
     _check_writable(runs, registry)
-    config_check = ConfigCheck(config)
+    config_check = ConfigCheck(config, local_cache.valid_configurations(runs))
     try:
         if not data:
             data = _demo_data(Path(options.demo_data_dir).absolute())
@@ -94,6 +95,7 @@ def new_run(request: RunRequest, options: LocalOptions) -> RunFolder:
             data = _without_training(data, runs)
         checked = check_data(data, parsed.preprocess, strict=request.strict)
         _show(checked)
+        kfp_runner.load()  # while the other process still checks
         config_check.wait()  # the estimate reads values of Model Garden's sections
         check_weights(parsed, config, class_map(checked.parsed["train"].categories, parsed.preprocess.class_index)[1])
         expected = estimate(checked, parsed, runs)

@@ -69,7 +69,7 @@ def _execute(
     folder: RunFolder, started: float, request: RunRequest, engine: Engine | None, *, verbose: bool
 ) -> tuple[int, str]:
     """(exit code, outcome in a sentence)."""
-    # It loads kfp, which takes a second: only once the input is known to be good.
+    kfp_runner.load()
     from pipeline.graph.pipelines import make_pipeline
 
     # The image's name holds the code's digest, as a built image's tag does: it is part of kfp's cache key. Processes

@@ -50,17 +50,8 @@ class RecordParser:
 
     def batch(self, found: Features) -> tuple[tf.Tensor, Labels]:
         """(uint8 [B, H, W, 3], Labels) of the features of B records."""
-        cells, objects = self._cells, self._objects
-        # Cell i belongs to the first run that ends after it. There is at most one run per class and crowd flag, hence
-        # not more of them than objects.
-        runs = tf.reshape(_padded(found, records.CELL_RUNS, tf.int32, 3 * objects), [-1, objects, 3])
-        places = tf.tile(tf.range(cells)[None], [tf.shape(runs)[0], 1])
-        run = tf.raw_ops.UpperBound(sorted_inputs=tf.cumsum(runs[..., 2], axis=1), values=places)
-        described = tf.gather(runs, tf.minimum(run, objects - 1), batch_dims=1)
-        used = places < tf.strings.length(found[records.CELL_CODE])[:, None] // self._code.size
-        cell_class, cell_crowd, _ = tf.unstack(tf.where(used[..., None], described, 0), axis=-1)
-        value = tf.gather(self._values, tf.cast(_padded(found, records.CELL_CODE, self._code, cells), tf.int32))
-        counted = used & (cell_crowd == 0) if self._ignored else used
+        objects = self._objects
+        cells = self._cells_of(found)
         crowd = tf.cast(_padded(found, records.OBJECT_CROWD, tf.uint8, objects), tf.float32)
         present = tf.sequence_mask(tf.strings.length(found[records.OBJECT_CROWD]), objects, tf.float32)
         pairs = [-1, objects, 2]
@@ -68,9 +59,9 @@ class RecordParser:
             image_id=found[records.IMAGE_ID][:, 0],
             image_weight=found[WEIGHT],
             valid=tf.cast(found[records.VIEW_VALID], tf.int32),
-            cell_index=tf.cast(_padded(found, records.CELL_INDEX, self._index, cells), tf.int32),
-            cell_class=cell_class,
-            cell_value=tf.where(counted, value, 0.0),
+            cell_index=cells["index"],
+            cell_class=cells["class"],
+            cell_value=cells["value"],
             object_cell=_padded(found, records.OBJECT_CELL, tf.int32, objects),
             object_class=_padded(found, records.OBJECT_CLASS, tf.int32, objects),
             object_offset=tf.reshape(_padded(found, records.OBJECT_OFFSET, tf.float32, 2 * objects), pairs),
@@ -79,15 +70,49 @@ class RecordParser:
             ignore_mask=crowd[:, : self._ignored],
         )
 
+    def _cells_of(self, found: Features) -> Features:
+        """Index, class and value of each image's cells, [B, M] with zeros behind the last cell.
+
+        The cells of a batch are computed in one row and padded at the end: most images have far fewer than the largest.
+        """
+        runs = tf.reshape(_joined(found, records.CELL_RUNS, tf.int32), [-1, 3])
+        code = tf.cast(_joined(found, records.CELL_CODE, self._code), tf.int32)
+        # Cell i belongs to the first run that ends after it.
+        run = tf.searchsorted(tf.cumsum(runs[:, 2]), tf.range(tf.size(code)), side="right")
+        value = tf.gather(self._values, code)
+        if self._ignored:
+            value = tf.where(tf.gather(runs[:, 1], run) == 0, value, 0.0)
+        index = tf.cast(_joined(found, records.CELL_INDEX, self._index), tf.int32)
+        indices = tf.strings.length(found[records.CELL_INDEX]) // self._index.size
+        codes = tf.strings.length(found[records.CELL_CODE]) // self._code.size
+        return {
+            "index": _in_rows(records.CELL_INDEX, index, indices, self._cells),
+            "class": _in_rows(records.CELL_RUNS, tf.gather(runs[:, 0], run), codes, self._cells),
+            "value": _in_rows(records.CELL_CODE, value, codes, self._cells),
+        }
+
+
+def _joined(found: Features, name: str, dtype: tf.DType) -> tf.Tensor:
+    """Numbers of a feature, one image's after the other's."""
+    return tf.io.decode_raw(tf.strings.reduce_join(found[name]), dtype)
+
+
+def _in_rows(name: str, joined: tf.Tensor, lengths: tf.Tensor, longest: int) -> tf.Tensor:
+    """[B, longest]: each image's numbers, with zeros behind them."""
+    with tf.control_dependencies([_fits(name, lengths, longest)]):
+        rows = tf.RaggedTensor.from_row_lengths(joined, lengths)  # which checks the sum of the lengths
+    return rows.to_tensor(shape=[None, longest])
+
+
+def _fits(name: str, sizes: tf.Tensor, largest: int) -> tf.Operation:
+    """Without this, a record with more than its manifest says would be cut."""
+    return tf.debugging.assert_less_equal(sizes, largest, f"{name}: a record is longer than its manifest says")
+
 
 def _padded(found: Features, name: str, dtype: tf.DType, length: int) -> tf.Tensor:
     """[B, length] numbers of a feature; shorter ones end in zeros."""
     size = length * dtype.size
-    # Without this, a record with more than its manifest says would be cut.
-    fits = tf.debugging.assert_less_equal(
-        tf.strings.length(found[name]), size, f"{name}: a record is longer than its manifest says"
-    )
-    with tf.control_dependencies([fits]):
+    with tf.control_dependencies([_fits(name, tf.strings.length(found[name]), size)]):
         return tf.ensure_shape(tf.io.decode_raw(found[name], dtype, fixed_length=size), [None, length])
 
 

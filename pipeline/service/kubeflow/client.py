@@ -17,15 +17,15 @@ from trainer.shared import google_cloud
 
 
 def make_client(url: str, namespace: str) -> Any:
-    """A `kfp.Client` whose calls time out, and whose errors reach the caller at once.
+    """A `kfp.client.Client` whose calls time out, and whose errors reach the caller at once.
 
     Args:
       url: address of the installation.
       namespace: of an installation with several users; "" for one without.
     """
-    import kfp
+    from kfp.client import Client as KfpClient
 
-    class Client(kfp.Client):
+    class Client(KfpClient):
         def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
             """Called by the constructor. The original logs a traceback per attempt and raises another error."""
             return self._healthz_api.healthz_service_get_healthz(_request_timeout=_timeout())

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.engine.options import MANY_VIEWS, beam_options, parallelism
+from beam_preprocess.engine.options import beam_options
 
 DATAFLOW = ["--project=p", "--region=r", "--temp_location=gs://b/temp", "--sdk_container_image=image"]
 
@@ -63,20 +63,3 @@ def test_what_cannot_work_is_an_input_error_of_one_line(
 def test_dataflow_workers_use_the_image_as_it_is() -> None:
     options = beam_options(["--runner=DataflowRunner", *DATAFLOW], 1).get_all_options()
     assert (options["runner"], options["sdk_location"]) == ("DataflowRunner", "container")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "cores", "views", "expected"),
-    [
-        ([], 1, 10**6, (1, 1)),
-        ([], 2, 10, (1, 2)),
-        ([], 16, MANY_VIEWS - 1, (1, 4)),
-        ([], 16, MANY_VIEWS, (16, 1)),
-        (["--runner=DataflowRunner"], 16, 10**6, (1, 1)),
-        (["--direct_num_workers=3"], 16, 10**6, (1, 1)),
-    ],
-)
-def test_processes_need_many_views_and_cores(
-    arguments: list[str], cores: int, views: int, expected: tuple[int, int]
-) -> None:
-    assert parallelism(arguments, cores=cores, views=views) == expected

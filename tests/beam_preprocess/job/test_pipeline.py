@@ -188,6 +188,13 @@ def test_the_same_bytes_with_two_processes(data_set: Any, tmp_path: Path) -> Non
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+def test_without_a_number_of_workers_one_is_chosen_and_said_first(data_set: Any, tmp_path: Path, capsys: Any) -> None:
+    run(data_set, tmp_path / "out", split="val", num_workers=None, num_threads=None, cores=2)
+    assert capsys.readouterr().out.startswith("parallel: --num-threads 2 (0 megapixels of views; cores: 2; ")
+    run(data_set, tmp_path / "given", split="val", num_workers=None, num_threads=2)
+    assert "parallel:" not in capsys.readouterr().out
+
+
 def test_workers_without_a_shard_are_reported(data_set: Any, tmp_path: Path, capsys: Any) -> None:
     """The number of shards follows the images and not the workers: the same data always gives the same files."""
     run(data_set, tmp_path / "out", split="val", num_shards=2, num_threads=3)

@@ -69,22 +69,6 @@ def test_in_the_step_only_beam_args_count() -> None:
     assert arguments(STEP, "--runner=BundleBasedDirectRunner", "runs/1") == ["--runner=BundleBasedDirectRunner"]
 
 
-@pytest.mark.parametrize(
-    ("beam_args", "processes", "threads", "expected"),
-    [
-        ("", 1, 1, []),
-        ("", 2, 1, ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]),
-        ("", 1, 2, ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]),
-        ("", 2, 4, ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]),  # one of the two
-        ("--runner=BundleBasedDirectRunner", 2, 2, ["--runner=BundleBasedDirectRunner"]),  # it has neither
-        ("--runner BundleBasedDirectRunner", 1, 2, ["--runner", "BundleBasedDirectRunner"]),
-    ],
-)
-def test_how_parallel_a_step_is(beam_args: str, processes: int, threads: int, expected: list[str]) -> None:
-    place = {"output": "runs/1", "split": "val"}
-    assert beam_arguments(STEP, "{}", beam_args, **place, processes=processes, threads=threads) == expected
-
-
 def test_beam_args_win() -> None:
     options = beam_options(arguments(beam_args="--machine_type=e2-highmem-8"), num_workers=1)
     assert options.view_as(WorkerOptions).machine_type == "e2-highmem-8"

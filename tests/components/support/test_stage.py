@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
+from beam_preprocess.base.cores import usable_cores
 from beam_preprocess.base.errors import InputError
 from components.support.events import EVENTS, read_events
 from components.support.run_options import RunOptions, write_options
@@ -92,7 +93,7 @@ def test_a_stage_within_its_limit_continues(tmp_path: Path, monkeypatch: pytest.
     assert not any(isinstance(t, threading.Timer) and not t.finished.is_set() for t in threading.enumerate())
 
 
-@pytest.mark.parametrize(("asked", "found"), [(None, 1), ("1", 1), ("100000", os.cpu_count())])
+@pytest.mark.parametrize(("asked", "found"), [(None, usable_cores()), ("1", 1), ("100000", usable_cores())])
 def test_cores(asked: str | None, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CORES, raising=False)
     if asked:

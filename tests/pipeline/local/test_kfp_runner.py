@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,18 @@ def test_a_task_that_fails_ends_the_pipeline_and_is_named(folder: Path) -> None:
     assert "'fail'" in failed.error
     assert "\x1b" not in failed.error
     assert any(line.startswith("ValueError: ") for line in failed.by_stages()), "the traceback is in the log"
+
+
+def test_kfp_is_loaded_without_its_client() -> None:
+    """Look at kfp/__init__.py: _KFP_RUNTIME."""
+    program = (
+        "import os, sys\nfrom pipeline.local import kfp_runner\nkfp_runner.load()\n"
+        "assert '_KFP_RUNTIME' not in os.environ, 'children would inherit it'\n"
+        "print([name for name in ('kfp.client', 'kubernetes', 'google.auth') if name in sys.modules])\n"
+        "from kfp.client import Client\n"
+    )
+    process = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert process.stdout == "[]\n", process.stderr
 
 
 class Kept:

@@ -91,7 +91,7 @@ def test_data_that_is_gone_is_refused(earlier: run_folder.RunFolder, tmp_path: P
 class NoConfigCheck:
     """In place of the check of Model Garden's sections, which takes seconds."""
 
-    def __init__(self, config: ConfigText) -> None:
+    def __init__(self, config: ConfigText, valid: Path) -> None:
         self.config = config
 
     def wait(self) -> None: ...

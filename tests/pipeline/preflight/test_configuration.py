@@ -31,8 +31,8 @@ def fake_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configuration, "child_environment", lambda: {"PYTHONPATH": str(tmp_path)})
 
 
-def check(text: str) -> ConfigCheck:
-    return ConfigCheck(ConfigText(text=text, where="mine.yaml with --set gate.min_ap=2"))
+def check(text: str, valid: Path | None = None) -> ConfigCheck:
+    return ConfigCheck(ConfigText(text=text, where="mine.yaml with --set gate.min_ap=2"), valid)
 
 
 def test_a_valid_configuration() -> None:
@@ -51,8 +51,27 @@ def test_a_check_that_crashes_is_not_bad_input() -> None:
 
 def test_a_stopped_check_leaves_nothing() -> None:
     started = check("good")
+    assert started._process is not None
     folder = Path(started._folder.name)
     assert folder.exists()
     started.stop()
     assert started._process.poll() is not None
     assert not folder.exists()
+
+
+def test_what_was_valid_is_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    valid = tmp_path / "runs" / "valid"
+    for text in ("unknown key", "unknown key", "good"):
+        started = check(text, valid)
+        assert started._process is not None, "only what was valid is remembered"
+        if text == "good":
+            started.wait()
+        else:
+            with pytest.raises(InputError):
+                started.wait()
+    monkeypatch.setattr(configuration.sys, "executable", "/no/such/python")
+    again = check("good", valid)
+    again.wait()
+    again.stop()
+    with pytest.raises(FileNotFoundError):
+        check("another", valid)

@@ -7,8 +7,8 @@ to its new parts, or delete the part that kfp has fixed. Until then keep the upp
 import inspect
 import logging
 
-import kfp
 import pytest
+from kfp.client import Client
 from urllib3.exceptions import HTTPError
 
 from pipeline.service.kubeflow.client import make_client, quiet, rest_client
@@ -19,8 +19,8 @@ from trainer.shared import google_cloud
 
 def test_the_constructor_still_asks_for_the_health_by_this_method() -> None:
     """Else our time limit for the first call is lost, and kfp logs tracebacks again."""
-    assert "sleep_duration" in inspect.signature(kfp.Client.get_kfp_healthz).parameters
-    assert "get_kfp_healthz" in inspect.getsource(kfp.Client.__init__)
+    assert "sleep_duration" in inspect.signature(Client.get_kfp_healthz).parameters
+    assert "get_kfp_healthz" in inspect.getsource(Client.__init__)
 
 
 def test_all_apis_still_share_one_rest_client(kubeflow: KubeflowServer) -> None:
