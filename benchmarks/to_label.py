@@ -2,11 +2,15 @@
 
     python -m benchmarks.to_label --coco-dir DIR                  three seeds; generated data without --coco-dir
     python -m benchmarks.to_label --coco-dir DIR --seeds 0 --no-training
+    python -m benchmarks.to_label --coco-dir DIR --copies 4            a pool that mostly shows what is known
 
 A start model is trained on --start random training images by `centernet run`, and promoted. `centernet watch` scores
 the other training images by it and picks --count of them. Labels are the data set's own. Of each seed, a model is
 trained from ImageNet's weights on the start images and the picked ones, and another on the start images and as many
 at random; both are evaluated on the validation images, which are also those of the profile.
+
+With --copies, each start image also lies so many times among the images to choose from, a little darker or lighter each
+time and with labels of its own: much of what a camera sees is what it saw before.
 
 Trainings are small, custom-cpu at 128 px for 200 steps, one at a time, each in a process of its own. Finished ones are
 kept in --state, by configuration, images and seed: an interrupted benchmark resumes, and a changed choice is trained
@@ -25,12 +29,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageEnhance
 
 from beam_preprocess.base import files
 from beam_preprocess.base.command import Parser, run
@@ -51,6 +56,7 @@ CHANGES = (
 )
 CENTERNET = (sys.executable, "-m", "pipeline")
 WAYS = ("picked", "random")
+COPY = "copy-"
 GAINS = ("objects", "missed", "wrong")
 
 
@@ -76,6 +82,7 @@ def parser() -> Parser:
     made.add_argument("--coco-dir", default="", metavar="DIR", help="photographs; default: the demo's generated data")
     made.add_argument("--start", type=int, default=60, metavar="N", help="images of the start model (default: 60)")
     made.add_argument("--count", type=int, default=60, metavar="N", help="images to label (default: 60)")
+    made.add_argument("--copies", type=int, default=0, metavar="N", help="copies of each start image (default: 0)")
     made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a change of the trainings")
     made.add_argument(
@@ -95,13 +102,20 @@ def _call(flags: argparse.Namespace) -> None:
     recipe = recipes.Recipe(name="to label", config="custom-cpu", changes=(*CHANGES, *flags.set))
     names = np.random.default_rng([3, 0]).permutation(data.names()).tolist()
     start, pool = names[: flags.start], names[flags.start :]
+    if flags.copies:
+        data, copies = with_copies(data, start, flags.copies, work / f"copies-{flags.start}-{flags.copies}")
+        pool += copies
     folder = write_data(data, start, work)
     key = recipes.key_of(recipe, str(folder), 0)
     first = kept(state, key, lambda: recipes.measure(recipe, str(folder), 0, work, keep=True))
-    watched = watch(data, pool, work / key / "registry", flags.count, work / f"watched-{key}-{flags.count}")
+    watched = watch(
+        data, pool, work / key / "registry", flags.count, work / f"watched-{key}-{flags.count}-{flags.copies}"
+    )
     picked = [image["file_name"] for image in watched["images"]]
     errors = gains(data, watched)
-    print(f"start: {flags.start} images, AP {first['ap']:.3f}\n\n{gain_table(errors, picked)}", flush=True)
+    new = sum(not name.startswith(COPY) for name in picked)
+    print(f"start: {flags.start} images, AP {first['ap']:.3f}; {len(pool)} to choose from", flush=True)
+    print(f"{new} of the picks are no copies\n\n{gain_table(errors, picked)}", flush=True)
     rows = []
     for seed in flags.seeds if not flags.no_training else ():
         drawn = np.random.default_rng([4, seed]).permutation(pool)[: flags.count].tolist()
@@ -212,6 +226,32 @@ def write_data(data: Data, names: Sequence[str], work: Path) -> Path:
     validation = files.read_text(data.val_annotations, "give another --coco-dir")
     files.write_text(str(folder / "annotations" / "instances_val2017.json"), validation)
     return folder
+
+
+def with_copies(data: Data, names: Sequence[str], count: int, folder: Path) -> tuple[Data, list[str]]:
+    """(the data set with `count` copies of some training images, the copies' file names)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in data.names():
+        if not (folder / name).exists():
+            (folder / name).symlink_to(Path(data.train_images) / name)
+    content = {**data.train, "images": [*data.train["images"]], "annotations": [*data.train["annotations"]]}
+    entries = {image["file_name"]: image for image in data.train["images"]}
+    copies, random = [], np.random.default_rng(5)
+    for name in names:
+        objects = [entry for entry in data.train["annotations"] if entry["image_id"] == entries[name]["id"]]
+        with Image.open(folder / name) as image:
+            image.load()
+        for number in range(count):
+            copy = f"{COPY}{number}-{name}"
+            ImageEnhance.Brightness(image).enhance(random.uniform(0.85, 1.15)).save(folder / copy, quality=90)
+            number_of_image = max(entry["id"] for entry in content["images"]) + 1
+            content["images"].append({**entries[name], "file_name": copy, "id": number_of_image})
+            first = max(entry["id"] for entry in content["annotations"]) + 1
+            content["annotations"] += [
+                {**entry, "id": first + i, "image_id": number_of_image} for i, entry in enumerate(objects)
+            ]
+            copies.append(copy)
+    return replace(data, train=content, train_images=str(folder)), copies
 
 
 def watch(data: Data, pool: Sequence[str], registry: Path, count: int, output: Path) -> dict[str, Any]:
