@@ -16,30 +16,7 @@ from tests.e2e.tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, sta
 pytestmark = pytest.mark.xdist_group("failing_run")  # the tests share one run
 
 
-@pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """A run that ended in the data check, because of a validation image with a good header and damaged pixels."""
-    folder = tmp_path_factory.mktemp("broken")
-    make_data(folder)
-    image = min((folder / "coco" / "val2017").iterdir())
-    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
-    return Ran(folder, pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml"))
-
-
 RESUME = re.compile(r"resume with: centernet run --resume (runs/[\d-]+)")
-
-
-def test_a_validation_image_that_does_not_decode_ends_the_run(broken: Ran) -> None:
-    process = broken.process
-    assert process.returncode == 2, process.stdout + process.stderr
-    assert "failed: check the data" in process.stderr
-    errors = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert "truncated_image" in errors[0]
-    assert stage_lines(process.stdout) == [], "before any long work"
-    resume = RESUME.search(process.stderr)
-    assert resume
-    assert (broken.folder / resume[1]).resolve() == broken.latest
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +38,24 @@ def test_a_resumed_run_reuses_what_was_written(refused: Ran) -> None:
         assert all(("reused" in line) is reused for line in lines)
         if not reused:
             process = pipeline(refused.folder, "run", "--resume", "runs/latest")
+
+
+def test_a_validation_image_that_does_not_decode_ends_the_run(refused: Ran) -> None:
+    """Its header is good and its pixels are damaged, since the run began: every start checks the data."""
+    image = min((refused.folder / "coco" / "val2017").iterdir())
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    process = pipeline(refused.folder, "run", "--resume", "runs/latest")
+    image.write_bytes(whole)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert "failed: check the data" in process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "truncated_image" in errors[0]
+    assert stage_lines(process.stdout) == [], "before any long work"
+    resume = RESUME.search(process.stderr)
+    assert resume
+    assert (refused.folder / resume[1]).resolve() == refused.latest
 
 
 def test_a_stage_that_breaks_ends_the_run_with_its_name_and_last_lines(refused: Ran) -> None:

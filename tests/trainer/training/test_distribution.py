@@ -116,8 +116,9 @@ def assert_same_training(found: Path, expected: Path) -> None:
         )
 
 
+@pytest.mark.slow  # test_task.py holds loss and clipped gradient of two replicas against one device's every day
 def test_two_replicas_take_the_steps_of_one_device(tmp_path: Path, trained: Path, records_folder: Path) -> None:
-    """The cheap one: the smallest network, two steps; the loss of the second depends on the first's gradient."""
+    """The smallest network, two steps; the loss of the second depends on the first's gradient."""
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY_CONFIG.replace("use_sync_bn: false", "use_sync_bn: true"))
     folder, override = tmp_path / "mirrored", "trainer.train_steps=2,runtime.distribution_strategy=mirrored"

@@ -1,5 +1,6 @@
 """Starts of every kind: what is loaded, and what is written down about it."""
 
+import functools
 import json
 from importlib import metadata
 from pathlib import Path
@@ -29,9 +30,9 @@ def load(
 ) -> tuple[network.CenterNetModel, Any, Origin]:
     task = build_experiment(parse_config(config)).task
     task.model.num_classes = classes
-    model = build(config, classes, seed=9)
+    model = functools.cache(lambda: build(config, classes, seed=9))
     transfer, origin = starts.load(start, modules, model, task=task, build_model=network.build_model, class_names=names)
-    return model, transfer, origin
+    return model(), transfer, origin
 
 
 @pytest.fixture(scope="module")
