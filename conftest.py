@@ -23,8 +23,10 @@ settings.register_profile("many", settings.get_profile("few"), max_examples=100)
 
 exit_at_once()
 
-LONG_GROUPS = ("local_run", "exported", "failing_run", "compiled")
+LONG_GROUPS = ("local_run", "exported", "od_api", "failing_run", "compiled")
 """Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""
+LONG_ROOM = "tests/trainer/training/"
+"""Files of this room come next."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,11 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a run with workers, puts the long groups first."""
+    """In a run with workers, puts what takes longest first."""
 
     def place(item: pytest.Item) -> int:
         mark = item.get_closest_marker("xdist_group")
-        return LONG_GROUPS.index(mark.args[0]) if mark and mark.args[0] in LONG_GROUPS else len(LONG_GROUPS)
+        if mark and mark.args[0] in LONG_GROUPS:
+            return LONG_GROUPS.index(mark.args[0])
+        return len(LONG_GROUPS) + (not item.nodeid.startswith(LONG_ROOM))
 
     if hasattr(config, "workerinput"):
         items.sort(key=place)
@@ -48,7 +52,7 @@ def pytest_collection_finish() -> None:
     """Lets the garbage collector look less often, and not at what was imported: it took 6 % of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.hookimpl(optionalhook=True)
