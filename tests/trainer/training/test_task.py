@@ -195,7 +195,7 @@ def _step(task: Task, strategy: tf.distribute.Strategy, case: dict[str, Any], no
     return float(np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(after, before, strict=True))))
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_gradient_is_clipped_once_after_the_all_reduce(case: dict[str, Any], replicas: int) -> None:
     """Model Garden clips on every replica: with two, the update would have twice the norm."""
     strategy = mirrored() if replicas > 1 else tf.distribute.OneDeviceStrategy("CPU:0")
