@@ -52,7 +52,7 @@ def pytest_collection_finish() -> None:
     """Lets the garbage collector look less often, and not at what was imported: it took 6 % of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)
