@@ -96,10 +96,10 @@ def plain_pycocotools(path: str) -> tuple[int, int]:
     return sum(not row["iscrowd"] for row in rows), sum(bool(row["iscrowd"]) for row in rows)
 
 
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@FEW
+@SHARED
 @given(data=split(odd=False))
 def test_what_check_counts_is_what_is_scored(data: Split, folder: Path) -> None:
     report, annotations = report_of(data, folder, "val")
@@ -111,7 +111,7 @@ def test_what_check_counts_is_what_is_scored(data: Split, folder: Path) -> None:
     assert sum(report["class_histogram"].values()) == report["objects"]
 
 
-@FEW
+@SHARED
 @given(data=split(odd=True))
 def test_check_and_evaluation_refuse_the_same_files(data: Split, folder: Path) -> None:
     report, annotations = report_of(data, folder, "val")
@@ -128,7 +128,7 @@ def test_check_and_evaluation_refuse_the_same_files(data: Split, folder: Path) -
         load_scored(annotations)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(SHARED, max_examples=settings().max_examples // 8)
 @given(data=split(odd=True), lost=st.sets(st.integers(2, 4), max_size=2))
 def test_what_check_counts_is_in_the_records(
     data: Split, lost: set[int], tmp_path_factory: pytest.TempPathFactory

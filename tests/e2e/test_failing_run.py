@@ -10,27 +10,49 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.e2e.tiny_run import CONFIG, REPOSITORY, Ran, make_data, pipeline, stage_lines
+from tests.e2e.tiny_run import REPOSITORY, Ran, make_data, pipeline, stage_lines
 
 pytestmark = pytest.mark.xdist_group("failing_run")  # the tests share one run
-
-
-@pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """A run that ended in the data check, because of a validation image with a good header and damaged pixels."""
-    folder = tmp_path_factory.mktemp("broken")
-    make_data(folder)
-    image = min((folder / "coco" / "val2017").iterdir())
-    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
-    return Ran(folder, pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml"))
 
 
 RESUME = re.compile(r"resume with: centernet run --resume (runs/[\d-]+)")
 
 
-def test_a_validation_image_that_does_not_decode_ends_the_run(broken: Ran) -> None:
-    process = broken.process
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A run that ended after preprocessing: a validation image looks like a training image, and the run is strict.
+
+    A stage that imports TensorFlow would end it as well, seconds later; see test_local_run.py.
+    """
+    folder = tmp_path_factory.mktemp("refused")
+    make_data(folder, train=24, val=24)
+    train, val = (min((folder / "coco" / split).iterdir()) for split in ("train2017", "val2017"))
+    Image.open(train).resize(Image.open(val).size).save(val, quality=80)
+    return Ran(folder, pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml", "--strict"))
+
+
+def test_a_resumed_run_reuses_what_was_written(refused: Ran) -> None:
+    process = refused.process
+    for reused in (False, True):
+        assert process.returncode == 2, process.stdout + process.stderr
+        found = re.search(r"failed: compare the splits\nerror: 1 of 24 .* look like .*--strict", process.stderr)
+        assert found, process.stderr
+        lines = [line for line in process.stdout.splitlines() if line.startswith("preprocess ")]
+        assert len(lines) == 1
+        assert all(("reused" in line) is reused for line in lines)
+        if not reused:
+            process = pipeline(refused.folder, "run", "--resume", "runs/latest", "--strict")
+
+
+def test_a_validation_image_that_does_not_decode_ends_the_run(refused: Ran) -> None:
+    """Its header is good and its pixels are damaged, since the run began: every start checks the data."""
+    image = min((refused.folder / "coco" / "val2017").iterdir())
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    process = pipeline(refused.folder, "run", "--resume", "runs/latest")
+    image.write_bytes(whole)
     assert process.returncode == 2, process.stdout + process.stderr
     assert "failed: check the data" in process.stderr
     errors = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
@@ -39,28 +61,7 @@ def test_a_validation_image_that_does_not_decode_ends_the_run(broken: Ran) -> No
     assert stage_lines(process.stdout) == [], "before any long work"
     resume = RESUME.search(process.stderr)
     assert resume
-    assert (broken.folder / resume[1]).resolve() == broken.latest
-
-
-@pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """A run that ended in training: its config asks for more accelerators than there are."""
-    folder = tmp_path_factory.mktemp("refused")
-    make_data(folder)
-    (folder / "tiny.yaml").write_text(CONFIG + "runtime: {num_gpus: 64}\n")
-    return Ran(folder, pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml"))
-
-
-def test_a_resumed_run_reuses_what_was_written(refused: Ran) -> None:
-    process = refused.process
-    for reused in (False, True):
-        assert process.returncode == 2, process.stdout + process.stderr
-        assert "failed: train\nerror: runtime.num_gpus: 64" in process.stderr
-        lines = [line for line in process.stdout.splitlines() if line.startswith("preprocess ")]
-        assert len(lines) == 1
-        assert all(("reused" in line) is reused for line in lines)
-        if not reused:
-            process = pipeline(refused.folder, "run", "--resume", "runs/latest")
+    assert (refused.folder / resume[1]).resolve() == refused.latest
 
 
 def test_a_stage_that_breaks_ends_the_run_with_its_name_and_last_lines(refused: Ran) -> None:

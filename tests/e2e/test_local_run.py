@@ -113,6 +113,7 @@ def test_what_a_run_leaves(first: Ran) -> None:
     assert completed["run"]["image"].endswith(local_cache.code_digest()), "other code counts as a change"
 
 
+@pytest.mark.slow
 def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran) -> None:
     """Reuses what the first run's stages wrote: only evaluation, gate and report do their work again."""
     arguments = json.loads((first.latest / "run.json").read_text())["arguments"]

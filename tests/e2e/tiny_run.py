@@ -61,9 +61,10 @@ def link_environment(folder: Path) -> None:
     folder.symlink_to(sys.prefix, target_is_directory=True)
 
 
-def make_data(folder: Path) -> None:
+def make_data(folder: Path, train: int = 8, val: int = 4) -> None:
+    """Data set and configuration; 24 images of each split are the fewest about which there is no warning."""
     folder.mkdir(exist_ok=True, parents=True)
-    small = DemoData(train_images=8, val_images=4, height=(96, 128), width=(96, 128), side=(30.0, 60.0))
+    small = DemoData(train_images=train, val_images=val, height=(96, 128), width=(96, 128), side=(30.0, 60.0))
     generate(folder / "coco", small)
     (folder / "tiny.yaml").write_text(CONFIG)
 

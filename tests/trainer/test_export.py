@@ -48,13 +48,18 @@ def test_the_given_configuration_decides_and_a_refused_export_is_exit_code_1(
 
 @pytest.mark.parametrize(("section", "warns"), [("", True), ("export: {flip: false}\n", False)])
 def test_a_checkpoint_without_export_options_says_that_the_defaults_apply(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], section: str, warns: bool
+    trained: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], section: str, warns: bool
 ) -> None:
-    """A run's checkpoint has none: what is exported by hand would silently differ from what the run exported."""
-    checkpoint = tmp_path / "checkpoint"
+    """A run's checkpoint has none: what is exported by hand would silently differ from what the run exported.
+
+    The output is there already, as for a command that is given again.
+    """
+    checkpoint, output = tmp_path / "checkpoint", tmp_path / "model"
     shutil.copytree(trained, checkpoint)
+    shutil.copytree(exported, output)
     with (checkpoint / "config.yaml").open("a") as file:
         file.write(section)
-    assert main(["--checkpoint", str(checkpoint), "--output", str(tmp_path / "model")]) == 0
-    warning = "has no export: section, so its defaults apply; give --config"
-    assert (warning in capsys.readouterr().err) is warns
+    assert main(["--checkpoint", str(checkpoint), "--output", str(output)]) == 0
+    warning, printed = "has no export: section, so its defaults apply; give --config", capsys.readouterr()
+    assert (warning in printed.err) is warns
+    assert "result: reused" in printed.out

@@ -109,7 +109,7 @@ class Task(base_task.Task):
             _, self.origin = starts.load(
                 config.init_checkpoint,
                 config.init_checkpoint_modules,
-                model,
+                lambda: model,
                 task=config,
                 build_model=network.build_model,
                 class_names=starts.class_names(self._manifest),

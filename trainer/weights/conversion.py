@@ -4,6 +4,7 @@ It writes a folder for `task.init_checkpoint`.
 """
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -63,10 +64,10 @@ def convert(
                 tf.io.gfile.remove(summary)
         except tf.errors.OpError as error:
             raise InputError(f"--to {output}: can't be written: {error.message}; give another folder") from error
-    model = build_model(task)
+    model = functools.cache(lambda: build_model(task))  # seconds, which a misspelt path is not worth
     transfer, found = starts.load(source, modules, model, task=task, build_model=build_model, class_names=class_names)
     if output:
-        items = {"backbone": model.backbone} if modules == "backbone" else model.checkpoint_items
+        items = {"backbone": model().backbone} if modules == "backbone" else model().checkpoint_items
         tf.train.Checkpoint(**items).write(os.path.join(output, loading.WEIGHTS))
         content = {"modules": modules, "num_classes": num_classes, origin.ORIGIN: origin.as_dict(found)}
         write_text(summary, json.dumps(content | dataclasses.asdict(transfer), indent=1) + "\n")

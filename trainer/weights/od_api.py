@@ -61,7 +61,7 @@ def is_od_api(prefix: str) -> bool:
 def load(
     prefix: str,
     modules: str,
-    model: tf_keras.Model,
+    model: Callable[[], tf_keras.Model],
     *,
     task: CenterNetTask,
     build_model: BuildModel,
@@ -74,7 +74,7 @@ def load(
     Args:
       prefix: of the checkpoint.
       modules: one of `live_keys.INITIAL_MODULES`.
-      model: a built model; it doesn't change if an error is raised.
+      model: gives the built model, once the checkpoint was read; it doesn't change if an error is raised.
       task: its `model` is the network.
       build_model: builds the network of a task.
       class_names: of our channels; empty: unknown.
@@ -114,7 +114,7 @@ def load(
     channels = None
     if with_heads and theirs.model.num_classes == coco_classes.CHANNELS:
         channels = coco_classes.channels_of(class_names)
-    return _copy(prefix, built, model, modules, heads=with_heads, channels=channels)
+    return _copy(prefix, built, model(), modules, heads=with_heads, channels=channels)
 
 
 def _copy(

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ CONVERTED = "init_weights.json"
 def load(
     start: str,
     modules: str,
-    model: tf_keras.Model,
+    model: Callable[[], tf_keras.Model],
     *,
     task: CenterNetTask,
     build_model: BuildModel,
@@ -39,7 +39,7 @@ def load(
     Args:
       start: a name of the catalogue, an archive of the Object Detection API, or what `loading.find_checkpoint` takes.
       modules: one of `live_keys.INITIAL_MODULES`.
-      model: a built model; it doesn't change if an error is raised.
+      model: gives the built model, once the weights are at hand; it doesn't change if an error is raised.
       task: of the model.
       build_model: builds the network of a task.
       class_names: of the model's classes; empty: unknown.
@@ -56,7 +56,7 @@ def load(
             check_entry(entry, task, modules)
             paths, digests = files.fetch(entry)
             if entry.reader in ("lite0", "keras"):
-                transfer = _from_classifier(entry, paths[0], modules, model, task)
+                transfer = _from_classifier(entry, paths[0], modules, model(), task)
             else:
                 path = next(str(path) for path in paths if path.suffix in (".index", ".gz"))
                 transfer = _from_path(path, modules, model, task, build_model, class_names, folder)
@@ -87,7 +87,7 @@ def check_entry(entry: Entry, task: CenterNetTask, modules: str) -> None:
 def _from_path(
     path: str,
     modules: str,
-    model: tf_keras.Model,
+    model: Callable[[], tf_keras.Model],
     task: CenterNetTask,
     build_model: BuildModel,
     class_names: Sequence[str],
@@ -96,7 +96,7 @@ def _from_path(
     prefix = od_api.unpacked(path, folder) if path.endswith(od_api.ARCHIVES) else loading.find_checkpoint(path)
     if od_api.is_od_api(prefix):
         return od_api.load(prefix, modules, model, task=task, build_model=build_model, class_names=class_names)
-    return loading.load(prefix, modules, model)
+    return loading.load(prefix, modules, model())
 
 
 def _from_classifier(entry: Entry, path: Path, modules: str, model: tf_keras.Model, task: CenterNetTask) -> Transfer:

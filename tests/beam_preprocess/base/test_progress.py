@@ -31,7 +31,7 @@ def test_a_run_prints_rate_time_left_and_rejects(make_data: Any, tmp_path: Path)
         annotation["bbox"][2] += 100  # each sticks out: a reject of every box
     data.save()
     arguments = ["--images", str(data.images), "--annotations", str(data.annotations), "--split", "train"]
-    arguments += ["--output", str(tmp_path / "out"), "--image-size", "192", "--num-shards", "16"]
+    arguments += ["--output", str(tmp_path / "out"), "--image-size", "128", "--views", "4", "--num-shards", "16"]
     done = subprocess.run(
         [sys.executable, "-c", _RUN, *arguments],
         capture_output=True,
@@ -41,7 +41,7 @@ def test_a_run_prints_rate_time_left_and_rejects(make_data: Any, tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     *progress_lines, result = done.stdout.splitlines()
-    assert result.startswith("result: train 64 images x 8 views")
+    assert result.startswith("result: train 64 images x 4 views")
     lines = [_LINE.fullmatch(line) for line in progress_lines if " images/s" in line]
     assert all(lines), done.stdout
     counts = [int(line[1]) for line in lines if line]

@@ -55,7 +55,12 @@ def test_only_logs_and_tracebacks_about_file_systems_are_dropped(caplog: pytest.
 
 
 @pytest.mark.parametrize(
-    "flags", [[], ["--num-threads", "2"], pytest.param(["--num-workers", "2"], marks=pytest.mark.slow)]
+    "flags",
+    [
+        [],
+        pytest.param(["--num-threads", "2"], marks=pytest.mark.slow),
+        pytest.param(["--num-workers", "2"], marks=pytest.mark.slow),
+    ],
 )
 def test_preprocessing_into_a_full_disk_ends_in_one_line(
     make_data: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_preprocess.format.config import PreprocessConfig
@@ -339,7 +339,6 @@ def test_targets_are_those_of_model_garden(size: tuple[int, int], stride: int) -
     assert_equals_model_garden(boxes, size, stride)
 
 
-@settings(max_examples=60)
 @given(boxes=boxes_strategy((64, 96)).filter(len))
 def test_targets_are_those_of_model_garden_for_any_boxes(boxes: np.ndarray) -> None:
     boxes = np.concatenate([boxes, [[3.1, 5.3, 22.7, 41.9]]])

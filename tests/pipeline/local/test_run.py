@@ -17,6 +17,8 @@ from pipeline.local.run import LAST, NOT_DUE, UNCHANGED, run
 from tests.loopback.webhook_server import TOKEN, WebhookServer
 from trainer.promotion.due import Due, Watched, write_due
 
+pytestmark = pytest.mark.usefixtures("one_compilation_per_target")
+
 Pipeline = Callable[[Any, Path], None]
 
 

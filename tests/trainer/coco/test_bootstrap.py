@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 
 from beam_preprocess.base.errors import InputError
 from tests.trainer.coco.test_matching import (
@@ -58,7 +58,6 @@ def assert_equals_pycocotools(
     return aps.tolist()
 
 
-@settings(max_examples=40, deadline=None)
 @given(objects, detections)
 @example([(5, 7, A, False, None)], [(5, 7, A, 0.5), (5, 7, (200, 200, 9, 9), 0.5)])  # tied, of different fates
 @example([(5, 7, A, False, None)], [(5, 7, (200, 200, 9, 9), 0.5), (5, 7, A, 0.5)])

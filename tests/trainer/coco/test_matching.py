@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainer.coco import matching
@@ -161,7 +161,6 @@ detections = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(objects, detections)
 @example([(5, 7, A, True, None)], [(5, 7, A, 0.5), (5, 7, A, 0.5)])
 def test_any_case(tmp_path_factory: pytest.TempPathFactory, objects: list[tuple], detections: list[tuple]) -> None:

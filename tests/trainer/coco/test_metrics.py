@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_preprocess.base.errors import InputError
@@ -253,7 +253,6 @@ detected = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(truths, detected)
 def test_equals_plain_pycocotools(tmp_path_factory, objects, detections):
     dataset = {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.trainer.coco.test_matching import (
@@ -35,7 +35,6 @@ def assert_recounted(scored: Scored) -> None:
     ]
 
 
-@settings(max_examples=100, deadline=None)
 @given(objects, detections)
 @example([(5, 7, A, True, None)], [(5, 7, A, 0.5), (5, 7, FAR, 0.5)])  # in a crowd
 @example([(5, 7, A, False, 2e10)], [(5, 7, A, 0.5)])  # an object beyond every area range
@@ -47,7 +46,6 @@ def test_the_metrics_of_the_evaluation(
     assert_recounted(ours(dataset_of(objects), predictions_of(detections), tmp_path_factory.mktemp("coco")))
 
 
-@settings(max_examples=50, deadline=None)
 @given(objects, detections, st.sets(st.sampled_from(CATEGORIES)))
 def test_some_of_the_classes_are_a_data_set_of_these_classes(
     tmp_path_factory: pytest.TempPathFactory, objects: list[tuple], detections: list[tuple], kept: set[int]

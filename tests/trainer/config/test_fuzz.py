@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from beam_preprocess.base import yaml
 from beam_preprocess.base.config_keys import known_keys
@@ -15,7 +16,7 @@ from trainer.config.checks import warnings
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import CONFIGS, parse_config
 
-CASES = 600
+CASES = 6 * settings().max_examples
 SLOT = "SLOT"
 SHIPPED = [yaml.load(resolve(path.stem).text, path.stem) for path in sorted(CONFIGS.glob("*.yaml"))]
 KEYS = [key.key for key in known_keys().keys]

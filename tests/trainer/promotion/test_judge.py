@@ -157,7 +157,7 @@ def verdicts(decision: Decision) -> list[tuple]:
 QUICK = GateConfig(resamples=100, min_support=5, max_class_drop=0.2, max_size_drop=0.2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings().max_examples // 5)
 @given(world=st.integers(0, 99), first=st.integers(1, 99), second=st.integers(100, 199), swapped=st.booleans())
 def test_renumbering_reordering_and_exporting_again_change_no_verdict(
     tmp_path_factory: pytest.TempPathFactory, world: int, first: int, second: int, swapped: bool

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_preprocess.base.errors import Failure, InputError
@@ -217,7 +217,6 @@ def test_hold():
     )
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="'\"python3{ \n.x"))
 def test_plain_text_survives_kfp(text):
     found = plain(text)
@@ -322,19 +321,21 @@ VALUES = (0.01, 0.5, 1, 0, "x", "", None, float("nan"), True, False, [], {}, ...
 
 
 @pytest.mark.parametrize("name", ["decision.json", "new/evaluation.json", "old/evaluation.json"])
-def test_no_edit_of_one_field_promotes(judged: Judged, name: str) -> None:
+@pytest.mark.parametrize("least", [80, pytest.param(500, marks=pytest.mark.slow)], ids=["one value", "every value"])
+def test_no_edit_of_one_field_promotes(judged: Judged, name: str, least: int) -> None:
+    """Every field is removed and gets a value in turn, or all of them."""
     path = judged.folder / name
     content = json.loads(path.read_text())
     edits = 0
-    for where in leaves(content):
-        for value in VALUES:
+    for number, where in enumerate(leaves(content)):
+        for value in VALUES if least > 80 else (VALUES[number % (len(VALUES) - 1)], ...):
             text = json.dumps(changed(content, where, value))
             if text == json.dumps(content):
                 continue
             path.write_text(text)
             judged.assert_refused((where, value), InputError, PromotionRefused)
             edits += 1
-    assert edits > 500
+    assert edits > least
     path.write_text(json.dumps(content))
     assert judged.promote() == "promoted: v0002 (was v0001)", "and what was not edited does"
 
@@ -408,7 +409,7 @@ registry = LocalRegistry(str(folder / "registry"))
 new, old = (str(folder / name / "evaluation.json") for name in ("new", "old"))
 killed, moved, longest = 0, set(), 0.0
 import fsspec.implementations.local  # before the forks: a child's time is the promotion's
-for attempt in range(-2, 50):  # the first two run to their end and are timed
+for attempt in range(-2, 25):  # the first two run to their end and are timed
     champion, best = registry.alias("champion") or "", registry.alias("best") or ""
     compared = dict(best=old, best_version=best) if best not in ("", champion) else {}  # killed between two aliases
     decision = judge(new, old if champion else None, GateConfig(resamples=100), champion, **compared)
@@ -437,7 +438,7 @@ print(killed, len(moved))
 """
 
 
-def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
+def test_kill_9_at_25_random_moments_leaves_a_complete_champion(tmp_path):
     import tensorflow as tf
 
     module = tf.Module()
@@ -451,7 +452,7 @@ def test_kill_9_at_50_random_moments_leaves_a_complete_champion(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     killed, moved = map(int, done.stdout.splitlines()[-1].split())
-    print(f"{killed} of 50 killed, {moved} different champions seen")
+    print(f"{killed} of 25 killed, {moved} different champions seen")
     assert killed >= 5, "all had ended before they were killed: nothing was tested"
     assert moved >= 2
     registry = LocalRegistry(str(tmp_path / "registry"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_preprocess.base.errors import InputError
@@ -114,7 +114,6 @@ evaluations = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(evaluations, st.one_of(evaluations, st.sampled_from([NONE, FAILED])), st.sampled_from(["", "v0001"]))
 def test_promotes_if_and_only_if_every_rule_passes(candidate, champion, version):
     decision = decide(candidate, champion, STRICT, version)
@@ -127,7 +126,6 @@ def test_promotes_if_and_only_if_every_rule_passes(candidate, champion, version)
         assert isinstance(champion, NoEvaluation) or ap >= champion.metrics["ap"] - 0.005 - 1e-9
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_ap_never_turns_promotion_into_a_hold(low, high, champion):
     low, high = sorted((low, high))

@@ -1,5 +1,6 @@
 import base64
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,17 @@ SIZES = [SIZE, (100, 50), (17, 200), (64, 64), (30, 30)]
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    """A data set that the test may change."""
+    return made_data(tmp_path)
+
+
+def made_data(folder: Path) -> Path:
     """Five images of five sizes, the last without objects; annotations.json next to images/."""
-    (tmp_path / "images").mkdir()
+    (folder / "images").mkdir()
     images, annotations = [], []
     for i, (height, width) in enumerate(SIZES):
         pixels = np.random.default_rng(i).integers(0, 256, (height, width, 3)).astype(np.uint8)
-        (tmp_path / "images" / f"{i}.jpg").write_bytes(tf.io.encode_jpeg(pixels).numpy())
+        (folder / "images" / f"{i}.jpg").write_bytes(tf.io.encode_jpeg(pixels).numpy())
         images.append({"id": 7 * i, "file_name": f"{i}.jpg", "height": height, "width": width})
         if i < len(SIZES) - 1:
             box = [2, 3, width / 2, height / 2]
@@ -43,22 +49,30 @@ def data(tmp_path: Path) -> Path:
         entry |= {"area": entry["bbox"][2] * entry["bbox"][3], "iscrowd": 0}
     categories = [{"id": 10 * (i + 1), "name": f"class{i}"} for i in range(3)]
     coco = {"images": images, "annotations": annotations, "categories": categories}
-    (tmp_path / "annotations.json").write_text(json.dumps(coco))
-    return tmp_path
+    (folder / "annotations.json").write_text(json.dumps(coco))
+    return folder
 
 
 def _evaluate(model: Path, data: Path, **changes: Any) -> Evaluation:
+    """Without latency and profile, unless they are asked for."""
     return evaluate(
         model=str(model),
         images=str(data / "images"),
         annotations=str(data / "annotations.json"),
-        **{"batch_size": 2, "output": str(data / "evaluation"), **changes},
+        **{"batch_size": 2, "output": str(data / "evaluation"), "latency_calls": 0, "profile": False, **changes},
     )
 
 
-def test_every_image_goes_through_the_model_exactly_once(exported: Path, data: Path) -> None:
+@pytest.fixture(scope="module")
+def scored(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Path]:
+    """The evaluation of an unchanged data set with all that it can measure, and the folder of both."""
+    folder = made_data(tmp_path_factory.mktemp("scored"))
+    return _evaluate(exported, folder, latency_calls=2, profile=True), folder
+
+
+def test_every_image_goes_through_the_model_exactly_once(exported: Path, scored: tuple[Evaluation, Path]) -> None:
     """The last batch is not full; Model Garden would leave images out, or crash, and score what it saw."""
-    evaluation = _evaluate(exported, data)
+    evaluation, data = scored
     assert (evaluation.images_expected, evaluation.images_scored) == (5, 5)
     assert (evaluation.images_missing, evaluation.images_repeated) == (0, 0)
     assert read_evaluation(str(data / "evaluation" / "evaluation.json")) == evaluation
@@ -82,8 +96,11 @@ def test_every_image_goes_through_the_model_exactly_once(exported: Path, data: P
     assert compare(replace(recorded, images=recorded.images[1:2]), other).failures
 
 
-def test_the_profile_is_measured_and_published_with_the_model(exported: Path, data: Path, tmp_path: Path) -> None:
-    evaluation = _evaluate(exported, data)
+def test_the_profile_is_measured_and_published_with_the_model(
+    exported: Path, scored: tuple[Evaluation, Path], tmp_path: Path
+) -> None:
+    evaluation, data = scored[0], tmp_path / "data"
+    shutil.copytree(scored[1], data)
     found = read_profile(str(data / "evaluation" / "profile.npz"))
     assert (found.model_digest, found.data_digest) == (evaluation.model_digest, evaluation.data_digest)
     assert found.rows.names.tolist() == [f"{i}.jpg" for i in range(5)]
@@ -101,7 +118,7 @@ def test_the_profile_is_measured_and_published_with_the_model(exported: Path, da
     line = write_profile(str(published), str(data / "evaluation" / "evaluation.json"))
     assert line.startswith("profile.npz: not written (")
     assert "is truncated or changed" in line
-    again = _evaluate(exported, data, output=str(data / "other"), profile=False)
+    again = _evaluate(exported, data, output=str(data / "other"))
     assert "profile.npz" not in again.files
     assert not (data / "other" / "profile.npz").exists()
 
@@ -129,7 +146,7 @@ def test_data_that_changed_since_the_data_check_is_not_scored(exported: Path, da
     """Candidate and champion are scored one after the other: both on the data that the check saw, or not at all."""
     coco = load_annotations(str(data / "annotations.json"))
     digest = whole_digest(str(data / "images"), coco)
-    assert _evaluate(exported, data, data_digest=digest, latency_calls=0).data_digest == digest
+    assert _evaluate(exported, data, data_digest=digest).data_digest == digest
     (data / edited).write_bytes((data / edited).read_bytes() + b" ")
     with pytest.raises(InputError, match="changed since the data check; start the run again"):
         _evaluate(exported, data, data_digest=digest)
@@ -176,8 +193,8 @@ def test_a_file_that_cannot_be_scored_is_refused_before_the_model_is_loaded(
         _evaluate(data / "no-model", data)
 
 
-def test_ids_as_floats_score_the_same(exported: Path, data: Path) -> None:
-    whole = _evaluate(exported, data, latency_calls=0)
+def test_ids_as_floats_score_the_same(exported: Path, scored: tuple[Evaluation, Path], data: Path) -> None:
+    whole = scored[0]
     path = data / "annotations.json"
     coco = json.loads(path.read_text())
     for row in coco["annotations"][::2]:
@@ -185,15 +202,15 @@ def test_ids_as_floats_score_the_same(exported: Path, data: Path) -> None:
     for image in coco["images"]:
         image |= {key: float(image[key]) for key in ("id", "height", "width")}
     path.write_text(json.dumps(coco))
-    floats = _evaluate(exported, data, latency_calls=0)
+    floats = _evaluate(exported, data)
     assert (floats.objects, floats.crowds) == (whole.objects, whole.crowds) == (4, 0)
     assert (floats.metrics, floats.per_class) == (whole.metrics, whole.per_class)
 
 
 def test_detections_of_foreign_categories_are_counted(
-    exported: Path, data: Path, capsys: pytest.CaptureFixture[str]
+    exported: Path, scored: tuple[Evaluation, Path], data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = _evaluate(exported, data)
+    whole = scored[0]
     assert whole.classes.to_text() == ""
     coco = json.loads((data / "annotations.json").read_text())
     coco["categories"] = coco["categories"][:2]
@@ -217,11 +234,10 @@ def test_a_setting_out_of_range(data: Path, change: dict[str, int], message: str
         _evaluate(data, data, **change)
 
 
-@pytest.mark.parametrize("calls", [0, 2])
-def test_latency_is_measured_on_request(exported: Path, data: Path, calls: int) -> None:
-    evaluation = _evaluate(exported, data, latency_calls=calls)
-    assert (evaluation.latency_ms is None) == (calls == 0)
-    assert ("latency" in score_table(evaluation)) == (calls > 0)
+def test_latency_is_measured_on_request(exported: Path, scored: tuple[Evaluation, Path], data: Path) -> None:
+    for evaluation, measured in ((scored[0], True), (_evaluate(exported, data), False)):
+        assert (evaluation.latency_ms is not None) == measured
+        assert ("latency" in score_table(evaluation)) == measured
 
 
 def _rewrite(data: Path, ids: dict[int, int], names: dict[int, str]) -> None:
@@ -235,10 +251,12 @@ def _rewrite(data: Path, ids: dict[int, int], names: dict[int, str]) -> None:
 
 
 @pytest.mark.parametrize("ids", [{10: 20, 20: 10, 30: 30}, {10: 3, 20: 1, 30: 2}])
-def test_classes_are_matched_by_name(exported: Path, data: Path, ids: dict[int, int]) -> None:
+def test_classes_are_matched_by_name(
+    exported: Path, scored: tuple[Evaluation, Path], data: Path, ids: dict[int, int]
+) -> None:
     """A file that numbers its categories anew: the score stays, and the predictions have the file's ids."""
-    before = _evaluate(exported, data)
-    rows = json.loads((data / "evaluation" / "predictions.json").read_text())
+    before = scored[0]
+    rows = json.loads((scored[1] / "evaluation" / "predictions.json").read_text())
     _rewrite(data, ids, {})
     after = _evaluate(exported, data, all_classes=True)
     assert after.metrics == pytest.approx(before.metrics, nan_ok=True)

@@ -1,7 +1,5 @@
 """What tests of whole trainings share: the command in a process of its own, and what its folder holds."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,24 +17,6 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 def command(config: Path, folder: Path, records: Path, override: str, *more: str) -> list[str]:
     flags = {"model_dir": folder, "records": records, "config_file": config, "params_override": override}
     return [sys.executable, "-m", "trainer.train", *(f"--{name}={value}" for name, value in flags.items()), *more]
-
-
-def run_until(command: list[str], line: str, number: int) -> tuple[int, list[str]]:
-    """Sends a signal when such a line comes on stdout; (exit code, all lines of both streams)."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, bufsize=1
-    )
-    assert process.stdout
-    lines = []
-    try:
-        for seen in process.stdout:
-            lines.append(seen)
-            if line in seen:
-                process.send_signal(number)
-        return process.wait(timeout=120), lines
-    finally:
-        process.kill()
 
 
 def saved_step(folder: Path) -> int:

@@ -100,7 +100,7 @@ def test_a_hold_out_without_objects_chooses_nothing(tmp_path: Path) -> None:
         best_weights(tmp_path, 0, Model()).after_validation(2, None, [])
 
 
-@pytest.mark.parametrize("ema", [False, True])
+@pytest.mark.parametrize("ema", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_training_ends_with_its_best_weights(
     records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ema: bool
 ) -> None:

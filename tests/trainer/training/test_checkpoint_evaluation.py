@@ -21,7 +21,7 @@ def model_dir(trained: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("mode", ["eval", "continuous_eval"])
+@pytest.mark.parametrize("mode", ["eval", pytest.param("continuous_eval", marks=pytest.mark.slow)])
 def test_the_newest_checkpoint_is_evaluated_as_while_training(
     model_dir: Path, val_records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str
 ) -> None:

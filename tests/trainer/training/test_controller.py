@@ -1,7 +1,10 @@
 """SIGTERM within a loop and within an evaluation: saved, reported, resumed."""
 
+import io
+import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,10 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.made_records import TINY_CONFIG, write_records
-from tests.trainer.training.runs import command, run_until
+from tests.trainer.training.runs import command
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
+from trainer.train import main
 from trainer.training import checkpoints, controller, preemption
 from trainer.training.history import read_history
 from trainer.weights import finished
@@ -29,13 +33,26 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+class Terminated(io.StringIO):
+    """Output of this process, which gets SIGTERM at its first line of progress."""
+
+    def write(self, text: str) -> int:
+        if "progress: " in text and "progress: " not in self.getvalue():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().write(text)
+
+
 def test_sigterm_within_a_loop_saves_and_reports_that_there_is_more_to_do(
-    records_folder: Path, tmp_path: Path, config: Path
+    records_folder: Path, tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One loop holds the whole training: waiting for its end would take longer than the grace time."""
-    folder = tmp_path / "model"
-    code, lines = run_until(command(config, folder, records_folder, ONE_LONG_LOOP), "progress: ", signal.SIGTERM)
-    assert code == preemption.EXIT_CODE == 75
+    folder, output = tmp_path / "model", Terminated()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", output)
+        patch.setattr(sys, "stderr", output)
+        code = main(command(config, folder, records_folder, ONE_LONG_LOOP)[3:])
+    lines = output.getvalue().splitlines()
+    assert code == preemption.EXIT_CODE == 75, lines
     newest = tf.train.latest_checkpoint(str(folder))
     assert 0 < checkpoints.step_of(newest) < 4000
     assert any(f"saved {newest}; rerun the same command" in line for line in lines), lines

@@ -1,5 +1,6 @@
 """Several replicas, in one process and in two: the same training as one device, and one writer."""
 
+import gc
 import json
 import os
 import shutil
@@ -116,8 +117,9 @@ def assert_same_training(found: Path, expected: Path) -> None:
         )
 
 
+@pytest.mark.slow  # test_task.py holds loss and clipped gradient of two replicas against one device's every day
 def test_two_replicas_take_the_steps_of_one_device(tmp_path: Path, trained: Path, records_folder: Path) -> None:
-    """The cheap one: the smallest network, two steps; the loss of the second depends on the first's gradient."""
+    """The smallest network, two steps; the loss of the second depends on the first's gradient."""
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY_CONFIG.replace("use_sync_bn: false", "use_sync_bn: true"))
     folder, override = tmp_path / "mirrored", "trainer.train_steps=2,runtime.distribution_strategy=mirrored"
@@ -391,7 +393,9 @@ def free_port() -> int:
         ({"num_gpus": 8}, "runtime.num_gpus: 8, but this machine has 0"),
     ],
 )
-def test_devices_that_are_not_there(values: dict[str, Any], message: str) -> None:
+def test_devices_that_are_not_there(values: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # TensorFlow collects garbage before it looks for a TPU: a minute, with the graphs of other tests.
+    monkeypatch.setattr(gc, "collect", lambda: 0)
     with pytest.raises(InputError, match=message):
         distribution.make_strategy(cfg.RuntimeConfig(**values))
 

@@ -16,6 +16,7 @@ from trainer.training.throughput import Throughput
 from trainer.weights import finished
 
 
+@pytest.mark.slow
 def test_a_non_finite_loss_stops_the_run_and_names_the_steps(records_folder: Path, tmp_path: Path) -> None:
     override = "trainer.optimizer_config.learning_rate.cosine.initial_learning_rate=1e30,task.gradient_clip_norm=0"
     with pytest.raises(monitors.NonFiniteLoss, match=r"between steps \d+ and \d+"):

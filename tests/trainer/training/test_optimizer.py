@@ -128,26 +128,31 @@ def test_the_average_is_what_is_exported(averaged_model: Path) -> None:
         np.testing.assert_array_equal(kept[name], raw[name], err_msg=name)
 
 
-def _loss(prefix: Path, val_records: Path) -> float:
-    """Validation loss of the weights that a checkpoint holds under the model's own names."""
+def _losses(prefixes: list[Path], val_records: Path) -> list[float]:
+    """Validation losses of the weights that checkpoints hold under the model's own names."""
     manifest = input_pipeline.load_manifest(str(val_records))
     experiment = make_experiment(TINY_CONFIG, OVERRIDE, manifest, str(val_records), str(val_records), 0)
     distribution.set_precision(experiment.runtime)
     task = Task(experiment.task, manifest)
     model = task.build_model()
-    tf.train.Checkpoint(**model.checkpoint_items).read(str(prefix)).assert_existing_objects_matched().expect_partial()
-    metrics = task.build_metrics()
-    for batch in task.build_inputs(experiment.task.validation_data):
-        task.validation_step(batch, model, metrics)
-    return float(metrics[0].result())
+    saved, batches = tf.train.Checkpoint(**model.checkpoint_items), task.build_inputs(experiment.task.validation_data)
+    losses = []
+    for prefix in prefixes:
+        saved.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+        metrics = task.build_metrics()
+        for batch in batches:
+            task.validation_step(batch, model, metrics)
+        losses.append(float(metrics[0].result()))
+    return losses
 
 
 def test_the_average_is_what_is_evaluated(
     averaged_model: Path, val_records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """While training and by --mode=eval."""
-    average = _loss(averaged_model / checkpoints.WEIGHTS, val_records_folder)
-    assert abs(_loss(averaged_model / "ckpt-6", val_records_folder) - average) > 0.005
+    prefixes = [averaged_model / checkpoints.WEIGHTS, averaged_model / "ckpt-6"]
+    average, other = _losses(prefixes, val_records_folder)
+    assert abs(other - average) > 0.005
     assert read_history(str(averaged_model))[-1]["validation_loss"] == pytest.approx(average, rel=1e-4)
     folder, config = tmp_path / "model", tmp_path / "run.yaml"
     shutil.copytree(averaged_model, folder)

@@ -1,6 +1,7 @@
 """The loss and the step, held against Model Garden's own task on the same boxes."""
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ BATCH, MOST = 4, 6
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+@functools.cache
+def mirrored() -> tf.distribute.MirroredStrategy:
+    """Two replicas. One strategy for all tests: those of one process would take each other's collective operations."""
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")][:2]
+    assert len(devices) == 2
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def case_task(records: Path) -> CenterNetTask:
@@ -186,19 +195,17 @@ def _step(task: Task, strategy: tf.distribute.Strategy, case: dict[str, Any], no
     return float(np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(after, before, strict=True))))
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_gradient_is_clipped_once_after_the_all_reduce(case: dict[str, Any], replicas: int) -> None:
     """Model Garden clips on every replica: with two, the update would have twice the norm."""
-    devices = [d.name for d in tf.config.list_logical_devices("CPU")][:replicas]
-    assert len(devices) == replicas
-    strategy = tf.distribute.MirroredStrategy(devices) if replicas > 1 else tf.distribute.OneDeviceStrategy("CPU:0")
+    strategy = mirrored() if replicas > 1 else tf.distribute.OneDeviceStrategy("CPU:0")
     assert _step(case["task"], strategy, case, 0.5) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_two_replicas_have_the_loss_of_the_global_batch(case: dict[str, Any]) -> None:
     """Objects are unevenly spread over the replicas; the normaliser is the global count all the same."""
     whole = float(case["task"].build_losses(case["heads"], case["labels"])["total_loss"])
-    strategy = tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices("CPU")][:2])
+    strategy = mirrored()
 
     def share(context: Any) -> Any:
         start = context.replica_id_in_sync_group * 2
@@ -263,7 +270,7 @@ def test_two_replicas_are_shown_what_one_device_is(case: dict[str, Any]) -> None
     for one in range(BATCH):
         for other in range(one):
             assert np.abs(alone[one] - alone[other]).max() > 1, "one picture, two ids: two draws"
-    strategy = tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices("CPU")][:2])
+    strategy = mirrored()
 
     def share(context: Any) -> Any:
         start = context.replica_id_in_sync_group * 2

@@ -1,5 +1,6 @@
 """Starts of every kind: what is loaded, and what is written down about it."""
 
+import functools
 import json
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +14,6 @@ from beam_preprocess.base.errors import InputError
 from tests.trainer.families import family_config
 from tests.trainer.made_records import TINY_CONFIG
 from tests.trainer.weights.models import TWO_STACKS, build, same
-from tests.trainer.weights.od_api_archive import write_archive
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
 from trainer.model import network
@@ -23,28 +23,27 @@ from trainer.weights.catalogue import CATALOGUE
 from trainer.weights.coco_classes import CHANNELS
 from trainer.weights.origin import Origin, as_dict, from_dict, sentence
 
+pytestmark = pytest.mark.xdist_group("od_api")  # one archive for all of them
+
 
 def load(
-    config: str, classes: int, start: str, modules: str, names: tuple[str, ...] = ()
+    config: str,
+    classes: int,
+    start: str,
+    modules: str,
+    names: tuple[str, ...] = (),
+    into: network.CenterNetModel | None = None,
 ) -> tuple[network.CenterNetModel, Any, Origin]:
+    """Loads a start into a new model, or `into` one that was built from the same configuration."""
     task = build_experiment(parse_config(config)).task
     task.model.num_classes = classes
-    model = build(config, classes, seed=9)
+    model = functools.cache(lambda: into or build(config, classes, seed=9))
     transfer, origin = starts.load(start, modules, model, task=task, build_model=network.build_model, class_names=names)
-    return model, transfer, origin
+    return model(), transfer, origin
 
 
-@pytest.fixture(scope="module")
-def coco_archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[network.CenterNetModel, str]:
-    """A detector with the 90 channels of COCO."""
-    model = build(TWO_STACKS, CHANNELS, seed=3)
-    return model, str(write_archive(model, tmp_path_factory.mktemp("coco")))
-
-
-def test_a_coco_detector_gives_each_class_its_channel_by_name(
-    coco_archive: tuple[network.CenterNetModel, str],
-) -> None:
-    original, path = coco_archive
+def test_a_coco_detector_gives_each_class_its_channel_by_name(archive: tuple[network.CenterNetModel, Path]) -> None:
+    original, path = archive[0], str(archive[1])
     model, transfer, origin = load(TWO_STACKS, 3, path, "all", ("cat", "person", "traffic light"))
     assert all(same(model.backbone, original.backbone))
     for ours, theirs in zip(model.head.get_weights(), original.head.get_weights(), strict=True):
@@ -52,7 +51,8 @@ def test_a_coco_detector_gives_each_class_its_channel_by_name(
         np.testing.assert_array_equal(ours, expected)
     assert not transfer.misfits and origin.fresh == 0
     with pytest.raises(InputError, match=r"doesn't fit all: of another shape: .*\[90\], here \[3\]"):
-        load(TWO_STACKS, 3, path, "all", ("ace", "king", "queen"))
+        load(TWO_STACKS, 3, path, "all", ("ace", "king", "queen"), into=model)
+    assert all(same(model.backbone, original.backbone))
     with pytest.raises(InputError, match=r"Hourglass of the Object Detection API, but .* is resnet"):
         load(family_config("resnet"), 3, path, "backbone")
 
