@@ -9,8 +9,8 @@ the other training images by it and picks --count of them. Labels are the data s
 trained from ImageNet's weights on the start images and the picked ones, and another on the start images and as many
 at random; both are evaluated on the validation images, which are also those of the profile.
 
-With --copies, each start image also lies so many times among the images to choose from, a little darker or lighter each
-time and with labels of its own: much of what a camera sees is what it saw before.
+With --copies, the images to choose from also hold that number of copies of each start image, a little darker or lighter
+and with labels of their own: much of what a camera sees is what it saw before.
 
 Trainings are small, custom-cpu at 128 px for 200 steps, one at a time, each in a process of its own. Finished ones are
 kept in --state, by configuration, images and seed: an interrupted benchmark resumes, and a changed choice is trained
@@ -115,7 +115,7 @@ def _call(flags: argparse.Namespace) -> None:
     errors = gains(data, watched)
     new = sum(not name.startswith(COPY) for name in picked)
     print(f"start: {flags.start} images, AP {first['ap']:.3f}; {len(pool)} to choose from", flush=True)
-    print(f"{new} of the picks are no copies\n\n{gain_table(errors, picked)}", flush=True)
+    print(f"{len(picked) - new} of the picks are copies\n\n{gain_table(errors, picked)}", flush=True)
     rows = []
     for seed in flags.seeds if not flags.no_training else ():
         drawn = np.random.default_rng([4, seed]).permutation(pool)[: flags.count].tolist()

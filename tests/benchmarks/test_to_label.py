@@ -35,6 +35,20 @@ def test_a_part_of_a_data_set(tmp_path: Path) -> None:
     assert all((part / split / names[1]).is_file() for split in ("train2017", "val2017"))
 
 
+def test_copies_have_the_labels_of_their_image(tmp_path: Path) -> None:
+    data = made(tmp_path)
+    names = data.names()
+    more, copies = to_label.with_copies(data, names[:2], 3, tmp_path / "copies")
+    assert len(copies) == 6
+    assert more.names() == sorted([*names, *copies])
+    part = to_label.write_data(more, copies, tmp_path / "work")
+    train = load_annotations(str(part / "annotations" / "instances_train2017.json"))
+    whole = to_label.write_data(data, names[:2], tmp_path / "work")
+    one = load_annotations(str(whole / "annotations" / "instances_train2017.json"))
+    assert sorted(train.boxes.tolist()) == sorted(3 * one.boxes.tolist())
+    assert all((part / "train2017" / name).is_file() for name in copies)
+
+
 def test_what_labels_would_add() -> None:
     truth = [(3, [10.0, 10.0, 20.0, 20.0]), (3, [50.0, 50.0, 20.0, 20.0]), (7, [10.0, 50.0, 20.0, 20.0])]
     found = [
