@@ -45,7 +45,7 @@ def test_copies_have_the_labels_of_their_image(tmp_path: Path) -> None:
     train = load_annotations(str(part / "annotations" / "instances_train2017.json"))
     whole = to_label.write_data(data, names[:2], tmp_path / "work")
     one = load_annotations(str(whole / "annotations" / "instances_train2017.json"))
-    assert sorted(train.boxes.tolist()) == sorted(3 * one.boxes.tolist())
+    assert sorted(train.bboxes.tolist()) == sorted(3 * one.bboxes.tolist())
     assert all((part / "train2017" / name).is_file() for name in copies)
 
 
