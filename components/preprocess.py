@@ -15,14 +15,13 @@ def preprocess(
     from components.support.run_options import read_options
     from components.support.stage import cores, stage
 
-    place = {"output": records.uri, "split": "train"}
+    place = records.uri  # the stage gives it the run's folder
     with stage("preprocess-train", records, ready="manifest.json") as output:
         from beam_preprocess.base.errors import InputError
         from beam_preprocess.job.pipeline import preprocess
-        from components.support.dataflow import beam_arguments
         from trainer.config.sections import parse_config
 
-        run = read_options(place["output"])
+        options = read_options(place)
         made = preprocess(
             images=images,
             annotations=annotations,
@@ -33,7 +32,7 @@ def preprocess(
             num_workers=None,
             num_threads=None,
             cores=cores(),
-            pipeline_args=beam_arguments(run.preprocess_on, run.dataflow, run.beam_args, **place),
+            pipeline_args=options.beam(output=place, split="train"),
         )
         if made.data_digest != data_digest:
             raise InputError(f"{images}: the training data changed since data_check; start the run again")

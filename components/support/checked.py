@@ -8,7 +8,6 @@ from beam_preprocess.base.files import write_text
 from beam_preprocess.dataset.check import check_data
 from beam_preprocess.format.fingerprints import NAME as FINGERPRINTS
 from beam_preprocess.format.fingerprints import to_lines
-from components.support.dataflow import beam_arguments
 from components.support.run_options import read_options
 from components.support.stage import threads
 from trainer.config.canonical import stage_configs
@@ -43,7 +42,7 @@ def check(data: Mapping[str, str], config: str, runtime: str, place: str, output
     texts = stage_configs(config, runtime)
     options = read_options(place)
     # Only a check: preprocessing builds them again.
-    beam_arguments(options.preprocess_on, options.dataflow, options.beam_args, output=place, split="train")
+    options.beam(output=place, split="train")
     found = check_data(**data, config=parse_config(config).preprocess, num_workers=threads(), strict=options.strict)
     # The records of the training images bring their own.
     val_fingerprints = [found[split].pop("fingerprints") for split in ("train", "val")][1]

@@ -13,6 +13,7 @@ from beam_preprocess.base import json as checked_json
 from beam_preprocess.base.errors import InputError
 from beam_preprocess.base.files import read_text, write_text
 from beam_preprocess.base.storage import file_system
+from components.support.dataflow import beam_arguments
 
 NAME = "run-options.json"
 OPTIONS_FIX = "start the run again"
@@ -31,6 +32,10 @@ class RunOptions:
     beam_args: str = ""
     strict: bool = False
     """Warnings about the data end the run."""
+
+    def beam(self, *, output: str, split: str) -> list[str]:
+        """Beam's options, see `dataflow.beam_arguments`."""
+        return beam_arguments(self.preprocess_on, self.dataflow, self.beam_args, output=output, split=split)
 
 
 def write_options(options: RunOptions, artifact_uri: str, run_id: str = "") -> None:

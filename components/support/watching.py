@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from beam_preprocess.base.errors import Failure
 from beam_preprocess.base.files import write_text
-from components.support.dataflow import beam_arguments
 from components.support.run_options import read_options
 from trainer.promotion.due import NO_CHAMPION, WATCHED, Watched, write_watched
 
@@ -54,7 +53,7 @@ def _seen(
     from trainer.watch.to_label import NAME as TO_LABEL
 
     options = read_options(place)
-    beam = beam_arguments(options.preprocess_on, options.dataflow, options.beam_args, output=place, split="watch")
+    beam = options.beam(output=place, split="watch")
     try:
         result = watch(
             images=new["images"],

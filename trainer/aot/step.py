@@ -163,11 +163,10 @@ def forward_flops(model: tf_keras.Model, batch: int) -> int:
     image = tf.TensorSpec([batch, *model.backbone.input_shape[1:]], tf.float32)
     graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(image).graph
     total = 0
-    for function in [graph, *(f.graph for f in graph._functions.values() if hasattr(f, "graph"))]:
-        for op in function.get_operations():
-            if op.type == "Conv2D":
-                height, width, depth, _ = op.inputs[1].shape
-                total += 2 * height * width * depth * op.outputs[0].shape.num_elements()
+    for op in graph.get_operations():
+        if op.type == "Conv2D":
+            height, width, depth, _ = op.inputs[1].shape
+            total += 2 * height * width * depth * op.outputs[0].shape.num_elements()
     return int(total)
 
 

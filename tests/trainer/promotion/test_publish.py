@@ -434,7 +434,7 @@ for attempt in range(-2, 25):  # the first two run to their end and are timed
             if file.is_file():
                 assert (Path(champion.path) / file.relative_to(folder / "model")).read_bytes() == file.read_bytes()
     assert registry.incomplete() == {}
-print(killed, len(moved))
+print("\\n", killed, len(moved))  # a line of its own: a killed child may have left half a line
 """
 
 
