@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import carried
+from tests.trainer.made_records import TINY_CONFIG, write_records
 from trainer.aot import environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,3 +73,42 @@ def test_both_sides_run_without_tensorflow(tmp_path: Path) -> None:
     rows = [json.loads(path.read_text()) for path in sorted((tmp_path / "results" / "steps").glob("*.json"))]
     assert [row["side"] for row in rows] == ["model-garden", "ours"]
     assert all(np.isfinite(row["losses"]).all() for row in rows)
+
+
+@pytest.mark.slow
+def test_a_training_is_carried_whole(tmp_path: Path) -> None:
+    """Programs that JAX compiles, inference included, the values that they start from, and every record once."""
+    records, folder, config = tmp_path / "made", tmp_path / "carried", tmp_path / "tiny.yaml"
+    records.mkdir()
+    manifest = write_records(records, images=4, shards=1)
+    config.write_text(TINY_CONFIG)
+    where = f"--environment={REPOSITORY / environment.FOLDER}"
+    flags = [
+        "--name=tiny",
+        f"--config={config}",
+        f"--records={records}",
+        f"--val-records={records}",
+        "--views=1",
+        where,
+    ]
+    assert carried.main(["training", str(folder), *flags, "--seeds", "0", "1"]) == 0
+    training = json.loads((folder / "trainings" / "tiny-float32" / "training.json").read_text())
+    stored = {path.stem for path in (folder / "values").glob("*.npz")}
+    first, second = training["values"].values()
+    assert first != second
+    assert {*first, *second} <= stored
+    with np.load(folder / "records" / "made-train" / "targets.npz") as targets:
+        assert len(set(targets["image_id"].tolist())) == len(targets["sizes"]) == 4, manifest
+    code = "import sys, pathlib, xla; [xla.load(pathlib.Path(p)) for p in sys.argv[1:]]; print('compiled')"
+    programs = [f"trainings/tiny-float32/{part}/step.stablehlo" for part in ("step", "predict")]
+    python = environment.ensure(str(REPOSITORY / environment.FOLDER))
+    done = subprocess.run(
+        [python, "-c", code, *programs],
+        cwd=folder,
+        check=True,
+        env={"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.endswith("compiled\n")
+    assert all(b"set_dimension_size" not in (folder / program).read_bytes() for program in programs)

@@ -62,7 +62,7 @@ def link_environment(folder: Path) -> None:
 
 
 def make_data(folder: Path, train: int = 8, val: int = 4) -> None:
-    """Data set and configuration; 24 images of each split are the fewest about which there is no warning."""
+    """Data set and configuration; with fewer than 24 images in a split there would be a warning."""
     folder.mkdir(exist_ok=True, parents=True)
     small = DemoData(train_images=train, val_images=val, height=(96, 128), width=(96, 128), side=(30.0, 60.0))
     generate(folder / "coco", small)
