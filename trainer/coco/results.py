@@ -104,7 +104,8 @@ def read_results(uri: str, fix: str) -> Results:
 def _pieces(content: bytes) -> Iterator[list[Any]]:
     """The entries of a JSON list, piece by piece: dictionaries of the whole file at once would take much memory.
 
-    Only what ends between two entries is JSON once it is closed: a piece that ends deeper, or in a string, is not.
+    Only what ends between two entries is JSON once it is closed: a piece that ends deeper, or in a string, is not. Then
+    twice as much is tried, so that a broken file isn't parsed once per entry.
     """
     start = len(content) - len(content.lstrip()) + 1
     if content[start - 1 : start] != b"[":
@@ -114,7 +115,7 @@ def _pieces(content: bytes) -> Iterator[list[Any]]:
         try:
             entries = orjson.loads(b"[%b]" % content[start : between.start() + 1])
         except orjson.JSONDecodeError:
-            after = between.end()
+            after = 2 * between.end() - start
             continue
         yield entries
         start, after = between.end(), between.end() + PIECE
