@@ -3,6 +3,7 @@
     python -m benchmarks.to_label --coco-dir DIR                  three seeds; generated data without --coco-dir
     python -m benchmarks.to_label --coco-dir DIR --seeds 0 --no-training
     python -m benchmarks.to_label --coco-dir DIR --copies 4            a pool that mostly shows what is known
+    python -m benchmarks.to_label --coco-dir DIR --nights 0.25         a pool of which a quarter has drifted
 
 A start model is trained on --start random training images by `centernet run`, and promoted. `centernet watch` scores
 the other training images by it and picks --count of them. Labels are the data set's own. Of each seed, a model is
@@ -12,7 +13,11 @@ at random; both are evaluated on the validation images, which are also those of 
 With --copies, the images to choose from also hold that number of copies of each start image, a little darker or lighter
 and with labels of their own: much of what a camera sees is what it saw before.
 
-Trainings are small, custom-cpu at 128 px for 200 steps, one at a time, each in a process of its own. Finished ones are
+With --nights, that share of the images to choose from was taken by night, by a camera with infrared light: grey, dark
+and noisy. The start model has seen none. The models are evaluated on each validation image by day and by night, and by
+day alone.
+
+Trainings are small, custom-cpu at 128 px for --steps, one at a time, each in a process of its own. Finished ones are
 kept in --state, by configuration, images and seed: an interrupted benchmark resumes, and a changed choice is trained
 again.
 
@@ -22,58 +27,41 @@ means the mean of all images, times --count.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageEnhance
 
 from beam_preprocess.base import files
 from beam_preprocess.base.command import Parser, run
 from beam_preprocess.base.errors import Failure, InputError
 from benchmarks import recipes
+from benchmarks.to_label_pools import COPY, NIGHT, Data, load, with_copies, with_nights, write_data
 from trainer.scoring.results import ScoredImage, read_results
 
 CHANGES = (
     "preprocess.image_size=[128, 128]",
     "preprocess.train_views=4",
     "task.model.decoder.fpn.num_filters=64",
-    "trainer.train_steps=200",
-    f"{recipes.RATE}.decay_steps=200",
-    "trainer.checkpoint_interval=200",
-    "trainer.validation_interval=200",
     "export.flip=false",
     "gate.min_ap=0.0",  # the start model is to be promoted, however bad
 )
 CENTERNET = (sys.executable, "-m", "pipeline")
+STEPS = (
+    "trainer.train_steps",
+    f"{recipes.RATE}.decay_steps",
+    "trainer.checkpoint_interval",
+    "trainer.validation_interval",
+)
 WAYS = ("picked", "random")
-COPY = "copy-"
 GAINS = ("objects", "missed", "wrong")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Data:
-    """A data set's folders and annotation files."""
-
-    train_images: str
-    val_images: str
-    train: dict[str, Any]
-    """Content of the training annotations."""
-    val_annotations: str
-    name: str
-
-    def names(self) -> list[str]:
-        """File names of the training images, sorted."""
-        return sorted(image["file_name"] for image in self.train["images"])
 
 
 def parser() -> Parser:
@@ -83,6 +71,10 @@ def parser() -> Parser:
     made.add_argument("--start", type=int, default=60, metavar="N", help="images of the start model (default: 60)")
     made.add_argument("--count", type=int, default=60, metavar="N", help="images to label (default: 60)")
     made.add_argument("--copies", type=int, default=0, metavar="N", help="copies of each start image (default: 0)")
+    made.add_argument(
+        "--nights", type=float, default=0.0, metavar="SHARE", help="share of images taken by night (default: 0)"
+    )
+    made.add_argument("--steps", type=int, default=200, metavar="N", help="of each training (default: 200)")
     made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a change of the trainings")
     made.add_argument(
@@ -99,36 +91,37 @@ def _call(flags: argparse.Namespace) -> None:
     data = load(Path(flags.coco_dir or recipes.generated(work / "demo-data")).absolute())
     if (available := len(data.names())) < flags.start + flags.count:
         raise InputError(f"--start {flags.start} --count {flags.count}: there are {available} training images")
-    recipe = recipes.Recipe(name="to label", config="custom-cpu", changes=(*CHANGES, *flags.set))
+    steps = (f"{key}={flags.steps}" for key in STEPS)
+    recipe = recipes.Recipe(name="to label", config="custom-cpu", changes=(*CHANGES, *steps, *flags.set))
     names = np.random.default_rng([3, 0]).permutation(data.names()).tolist()
     start, pool = names[: flags.start], names[flags.start :]
-    if flags.copies:
-        data, copies = with_copies(data, start, flags.copies, work / f"copies-{flags.start}-{flags.copies}")
-        pool += copies
     folder = write_data(data, start, work)
     key = recipes.key_of(recipe, str(folder), 0)
     first = kept(state, key, lambda: recipes.measure(recipe, str(folder), 0, work, keep=True))
-    watched = watch(
-        data, pool, work / key / "registry", flags.count, work / f"watched-{key}-{flags.count}-{flags.copies}"
-    )
+    changed = 0
+    if flags.copies:
+        data, copies = with_copies(data, start, flags.copies, work / f"copies-{flags.start}-{flags.copies}")
+        pool += copies
+        changed += len(copies)
+    if flags.nights:
+        nights = np.random.default_rng(6).permutation(pool)[: round(flags.nights * len(pool))].tolist()
+        data, pool = with_nights(data, nights, pool, work / f"nights-{flags.start}-{flags.copies}-{len(nights)}")
+        changed = sum(map(is_changed, pool))
+    watched = watch(data, pool, work / key / "registry", flags.count, work / f"watched-{key}-{flags.count}-{data.name}")
     picked = [image["file_name"] for image in watched["images"]]
     errors = gains(data, watched)
-    new = sum(not name.startswith(COPY) for name in picked)
     print(f"start: {flags.start} images, AP {first['ap']:.3f}; {len(pool)} to choose from", flush=True)
-    print(f"{len(picked) - new} of the picks are copies\n\n{gain_table(errors, picked)}", flush=True)
+    if changed:
+        print(f"{changed} of them are copies or nights, and {sum(map(is_changed, picked))} of those picked", flush=True)
+    print(f"\n{gain_table(errors, picked)}", flush=True)
+    day = folder if flags.nights else None
     rows = []
     for seed in flags.seeds if not flags.no_training else ():
         drawn = np.random.default_rng([4, seed]).permutation(pool)[: flags.count].tolist()
-        rows.append(
-            {
-                way: _trained(data, recipe, start + added, seed, state, work)
-                for way, added in (("picked", picked), ("random", drawn))
-            }
-        )
-        rows[-1]["objects"] = {
-            way: sum(errors[name]["objects"] for name in added)
-            for way, added in (("picked", picked), ("random", drawn))
-        }
+        choices = dict(zip(WAYS, (picked, drawn), strict=True))
+        row = {way: _trained(data, recipe, start + choices[way], seed, state, work, day) for way in WAYS}
+        objects = {way: sum(errors[name]["objects"] for name in choices[way]) for way in WAYS}
+        rows.append({**row, "objects": objects})
     if rows:
         print(f"\n{table(flags.seeds, rows)}")
 
@@ -144,31 +137,27 @@ def kept(state: Path, key: str, measure: Callable[[], dict[str, Any]]) -> dict[s
 
 
 def _trained(
-    data: Data, recipe: recipes.Recipe, names: Sequence[str], seed: int, state: Path, work: Path
+    data: Data, recipe: recipes.Recipe, names: Sequence[str], seed: int, state: Path, work: Path, day: Path | None
 ) -> dict[str, Any]:
     """Trains on some of the images."""
     folder = write_data(data, names, work)
     key = recipes.key_of(recipe, str(folder), seed)
-    return kept(state, key, lambda: _train(recipe, folder, seed, work, work / key))
+    return kept(state, key, lambda: _train(recipe, folder, seed, work / f"val-{data.name}", work / key, day))
 
 
-def _train(recipe: recipes.Recipe, folder: Path, seed: int, work: Path, output: Path) -> dict[str, Any]:
-    """Records, a training, and AP of its last weights on the validation images."""
+def _train(
+    recipe: recipes.Recipe, folder: Path, seed: int, val: Path, output: Path, day: Path | None
+) -> dict[str, Any]:
+    """Records, a training, and AP of its last weights on the validation images; of those by `day`, also alone."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     settings = [f"--set={change}" for change in recipe.changes]
     load_before = os.getloadavg()[0]
-    records = {"train": output / "train", "val": work / "val"}
-    for split, place in records.items():
-        if (place / "manifest.json").exists():
-            continue
-        files_of = ["--images", str(folder / f"{split}2017")]
-        files_of += ["--annotations", str(folder / "annotations" / f"instances_{split}2017.json")]
-        command = ["preprocess", *files_of, "--split", split, "--output", str(place), "--config", recipe.config]
-        _run([*command, *settings, "--seed", str(seed if split == "train" else 0)], output / "log")
-    command = ["train", "--model_dir", str(output / "model"), "--mode", "train_and_eval", "--seed", str(seed)]
-    command += ["--records", str(records["train"]), "--val-records", str(records["val"])]
-    _run([*command, "--config_file", recipe.config, *settings], output / "log")
+    records = _records(recipe, folder, "train", seed, output / "train", output / "log")
+    _records(recipe, folder, "val", 0, val, output / "log")
+    command = ["train", "--model_dir", str(output / "model"), "--config_file", recipe.config, *settings]
+    training = ["--mode", "train_and_eval", "--seed", str(seed), "--records", str(records), "--val-records", str(val)]
+    _run([*command, *training], output / "log")
     last = files.read_json(str(output / "model" / "train.json"), "run the benchmark again")["last"]
     row = {
         "data": folder.name,
@@ -180,8 +169,23 @@ def _train(recipe: recipes.Recipe, folder: Path, seed: int, work: Path, output: 
         "machine": f"{recipes.cpu_name()}, {os.cpu_count()} cores",
         "date": str(date.today()),
     }
+    if day:
+        by_day = _records(recipe, day, "val", 0, val.parent / f"{val.name}-day", output / "log")
+        _run([*command, "--mode", "eval", "--val-records", str(by_day)], output / "log")
+        lines = files.read_text(str(output / "model" / "validation.jsonl"), "run the benchmark again").splitlines()
+        row["ap_day"] = json.loads(lines[-1])["ap"]
     shutil.rmtree(output)
     return row
+
+
+def _records(recipe: recipes.Recipe, data: Path, split: str, seed: int, place: Path, log: Path) -> Path:
+    """Preprocesses one split, unless it was."""
+    if not (place / "manifest.json").exists():
+        command = ["preprocess", "--split", split, "--output", str(place), "--seed", str(seed)]
+        command += ["--images", str(data / f"{split}2017"), "--config", recipe.config]
+        command += ["--annotations", str(data / "annotations" / f"instances_{split}2017.json")]
+        _run([*command, *(f"--set={change}" for change in recipe.changes)], log)
+    return place
 
 
 def _run(words: Sequence[str], log: Path, accepted: Sequence[int] = (0,)) -> None:
@@ -192,66 +196,6 @@ def _run(words: Sequence[str], log: Path, accepted: Sequence[int] = (0,)) -> Non
         )
     if done.returncode not in accepted:
         raise Failure(f"centernet {words[0]}: exit code {done.returncode}; see {log}")
-
-
-def load(folder: Path) -> Data:
-    """Reads a data set."""
-    from pipeline.graph.layouts import find_layout
-
-    found = find_layout(str(folder), lambda path: Path(path).exists(), splits=False)
-    train: dict[str, Any] = files.read_json(found["train_annotations"], "give another --coco-dir")
-    return Data(
-        train_images=found["train_images"],
-        val_images=found["val_images"],
-        train=train,
-        val_annotations=found["val_annotations"],
-        name=folder.name,
-    )
-
-
-def write_data(data: Data, names: Sequence[str], work: Path) -> Path:
-    """A data set with some of the training images; its name is a function of them."""
-    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
-    folder = work / "data" / f"{data.name}-{len(names)}-{digest}"
-    folder.joinpath("annotations").mkdir(parents=True, exist_ok=True)
-    for name, target in (("train2017", data.train_images), ("val2017", data.val_images)):
-        if not (folder / name).exists():
-            (folder / name).symlink_to(target, target_is_directory=True)
-    wanted = set(names)
-    images = [image for image in data.train["images"] if image["file_name"] in wanted]
-    ids = {image["id"] for image in images}
-    annotations = [entry for entry in data.train["annotations"] if entry["image_id"] in ids]
-    content = {**data.train, "images": images, "annotations": annotations}
-    files.write_text(str(folder / "annotations" / "instances_train2017.json"), json.dumps(content))
-    validation = files.read_text(data.val_annotations, "give another --coco-dir")
-    files.write_text(str(folder / "annotations" / "instances_val2017.json"), validation)
-    return folder
-
-
-def with_copies(data: Data, names: Sequence[str], count: int, folder: Path) -> tuple[Data, list[str]]:
-    """(the data set with `count` copies of some training images, the copies' file names)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in data.names():
-        if not (folder / name).exists():
-            (folder / name).symlink_to(Path(data.train_images) / name)
-    content = {**data.train, "images": [*data.train["images"]], "annotations": [*data.train["annotations"]]}
-    entries = {image["file_name"]: image for image in data.train["images"]}
-    copies, random = [], np.random.default_rng(5)
-    for name in names:
-        objects = [entry for entry in data.train["annotations"] if entry["image_id"] == entries[name]["id"]]
-        with Image.open(folder / name) as image:
-            image.load()
-        for number in range(count):
-            copy = f"{COPY}{number}-{name}"
-            ImageEnhance.Brightness(image).enhance(random.uniform(0.85, 1.15)).save(folder / copy, quality=90)
-            number_of_image = max(entry["id"] for entry in content["images"]) + 1
-            content["images"].append({**entries[name], "file_name": copy, "id": number_of_image})
-            first = max(entry["id"] for entry in content["annotations"]) + 1
-            content["annotations"] += [
-                {**entry, "id": first + i, "image_id": number_of_image} for i, entry in enumerate(objects)
-            ]
-            copies.append(copy)
-    return replace(data, train=content, train_images=str(folder)), copies
 
 
 def watch(data: Data, pool: Sequence[str], registry: Path, count: int, output: Path) -> dict[str, Any]:
@@ -308,6 +252,11 @@ def _iou(one: Sequence[float], other: Sequence[float]) -> float:
     return both / max(one[2] * one[3] + other[2] * other[3] - both, 1e-9)
 
 
+def is_changed(name: str) -> bool:
+    """Whether it is a copy or taken by night."""
+    return name.startswith((COPY, NIGHT))
+
+
 def gain_table(errors: Mapping[str, Mapping[str, int]], picked: Sequence[str]) -> str:
     """What the labels of the picked images add, and those of as many at random would on average."""
     lines = ["| labels of | objects | missed | wrong |", "|---|---|---|---|"]
@@ -320,10 +269,12 @@ def gain_table(errors: Mapping[str, Mapping[str, int]], picked: Sequence[str]) -
 
 def table(seeds: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> str:
     """One line per seed, the differences, and where they were measured."""
-    lines = ["| seed | AP, picked | AP, random | objects, picked | objects, random |", "|---|---|---|---|---|"]
+    numbers = {"AP": "ap", "AP by day": "ap_day"} if "ap_day" in rows[0][WAYS[0]] else {"AP": "ap"}
+    heads = [f"{name}, {way}" for name in (*numbers, "objects") for way in WAYS]
+    lines = [f"| seed | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for seed, row in zip(seeds, rows, strict=True):
-        cells = [f"{row[way]['ap']:.3f}" for way in WAYS] + [str(row["objects"][way]) for way in WAYS]
-        lines.append(f"| {seed} | {' | '.join(cells)} |")
+        cells = [f"{row[way][number]:.3f}" for number in numbers.values() for way in WAYS]
+        lines.append(f"| {seed} | {' | '.join([*cells, *(str(row['objects'][way]) for way in WAYS)])} |")
     gained = [row["picked"]["ap"] - row["random"]["ap"] for row in rows]
     lines += ["", f"picked - random: median {np.median(gained):+.3f}, {min(gained):+.3f} to {max(gained):+.3f}"]
     runs = [row[way] for row in rows for way in WAYS]

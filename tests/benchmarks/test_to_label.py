@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from beam_preprocess.format.annotations import load_annotations
-from benchmarks import to_label
+from benchmarks import to_label, to_label_pools
 from tests.trainer.validation_images import write_images
 from trainer.scoring.results import ScoredImage
 
 
-def made(folder: Path) -> to_label.Data:
+def made(folder: Path) -> to_label_pools.Data:
     """Six images, in COCO 2017's layout."""
     images, annotations = write_images(folder / "made")
     for split in ("train", "val"):
@@ -19,15 +21,15 @@ def made(folder: Path) -> to_label.Data:
         target = folder / "cards" / "annotations" / f"instances_{split}2017.json"
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(annotations.read_bytes())
-    return to_label.load(folder / "cards")
+    return to_label_pools.load(folder / "cards")
 
 
 def test_a_part_of_a_data_set(tmp_path: Path) -> None:
     data = made(tmp_path)
     names = data.names()
-    part = to_label.write_data(data, [names[4], names[1]], tmp_path / "work")
-    assert part == to_label.write_data(data, [names[1], names[4]], tmp_path / "work"), "named by its images"
-    assert part != to_label.write_data(data, [names[1], names[2]], tmp_path / "work")
+    part = to_label_pools.write_data(data, [names[4], names[1]], tmp_path / "work")
+    assert part == to_label_pools.write_data(data, [names[1], names[4]], tmp_path / "work"), "named by its images"
+    assert part != to_label_pools.write_data(data, [names[1], names[2]], tmp_path / "work")
     train = load_annotations(str(part / "annotations" / "instances_train2017.json"))
     assert sorted(train.file_names) == [names[1], names[4]]
     assert sorted(train.annotation_image_ids.tolist()) == sorted(train.image_ids.tolist())
@@ -38,15 +40,38 @@ def test_a_part_of_a_data_set(tmp_path: Path) -> None:
 def test_copies_have_the_labels_of_their_image(tmp_path: Path) -> None:
     data = made(tmp_path)
     names = data.names()
-    more, copies = to_label.with_copies(data, names[:2], 3, tmp_path / "copies")
+    more, copies = to_label_pools.with_copies(data, names[:2], 3, tmp_path / "copies")
     assert len(copies) == 6
     assert more.names() == sorted([*names, *copies])
-    part = to_label.write_data(more, copies, tmp_path / "work")
+    part = to_label_pools.write_data(more, copies, tmp_path / "work")
     train = load_annotations(str(part / "annotations" / "instances_train2017.json"))
-    whole = to_label.write_data(data, names[:2], tmp_path / "work")
+    whole = to_label_pools.write_data(data, names[:2], tmp_path / "work")
     one = load_annotations(str(whole / "annotations" / "instances_train2017.json"))
     assert sorted(train.bboxes.tolist()) == sorted(3 * one.bboxes.tolist())
     assert all((part / "train2017" / name).is_file() for name in copies)
+
+
+def test_nights(tmp_path: Path) -> None:
+    data = made(tmp_path)
+    names = data.names()
+    drifted, pool = to_label_pools.with_nights(data, names[3:5], names[2:], tmp_path / "nights")
+    dark = [f"night-{name}" for name in names[3:5]]
+    assert pool == [names[2], names[5], *dark], "by day or by night, not both"
+    assert [to_label.is_changed(name) for name in pool] == [False, False, True, True]
+    part = to_label_pools.write_data(drifted, [*names[:2], *dark], tmp_path / "work")
+    train = load_annotations(str(part / "annotations" / "instances_train2017.json"))
+    day = load_annotations(str(tmp_path / "cards" / "annotations" / "instances_train2017.json"))
+    own = {name: day.bboxes[day.annotation_image_ids == day.image_ids[day.file_names.index(name)]] for name in names}
+    boxes = sorted(box for name in (*names[:2], *names[3:5]) for box in own[name].tolist())
+    assert sorted(train.bboxes.tolist()) == boxes
+    val = load_annotations(str(part / "annotations" / "instances_val2017.json"))
+    assert sorted(val.file_names) == sorted([*names, *(f"night-{name}" for name in names)])
+    assert sorted(val.bboxes.tolist()) == sorted(2 * day.bboxes.tolist())
+    with Image.open(part / "train2017" / names[4]) as light, Image.open(part / "train2017" / dark[1]) as image:
+        assert image.size == light.size
+        red, green, blue = (np.asarray(band, float) for band in image.split())
+        assert abs(red - green).max() < 8 and abs(red - blue).max() < 8, "grey, but for JPEG"
+        assert red.mean() < 0.5 * np.asarray(light).mean()
 
 
 def test_what_labels_would_add() -> None:
