@@ -7,6 +7,7 @@ import numpy as np
 
 from trainer.profile.rows import Rows
 from trainer.watch.compare import NEIGHBOURS, components, distances
+from trainer.watch.result import Statistic
 
 LOOK = "look"
 """The statistic of all features together: the distance to the nearest images of the profile."""
@@ -41,20 +42,26 @@ class Rarity:
         return values.max(axis=1, initial=0.0)
 
 
-def rarity(before: Rows, now: Rows, names: Sequence[str], which: Mapping[int, int], *, features: bool) -> Rarity:
+def drift(statistics: Sequence[Statistic]) -> dict[int, int]:
+    """The places of the statistics that drifted: 1 for those that are larger now, -1 for smaller ones."""
+    return {i: 1 if entry.effect > 0 else -1 for i, entry in enumerate(statistics) if entry.drifted}
+
+
+def rarity(before: Rows, now: Rows, names: Sequence[str], which: Mapping[int, int]) -> Rarity:
     """How far out the new images are.
 
     Args:
       before: the profile's images.
       now: the new ones.
-      names: names of all statistics.
-      which: those to look at, by their place among the names: 1 for large values, -1 for small ones, 0 for both.
-      features: look at the features too.
+      names: of the statistics in a row's values.
+      which: those to look at, by their place: 1 for large values, -1 for small ones, 0 for both. Places after the names
+        are those of the features, which are looked at together.
     """
-    columns, signs = list(which), list(which.values())
+    columns = [place for place in which if place < len(names)]
+    signs = [which[place] for place in columns]
     old, new = before.values[:, columns].astype(np.float64), now.values[:, columns].astype(np.float64)
     shown = [names[column] for column in columns]
-    if features:
+    if len(columns) < len(which):
         far = look(before, now)
         old, new = np.column_stack([old, far[0]]), np.column_stack([new, far[1]])
         shown.append(LOOK)

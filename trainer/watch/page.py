@@ -114,6 +114,7 @@ def _why(entry: Pick) -> str:
         "uncertain": f" ({entry.doubtful} doubtful)",
         "novel": f" ({_number(entry.novelty)} times usual)",
         "rare class": f" ({', '.join(entry.rare)})",
+        "drifted": f" ({entry.statistic})",
     }
     return ", ".join(reason + numbers.get(reason, "") for reason in entry.reasons)
 

@@ -166,6 +166,7 @@ def watch(
         f"{folder}/{TO_LABEL}",
         profile=origin.profile,
         rows=rows,
+        statistics=result.statistics,
         scores=result.scores,
         model=champion,
         images=listed.folder,

@@ -13,6 +13,7 @@ from trainer.profile.rows import Rows
 from trainer.registry.named import NamedModel
 from trainer.saved_model.thresholds import Thresholds, thresholds_of
 from trainer.scoring.results import ScoredImage, read_results
+from trainer.watch.result import Statistic
 from trainer.watch.worth import Picked, pick
 
 NAME = "to_label.json"
@@ -41,7 +42,16 @@ class ToLabel:
 
 
 def write_to_label(
-    output: str, *, profile: Profile, rows: Rows, scores: str, model: NamedModel, images: str, count: int, seed: int
+    output: str,
+    *,
+    profile: Profile,
+    rows: Rows,
+    statistics: Sequence[Statistic],
+    scores: str,
+    model: NamedModel,
+    images: str,
+    count: int,
+    seed: int,
 ) -> ToLabel:
     """Picks images and writes the file.
 
@@ -49,6 +59,7 @@ def write_to_label(
       output: its URI.
       profile: the champion's.
       rows: statistics of the new images.
+      statistics: their comparison with the profile's.
       scores: URI of the folder with their detections.
       model: the champion.
       images: the folder that the file's names are relative to.
@@ -56,7 +67,7 @@ def write_to_label(
       seed: of the part that is looked at if there are too many images.
     """
     thresholds = thresholds_of(model.folder, {"score_threshold": profile.measures.threshold}, None)
-    picked = pick(profile, rows, read_results(scores), thresholds, count, seed=seed)
+    picked = pick(profile, rows, read_results(scores), thresholds, count, statistics=statistics, seed=seed)
     found = _shown(read_results(scores), picked, thresholds)
     info = {
         "description": "Images to label first, with a model's detections; see docs/watch.md",
@@ -112,6 +123,8 @@ def _entries(found: ToLabel) -> dict[str, Sequence[dict[str, Any]]]:
                 "novelty": entry.novelty,
                 "distance": entry.distance,
                 "rare_classes": list(entry.rare),
+                "rarity": entry.rarity,
+                "rarity_in": entry.statistic,
             },
         }
         for image, entry in zip(found.images, found.picked.picks, strict=True)

@@ -10,7 +10,7 @@ from trainer.profile.columns import Column, columns
 from trainer.profile.profile import Profile
 from trainer.profile.rows import Rows
 from trainer.watch.compare import SHIFT, Comparison, compare, minimum_images
-from trainer.watch.differing import rarity
+from trainer.watch.differing import drift, rarity
 from trainer.watch.result import DifferentImage, Group, Statistic, Verdict
 
 MAX_COMPARED = 2000
@@ -74,7 +74,7 @@ def judge(profile: Profile, rows: Rows, *, alpha: float, permutations: int, seed
         p=found.p,
         features=features,
         statistics=tuple(sorted(statistics, key=lambda entry: (entry.p, -abs(entry.effect)))),
-        different=_different(profile, before, rows, statistics, features=features),
+        different=_different(profile, before, rows, statistics),
     )
 
 
@@ -154,14 +154,11 @@ def _moved(entry: Statistic) -> str:
 
 
 def _different(
-    profile: Profile, before: Rows, rows: Rows, statistics: Sequence[Statistic], *, features: bool
+    profile: Profile, before: Rows, rows: Rows, statistics: Sequence[Statistic]
 ) -> tuple[DifferentImage, ...]:
     """The images that are farthest out in the statistics that moved, and in their direction; in all if none did."""
     names = [column.name for column in columns(profile.measures)]
-    moved = {i: 1 if entry.effect > 0 else -1 for i, entry in enumerate(statistics) if entry.drifted}
-    looked = moved or dict.fromkeys(range(len(statistics)), 0)
-    looks = features and any(i >= len(names) for i in looked)
-    found = rarity(before, rows, names, {i: sign for i, sign in looked.items() if i < len(names)}, features=looks)
+    found = rarity(before, rows, names, drift(statistics) or dict.fromkeys(range(len(statistics)), 0))
     listed = []
     for image in found.order()[:DIFFERENT].tolist():
         column = found.rarest(image)

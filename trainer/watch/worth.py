@@ -2,7 +2,7 @@
 
 Each step picks the image with the largest
 
-    (1 + doubt) x distance to the nearest image of the profile or picked before
+    (1 + doubt) x distance to the nearest image of the profile or picked before x (1 + rarity)
 
 doubt      sum over detections of class weight x u^2, where u is 1 at the class's threshold and falls to 0 at the
            scores 0 and 1: uncertainty sampling by least confidence (Lewis and Gale 1994), for a detector's images by
@@ -12,24 +12,30 @@ weight     max(1, sqrt(mean number of detections per class / the class's)), coun
 distance   between the backbone's features: the greedy k-centre of core-sets (Sener and Savarese, Active learning for
            convolutional neural networks, 2018). 1 is usual: nine of ten images of the profile have a nearer neighbour.
            Within 1 of the profile, all images count as 1: else the picks would be those that are least like it
+rarity     only after a drift: -log10 of the share of the profile's images that are as far out in a statistic that
+           drifted, in its direction; the largest of them. So an image that shows the drift counts up to 1 + log10 of
+           the profile's size times as much: the model is to learn what is new (importance weighting under covariate
+           shift, Shimodaira 2000, in a coarse form)
 
 An image that looks like one that is picked is left out, by its fingerprint. CALD (Yu et al. 2022) compares the
 detections of an image with those of its augmented copies; it runs the model more than once per image and isn't used.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from beam_preprocess.format.fingerprints import alike
-from trainer.profile.columns import class_detections
+from trainer.profile.columns import class_detections, columns
 from trainer.profile.profile import Profile
 from trainer.profile.rows import Rows
 from trainer.saved_model.thresholds import Thresholds
 from trainer.scoring.results import ScoredImage
 from trainer.watch.compare import components, distances
+from trainer.watch.differing import TAIL, Rarity, drift, rarity
+from trainer.watch.result import Statistic
 
 MAX_CANDIDATES = 20_000
 """Of more images, a random part is looked at."""
@@ -50,9 +56,9 @@ class Pick:
     """As in the results of scoring."""
     file_name: str
     reasons: tuple[str, ...]
-    """Of "uncertain", "novel" and "rare class"; "unlike the others" if none applies."""
+    """Of "uncertain", "novel", "rare class" and "drifted"; "unlike the others" if none applies."""
     value: float
-    """(1 + doubt) x distance when it was picked."""
+    """(1 + doubt) x distance x (1 + rarity) when it was picked."""
     doubt: float
     doubtful: int
     """Number of doubtful detections."""
@@ -62,6 +68,10 @@ class Pick:
     """At least 1 from the profile, or to the nearest image that was picked before, if that is less."""
     rare: tuple[str, ...]
     """Names of the rare classes that it has a detection of, doubtful or sure."""
+    rarity: float | None
+    """In the statistic that drifted in which the image is farthest out; None without a drift."""
+    statistic: str
+    """Its name; "" without a drift."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +96,14 @@ class _Doubt:
 
 
 def pick(
-    profile: Profile, rows: Rows, images: Iterable[ScoredImage], thresholds: Thresholds, count: int, *, seed: int = 0
+    profile: Profile,
+    rows: Rows,
+    images: Iterable[ScoredImage],
+    thresholds: Thresholds,
+    count: int,
+    *,
+    statistics: Sequence[Statistic] = (),
+    seed: int = 0,
 ) -> Picked:
     """Picks images to label.
 
@@ -96,6 +113,7 @@ def pick(
       images: the same images with their detections.
       thresholds: score from which on a detection counts.
       count: how many; fewer if there are fewer images that look different.
+      statistics: the comparison of the images with the profile.
       seed: of the part that is looked at if there are too many images.
     """
     if len(rows) > MAX_CANDIDATES:
@@ -107,13 +125,18 @@ def pick(
     sums = np.array([doubt.sum for doubt in doubts])
     novelty, points = _novelty(profile.rows, rows)
     nearest = np.maximum(novelty, 1.0)
+    names = [column.name for column in columns(profile.measures)]
+    shifted = drift(statistics)
+    far = rarity(profile.rows, rows, names, shifted)
+    drifted = far.rarity.max(axis=1, initial=0.0)
     left = np.ones(len(rows), bool)
     picks: list[Pick] = []
     duplicates = 0
     while len(picks) < count and left.any():
-        values = np.where(left, (1 + sums) * nearest, -np.inf)
+        values = np.where(left, (1 + sums) * nearest * (1 + drifted), -np.inf)
         best = int(values.argmax())
-        picks.append(_picked(rows, best, doubts[best], values[best], novelty[best], nearest[best], points is not None))
+        placed = (novelty[best], nearest[best]) if points is not None else None
+        picks.append(_picked(rows, best, doubts[best], values[best], placed, far if shifted else None))
         left[best] = False
         same = left & alike(str(rows.fingerprints[best]), rows.fingerprints.tolist())
         duplicates += int(same.sum())
@@ -163,12 +186,17 @@ def _novelty(before: Rows, now: Rows) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _picked(
-    rows: Rows, image: int, doubt: _Doubt, value: float, novelty: float, distance: float, features: bool
+    rows: Rows, image: int, doubt: _Doubt, value: float, placed: tuple[float, float] | None, far: Rarity | None
 ) -> Pick:
+    """`placed` is novelty and distance, None without features; `far` is None without a drift."""
+    novelty, distance = (round(float(number), 4) for number in placed) if placed else (None, None)
+    column = far.rarest(image) if far else 0
+    drifted = round(float(far.rarity[image, column]), 4) if far else None
     reasons = [
         *(["uncertain"] if doubt.doubtful else []),
-        *(["novel"] if features and novelty > 1 else []),
+        *(["novel"] if novelty is not None and novelty > 1 else []),
         *(["rare class"] if doubt.rare else []),
+        *(["drifted"] if drifted is not None and drifted >= -math.log10(TAIL) else []),
     ]
     return Pick(
         image_id=int(rows.ids[image]),
@@ -177,7 +205,9 @@ def _picked(
         value=round(float(value), 4),
         doubt=round(doubt.sum, 4),
         doubtful=doubt.doubtful,
-        novelty=round(float(novelty), 4) if features else None,
-        distance=round(float(distance), 4) if features else None,
+        novelty=novelty,
+        distance=distance,
         rare=doubt.rare,
+        rarity=drifted,
+        statistic=far.names[column] if far else "",
     )

@@ -1,6 +1,7 @@
 """Which images are picked for labelling, on rows and detections made by code."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from trainer.profile.rows import Rows, joined
 from trainer.saved_model.thresholds import Thresholds
 from trainer.scoring.results import ScoredImage
 from trainer.watch import worth
+from trainer.watch.result import Statistic
 from trainer.watch.worth import Picked, class_weights, pick
 
 PROFILE = profile(images=40)
@@ -121,3 +123,35 @@ def test_the_same_images_in_another_order_and_of_very_many_a_part(monkeypatch: p
     part = picked(new, 40, **doubts)
     assert (part.candidates, len(part.picks)) == (12, 12)
     assert part == picked(new, 40, **doubts)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_images_that_show_what_drifted_come_first(sign: int) -> None:
+    """Images 2 and 5 are far out in brightness; only if brightness drifted, in that direction, does it count."""
+    column, new = NAMES.index("brightness"), plain(rows(8, seed=1))
+    new.values[:, column] = np.median(PROFILE.rows.values[:, column])
+    new.values[[2, 5], column] += sign * 1000
+    doubts = {"i1": [(3, 0.41)], "i5": [(3, 0.41)]}
+    even = counted(1, 1)
+
+    def found(**drifts: float) -> Picked:
+        statistics = [
+            Statistic(
+                name=name, group="picture", effect=drifts.get(name, 0), p=1, drifted=name in drifts, before=0, now=0
+            )
+            for name in NAMES
+        ]
+        return pick(even, new, scored(new, **doubts), THRESHOLDS, 8, statistics=statistics)
+
+    first, second, third, *_ = found(brightness=0.5 * sign).picks
+    assert [entry.image_id - 1 for entry in (first, second, third)] == [5, 2, 1]
+    assert first.reasons == ("uncertain", "drifted")
+    assert (second.reasons, second.statistic) == (("drifted",), "brightness")
+    assert second.rarity == pytest.approx(math.log10(1 + len(PROFILE.rows)), abs=1e-4)
+    assert second.value == pytest.approx((1 + second.doubt) * (1 + second.rarity), abs=1e-3)
+    assert third.reasons == ("uncertain",)
+    assert third.rarity is not None
+    assert third.rarity < 0.5
+    for steady in (found(), found(brightness=-0.5 * sign), found(contrast=0.5)):
+        assert {1, 5} == {entry.image_id - 1 for entry in steady.picks[:2]}
+    assert {entry.rarity for entry in found().picks} == {None}
