@@ -106,6 +106,7 @@ def test_the_file_has_the_detections_from_their_thresholds_on_and_check_accepts_
         str(tmp_path / NAME),
         profile=profile(images=20),
         rows=new,
+        statistics=(),
         scores=str(tmp_path / "scores"),
         model=NamedModel(folder=str(tmp_path / "model"), version="v0001"),
         images=str(images),
@@ -126,7 +127,9 @@ def test_the_file_has_the_detections_from_their_thresholds_on_and_check_accepts_
     assert (info["score_threshold"], info["score_thresholds"], info["model"]) == (0.4, {"7": 0.2}, "v0001")
     assert (info["candidates"], info["near_duplicates"], info["detections_without_area"]) == (3, 0, 1)
     assert content["images"][0]["attributes"]["reasons"][0] == "uncertain"
-    assert content["images"][0]["attributes"]["doubtful_detections"] == 3
+    attributes = content["images"][0]["attributes"]
+    assert attributes["doubtful_detections"] == 3
+    assert (attributes["rarity"], attributes["rarity_in"]) == (None, ""), "no drift"
     assert found.line.startswith("3 images with 3 detections (")
     for split in ("train", "val"):
         assert check.main(["--images", str(images), "--annotations", str(tmp_path / NAME), "--split", split]) == 0
