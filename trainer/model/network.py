@@ -95,6 +95,7 @@ class CenterNetModel(centernet_model.CenterNetModel):
         """The heads' raw outputs, in the precision of the network."""
         return self.maps_and_features(inputs, training)[0]
 
+    @tf.autograph.experimental.do_not_convert
     def at_objects(self, inputs: tf.Tensor, cell: tf.Tensor) -> dict[str, list[tf.Tensor]]:
         """The heads' raw outputs in training, float32: heatmaps as maps, sizes and offsets at the objects' cells.
 

@@ -10,6 +10,7 @@ import tf_keras
 from official.projects.centernet.modeling.layers.cn_nn_blocks import CenterNetHeadConv
 
 
+@tf.autograph.experimental.do_not_convert
 def surroundings(features: tf.Tensor, cell: tf.Tensor) -> tf.Tensor:
     """The 3 x 3 features around each cell, row by row; 0 outside the map, as a convolution pads.
 
@@ -32,6 +33,7 @@ def surroundings(features: tf.Tensor, cell: tf.Tensor) -> tf.Tensor:
     return tf.reshape(around, [-1, cell.shape[1], 9 * channels])
 
 
+@tf.autograph.experimental.do_not_convert
 def at_cells(head: CenterNetHeadConv, around: tf.Tensor) -> tf.Tensor:
     """What a head returns at some cells.
 
