@@ -29,6 +29,7 @@ from trainer.aot.step_code import step_files
 from trainer.config.experiment import STRIDE, as_dict
 from trainer.config.sections import RunConfig
 from trainer.data.heatmap import Labels
+from trainer.model.network import CenterNetModel
 from trainer.training import distribution
 from trainer.training.optimizer import create_slots
 from trainer.training.task import Task
@@ -159,9 +160,19 @@ def lower(step: Any, inputs: Sequence[Any]) -> tuple[bytes, list[tf.Tensor]]:
 
 
 def forward_flops(model: tf_keras.Model, batch: int) -> int:
-    """Floating-point operations of the convolutions of one forward pass; a training step needs three times as many."""
-    image = tf.TensorSpec([batch, *model.backbone.input_shape[1:]], tf.float32)
-    graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(image).graph
+    """Floating-point operations of the convolutions of one forward pass; a training step needs three times as many.
+
+    Of our network, without the heads of size and offset, which training computes at the objects alone; `model` may be
+    Model Garden's, which has them all.
+    """
+
+    @tf.function
+    def forward(image: tf.Tensor) -> Any:
+        if isinstance(model, CenterNetModel):
+            return model.at_objects(image, tf.zeros([batch, 1], tf.int32))
+        return model(image, training=True)
+
+    graph = forward.get_concrete_function(tf.TensorSpec([batch, *model.backbone.input_shape[1:]], tf.float32)).graph
     total = 0
     for op in graph.get_operations():
         if op.type == "Conv2D":

@@ -86,14 +86,12 @@ def focal_loss_sum(logits: tf.Tensor, heatmap: tf.Tensor, charged: tf.Tensor) ->
     return -tf.reduce_sum(tf.where(heatmap >= 1.0, positive, negative))
 
 
-def l1_loss_sum(prediction: tf.Tensor, target: tf.Tensor, cell: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Sum over objects and both coordinates of |prediction at the centre cell - target|.
+def l1_loss_sum(prediction: tf.Tensor, target: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Sum over objects and both coordinates of |prediction - target|.
 
     Args:
-      prediction: float32 [B, S, 2].
+      prediction: float32 [B, N, 2], at the objects' centre cells.
       target: float32 [B, N, 2].
-      cell: int32 [B, N], within S.
       mask: float32 [B, N].
     """
-    at_centre = tf.gather(prediction, cell, batch_dims=1)
-    return tf.reduce_sum(tf.reduce_sum(tf.abs(at_centre - target), axis=-1) * mask)
+    return tf.reduce_sum(tf.reduce_sum(tf.abs(prediction - target), axis=-1) * mask)

@@ -11,7 +11,7 @@ Variables and their checkpoint names stay Model Garden's. Layers that no output 
 last convolution, and what the FPN puts on levels 3 to 5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 import tensorflow as tf
@@ -24,7 +24,7 @@ from official.vision.modeling.decoders import factory as decoder_factory
 
 from trainer.config.experiment import STRIDE, CenterNetTask, Model
 from trainer.config.networks import HOURGLASS, LEVELS, Pixels, pixels_of
-from trainer.model import garden
+from trainer.model import garden, object_heads
 
 REFERENCE_MOMENTUM = 0.1
 """The momentum of 50 of the 60 layers of the published models, whatever their configuration."""
@@ -63,6 +63,7 @@ class CenterNetModel(centernet_model.CenterNetModel):
       backbone: from pixels to features by level.
       head: from features to the raw outputs.
       detection_generator: from raw outputs to boxes.
+      levels: of the features that the head reads, one per stack.
       pixels: what the backbone expects.
       decoder: joins the backbone's levels; None if the backbone does.
     """
@@ -73,11 +74,12 @@ class CenterNetModel(centernet_model.CenterNetModel):
         head: tf_keras.Model,
         detection_generator: tf_keras.layers.Layer,
         *,
+        levels: Sequence[str],
         pixels: Pixels,
         decoder: tf_keras.Model | None = None,
     ) -> None:
         super().__init__(backbone=backbone, head=head, detection_generator=detection_generator)
-        self.decoder, self._pixels = decoder, pixels
+        self.decoder, self._pixels, self._levels = decoder, pixels, tuple(levels)
 
     @property
     def checkpoint_items(self) -> dict[str, tf_keras.Model]:
@@ -92,6 +94,29 @@ class CenterNetModel(centernet_model.CenterNetModel):
     def maps(self, inputs: tf.Tensor, training: bool | None = None) -> Mapping[str, list[tf.Tensor]]:
         """The heads' raw outputs, in the precision of the network."""
         return self.maps_and_features(inputs, training)[0]
+
+    @tf.autograph.experimental.do_not_convert
+    def at_objects(self, inputs: tf.Tensor, cell: tf.Tensor) -> dict[str, list[tf.Tensor]]:
+        """The heads' raw outputs in training, float32: heatmaps as maps, sizes and offsets at the objects' cells.
+
+        Args:
+          inputs: as of `call`.
+          cell: int32 [B, N], row-major, within the map.
+
+        Returns:
+          For each head, one tensor per stack: "ct_heatmaps" [B, H, W, classes], "ct_size" and "ct_offset" [B, N, 2].
+        """
+        features = self.backbone(inputs, training=True)
+        if self.decoder is not None:
+            features = self.decoder(features, training=True)
+        outputs: dict[str, list[tf.Tensor]] = {"ct_heatmaps": [], "ct_size": [], "ct_offset": []}
+        for level in self._levels:
+            around = object_heads.surroundings(features[level], cell)
+            for name, found in outputs.items():
+                head = self.head.get_layer(f"{name}{level}")
+                raw = head(features[level]) if name == "ct_heatmaps" else object_heads.at_cells(head, around)
+                found.append(tf.cast(raw, tf.float32))
+        return outputs
 
     def maps_and_features(
         self, inputs: tf.Tensor, training: bool | None = None
@@ -145,7 +170,9 @@ def build_model(config: CenterNetTask) -> CenterNetModel:
         input_image_dims=(height, width),
         dtype=tf.float32,
     )
-    return CenterNetModel(backbone, head, generator, pixels=pixels_of(model), decoder=decoder)
+    return CenterNetModel(
+        backbone, head, generator, levels=model.head.input_levels, pixels=pixels_of(model), decoder=decoder
+    )
 
 
 def _backbone(model: Model) -> tf_keras.Model:

@@ -127,7 +127,8 @@ class Task(base_task.Task):
         Their sum over replicas is the loss of the global batch.
 
         Args:
-          outputs: for each head, one float [B, H, W, C] per stack.
+          outputs: for each head, one float [B, H, W, C] per stack; of sizes and offsets, [B, N, 2] at the objects'
+            cells are enough.
           labels: targets.
           aux_losses: unused; the recipe has no weight decay.
         """
@@ -154,14 +155,19 @@ class Task(base_task.Task):
         def mean_over_stacks(parts: list[tf.Tensor]) -> tf.Tensor:
             return tf.add_n(parts) / (len(parts) * objects)
 
-        cell, mask = labels.object_cell, labels.object_mask
+        def at_objects(prediction: tf.Tensor) -> tf.Tensor:
+            if prediction.shape.rank == 3:
+                return prediction
+            return tf.gather(flat(prediction), labels.object_cell, batch_dims=1)
+
+        mask = labels.object_mask
         parts = {
             "ct_loss": mean_over_stacks([focal_loss_sum(flat(p)) for p in outputs["ct_heatmaps"]]),
             "scale_loss": mean_over_stacks(
-                [losses.l1_loss_sum(flat(p), labels.object_size, cell, mask) for p in outputs["ct_size"]]
+                [losses.l1_loss_sum(at_objects(p), labels.object_size, mask) for p in outputs["ct_size"]]
             ),
             "ct_offset_loss": mean_over_stacks(
-                [losses.l1_loss_sum(flat(p), labels.object_offset, cell, mask) for p in outputs["ct_offset"]]
+                [losses.l1_loss_sum(at_objects(p), labels.object_offset, mask) for p in outputs["ct_offset"]]
             ),
         }
         weights = self.task_config.losses.detection
@@ -187,8 +193,8 @@ class Task(base_task.Task):
             image, labels, config.augmentation, config.train_data.seed, step, self._map_size[1]
         )
         with tf.GradientTape() as tape:
-            outputs = model(model.normalize(image), training=True)
-            parts = self.build_losses(outputs["raw_output"], labels)
+            outputs = model.at_objects(model.normalize(image), labels.object_cell)
+            parts = self.build_losses(outputs, labels)
             scaled = parts["total_loss"]
             if scaling:
                 scaled = scaling.get_scaled_loss(scaled)

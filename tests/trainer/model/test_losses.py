@@ -43,10 +43,9 @@ def test_uncharged_cells_cost_nothing_but_centres_do() -> None:
     np.testing.assert_allclose(free, -tf.reduce_sum((1 - p) ** 2 * tf.math.log(p)), rtol=1e-5)
 
 
-def test_l1_loss_reads_the_centre_cells_and_skips_padding() -> None:
-    prediction = tf.reshape(tf.range(20, dtype=tf.float32), [1, 10, 2])
-    target = tf.constant([[[4.0, 6.0], [9.0, 9.0]]])
-    loss = losses.l1_loss_sum(prediction, target, tf.constant([[2, 0]]), tf.constant([[1.0, 0.0]]))
+def test_l1_loss_skips_padding() -> None:
+    prediction, target = tf.constant([[[4.0, 5.0], [0.0, 1.0]]]), tf.constant([[[4.0, 6.0], [9.0, 9.0]]])
+    loss = losses.l1_loss_sum(prediction, target, tf.constant([[1.0, 0.0]]))
     assert loss.numpy() == abs(4 - 4) + abs(5 - 6)
 
 

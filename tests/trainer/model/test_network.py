@@ -139,6 +139,7 @@ def test_decoding_is_float32_under_every_policy(policy: str) -> None:
         backbone=model.backbone,
         head=PerfectHead(),
         detection_generator=model.detection_generator,
+        levels=["2"],
         pixels=HOURGLASS_PIXELS,
     )
     outputs = perfect(tf.zeros([1, *SIZE, 3]), training=False)
