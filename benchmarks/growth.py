@@ -149,9 +149,34 @@ def _labels(folder: Path, size: Size) -> Callable[[], object]:
     return lambda: label_errors(coco, found)
 
 
+def _export(folder: Path, size: Size) -> Callable[[], object]:
+    """The demo's network, untrained, as a SavedModel; parity on 64 images included."""
+    from beam_preprocess.base.config_text import resolve
+    from trainer.config.experiment import build_experiment
+    from trainer.config.sections import parse_config
+    from trainer.model import network
+    from trainer.saved_model.building import export
+    from trainer.training import checkpoints
+
+    text = resolve("demo").text
+    task = build_experiment(parse_config(text)).task
+    task.model.override({"num_classes": size.classes, "input_size": [128, 128, 3]})
+    summary = {
+        "num_classes": size.classes,
+        "categories": [{"index": i, "id": i + 1, "name": f"class {i + 1}"} for i in range(size.classes)],
+        "input_size": [128, 128],
+        **dict.fromkeys(("train_digest", "records_digest", "data_digest"), "none"),
+    }
+    checkpoint, output = str(folder / "checkpoint"), str(folder / "saved_model")
+    checkpoints.finish(checkpoint, network.build_model(task), task, text, summary)
+    images, annotations = str(folder / "images"), str(folder / "instances.json")
+    return lambda: export(checkpoint=checkpoint, output=output, images=images, annotations=annotations)
+
+
 STAGES: dict[str, Callable[[Path, Size], Callable[[], object]]] = {
     "check": _check,
     "preprocess": _preprocess,
+    "export": _export,
     "score": _score,
     "bootstrap": _bootstrap,
     "analyse": _analyse,

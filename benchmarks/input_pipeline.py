@@ -104,7 +104,9 @@ def sides(folder: Path, flags: argparse.Namespace) -> dict[str, Callable[[], int
     from trainer.config.networks import HOURGLASS_PIXELS
     from trainer.data import augmentation, input_pipeline
     from trainer.model import network
+    from trainer.training.freed_memory import keep_freed_memory
 
+    keep_freed_memory()  # as a training does
     if flags.image_folder:
         from PIL import Image
 

@@ -13,14 +13,22 @@ def test_one_number_changes_at_a_time() -> None:
     assert found == [(10, 3, 1), (20, 3, 1), (10, 4, 1), (10, 3, 2)]
 
 
-def test_every_stage_is_measured_at_every_size(capsys: pytest.CaptureFixture[str]) -> None:
-    assert growth.main(["--images", "8", "--classes", "2", "--objects", "2"]) == 0
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [stage for stage in growth.STAGES if stage != "export"],
+        pytest.param(["export"], marks=pytest.mark.slow),  # builds and traces the demo's network
+    ],
+    ids=["cheap", "export"],
+)
+def test_every_stage_is_measured_at_every_size(stages: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert growth.main(["--images", "8", "--classes", "2", "--objects", "2", "--only", *stages]) == 0
     head, _, row = capsys.readouterr().out.splitlines()
-    assert head.count("CPU s") == len(growth.STAGES)
+    assert head.count("CPU s") == len(stages)
     images, classes, objects, *measured = row.strip("| ").split(" | ")
     assert (images, classes, objects) == ("8", "2", "2")
     memory = [int(cell) for cell in measured[1::2]]
-    assert len(memory) == len(growth.STAGES)
+    assert len(memory) == len(stages)
     assert min(memory) > 10
 
 

@@ -140,6 +140,8 @@ class CenterNetModel(centernet_model.CenterNetModel):
         return outputs
 
 
+# AutoGraph would rewrite the code of all layers, a third of the time; while they are joined, conditions are Python's.
+@tf.autograph.experimental.do_not_convert
 def build_model(config: CenterNetTask) -> CenterNetModel:
     """The model of a task whose input size and number of classes are known.
 

@@ -188,7 +188,6 @@ def _load(checkpoint: str, config: RunConfig, summary: dict[str, Any], options: 
     task.model.norm_activation.use_sync_bn = False
     input_sizes = tta.scaled_sizes(tuple(summary["input_size"]), options.scales, multiple_of(task.model))
     model = network.build_model(task)
-    model(tf.zeros([1, *task.model.input_size]), training=False)
     finished.restore_weights(checkpoint, model)
     return _Trained(model=model, input_sizes=input_sizes, category_ids=_category_ids(summary))
 

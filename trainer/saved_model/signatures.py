@@ -17,6 +17,8 @@ from trainer.saved_model.layout import AUGMENTED, FEATURES, POOLED, SERVED, TENS
 from trainer.saved_model.pixel_count import LIMIT, announced_pixels
 from trainer.weights.object_graph import variables_alone
 
+_ENCODED = tf.TensorSpec([None], tf.string, name="image_bytes")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _NotSaved:
@@ -65,12 +67,10 @@ class ServingModule(tf.Module):
         self._flip = flip
         self._apart = augmented_apart and (flip or len(self._input_sizes) > 1)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded images: JPEG, PNG, BMP, GIF (first frame), WebP (still, no alpha); sizes may differ in a batch."""
         return _without_features(self._from_bytes(image_bytes, augmented=not self._apart))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_features(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same detections, and `features` [N, C]: the mean of the backbone's deepest level over each image."""
         return self._from_bytes(image_bytes, augmented=not self._apart)
@@ -79,7 +79,6 @@ class ServingModule(tf.Module):
         """The same with test-time augmentation."""
         return _without_features(self._from_bytes(image_bytes, augmented=True))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
     def serve_tensor(self, image_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
         """RGB images of one size."""
         augmented = not self._apart
@@ -93,17 +92,15 @@ class ServingModule(tf.Module):
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """`serving_default` takes `image_bytes`; `image_tensor` takes decoded images; see `layout` for the others."""
         served = {
-            SERVED: self.serve_bytes.get_concrete_function(),
-            FEATURES: self.serve_features.get_concrete_function(),
-            TENSOR: self.serve_tensor.get_concrete_function(),
+            SERVED: _traced(self.serve_bytes, _ENCODED),
+            FEATURES: _traced(self.serve_features, _ENCODED),
+            TENSOR: _traced(self.serve_tensor, tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")),
         }
         if self._apart:
-            # Not a tf.function of the class: those are traced and saved whether or not a signature has them.
-            augmented = tf.function(self.serve_augmented)
-            served[AUGMENTED] = augmented.get_concrete_function(tf.TensorSpec([None], tf.string, name="image_bytes"))
+            served[AUGMENTED] = _traced(self.serve_augmented, _ENCODED)
         return served
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")], autograph=False)
     def network_input(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """What the network gets of one image, float32 [H, W, 3] in 0..255 for each scale: for parity; no signature."""
         return self._fit(decode_image(image_bytes), augmented=not self._apart)[0]
@@ -179,6 +176,14 @@ class ServingModule(tf.Module):
             "image_size": sizes,
             POOLED: _pooled(outputs["features"], valid, self._input_sizes[0]),
         }
+
+
+def _traced(serve: Callable[..., Any], spec: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:
+    """A signature. Saving traces a `tf.function` of the module again, and keeps both: so the module has none of these.
+
+    AutoGraph, which would rewrite our code, finds nothing to do in it.
+    """
+    return tf.function(serve, input_signature=[spec], autograph=False).get_concrete_function()
 
 
 def _without_features(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

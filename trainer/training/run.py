@@ -29,6 +29,7 @@ from trainer.data import input_pipeline
 from trainer.data.holdout import Holdout
 from trainer.training import checkpoints, controller, distribution
 from trainer.training.best import BestWeights
+from trainer.training.freed_memory import keep_freed_memory
 from trainer.training.history import History, read_history
 from trainer.training.loop import Trainer
 from trainer.training.monitors import LoopMonitor, ValidationMonitor
@@ -96,6 +97,7 @@ def train(
     holdout = Holdout() if validation else holdouts.choose(manifest, fraction, records)
     if validation:
         input_pipeline.check_shards(val_records, validation)
+    keep_freed_memory()
     strategy = distribution.make_strategy(experiment.runtime)
     for section in ("train_data", "validation_data"):
         batch = getattr(experiment.task, section).global_batch_size
