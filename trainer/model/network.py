@@ -42,6 +42,7 @@ class NearestUpsampling(tf_keras.layers.Layer):
         return tf.reshape(tf.concat([x, x], axis=2), [-1, 2 * height, 2 * width, channels])
 
 
+@tf.autograph.experimental.do_not_convert
 def normalize(image: tf.Tensor, pixels: Pixels) -> tf.Tensor:
     """RGB 0..255 to a network's input.
 
@@ -93,6 +94,7 @@ class CenterNetModel(centernet_model.CenterNetModel):
         """The heads' raw outputs, in the precision of the network."""
         return self.maps_and_features(inputs, training)[0]
 
+    @tf.autograph.experimental.do_not_convert
     def maps_and_features(
         self, inputs: tf.Tensor, training: bool | None = None
     ) -> tuple[Mapping[str, list[tf.Tensor]], tf.Tensor]:
@@ -108,6 +110,12 @@ class CenterNetModel(centernet_model.CenterNetModel):
         self, inputs: tf.Tensor, training: bool | None = None, **kwargs: object
     ) -> Mapping[str, tf.Tensor | Mapping[str, tf.Tensor]]:
         """Raw outputs; in inference also the detections and the backbone's deepest features."""
+        return self._outputs(inputs, training)
+
+    # Nothing in a network depends on a tensor's value. AutoGraph would rewrite the source of every layer to find that
+    # out, which takes half of the time before a process's first step, or of an export.
+    @tf.autograph.experimental.do_not_convert
+    def _outputs(self, inputs: tf.Tensor, training: bool | None) -> Mapping[str, tf.Tensor | Mapping[str, tf.Tensor]]:
         raw, deepest = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self.maps_and_features(inputs, training))
         outputs: dict[str, tf.Tensor | Mapping[str, tf.Tensor]] = {"raw_output": raw}
         if not training:

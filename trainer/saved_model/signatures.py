@@ -65,12 +65,12 @@ class ServingModule(tf.Module):
         self._flip = flip
         self._apart = augmented_apart and (flip or len(self._input_sizes) > 1)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded images: JPEG, PNG, BMP, GIF (first frame), WebP (still, no alpha); sizes may differ in a batch."""
         return _without_features(self._from_bytes(image_bytes, augmented=not self._apart))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve_features(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same detections, and `features` [N, C]: the mean of the backbone's deepest level over each image."""
         return self._from_bytes(image_bytes, augmented=not self._apart)
@@ -79,7 +79,7 @@ class ServingModule(tf.Module):
         """The same with test-time augmentation."""
         return _without_features(self._from_bytes(image_bytes, augmented=True))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image_tensor")])
     def serve_tensor(self, image_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
         """RGB images of one size."""
         augmented = not self._apart
@@ -99,11 +99,11 @@ class ServingModule(tf.Module):
         }
         if self._apart:
             # Not a tf.function of the class: those are traced and saved whether or not a signature has them.
-            augmented = tf.function(self.serve_augmented)
+            augmented = tf.function(self.serve_augmented, autograph=False)
             served[AUGMENTED] = augmented.get_concrete_function(tf.TensorSpec([None], tf.string, name="image_bytes"))
         return served
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
     def network_input(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """What the network gets of one image, float32 [H, W, 3] in 0..255 for each scale: for parity; no signature."""
         return self._fit(decode_image(image_bytes), augmented=not self._apart)[0]
