@@ -29,7 +29,7 @@ settings.register_profile("many", settings.get_profile("few"), max_examples=100)
 
 exit_at_once()
 
-LONG_GROUPS = ("local_run", "exported", "od_api", "failing_run", "compiled")
+LONG_GROUPS = ("local_run", "exported", "od_api", "compiled")
 """Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""
 LONG_ROOM = "tests/trainer/training/"
 """Files of this room come next."""

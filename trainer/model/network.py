@@ -123,6 +123,7 @@ class CenterNetModel(centernet_model.CenterNetModel):
         return outputs
 
 
+@tf.autograph.experimental.do_not_convert
 def build_model(config: CenterNetTask) -> CenterNetModel:
     """The model of a task whose input size and number of classes are known.
 
