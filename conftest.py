@@ -40,6 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("few" if config.option.markexpr else "many")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shortens the names of cases that are long texts, up to 80,000 characters, which workers send with each result."""
+    return f"{ascii(val[:60])[1:-1]}..." if isinstance(val, str) and len(val) > 100 else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In a run with workers, puts what takes longest first."""
