@@ -45,18 +45,17 @@ demo: $(STAMP)  ## generate a small data set, train, gate and report on it (minu
 demo-loop: $(STAMP)  ## train, let the champion watch darker images with a new shape, label, train again (about 6 minutes on 2 cores)
 	$(BIN)/python -m pipeline.local.demo_loop
 
-test: $(STAMP)  ## run the tests except the slow ones
+test: $(STAMP)  ## run the tests except the slow ones; those of import boundaries are tests/test_imports.py
 	$(BIN)/python -m pytest -n 2 -q
 
 test-all: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n 2 -q -m ""
 
-check: $(STAMP)  ## lint (code and Dockerfile), format, types, import boundaries, and whether pipeline.yaml and watch.yaml are current
+check: $(STAMP)  ## lint (code and Dockerfile), format, types, and whether pipeline.yaml and watch.yaml are current
 	$(BIN)/ruff check .
 	$(BIN)/hadolint trainer/Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_imports.py
 	$(BIN)/centernet compile --check
 	$(BIN)/centernet compile --check --pipeline watch
 

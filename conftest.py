@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +12,11 @@ from beam_preprocess.base.command import LEGACY_KERAS, exit_at_once
 
 pytest_plugins = ["tests.loopback.fixtures", "tests.loopback.deployments"]
 
+# Collecting tests imports what all of them need; nothing of it becomes garbage before `pytest_collection_finish`.
+gc.disable()
+# The processes that tests start compile the project, and pytest the tests with their assertions: once, not in each run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Before any test imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ |= LEGACY_KERAS
@@ -23,7 +29,7 @@ settings.register_profile("many", settings.get_profile("few"), max_examples=100)
 
 exit_at_once()
 
-LONG_GROUPS = ("local_run", "exported", "od_api", "failing_run", "compiled")
+LONG_GROUPS = ("local_run", "exported", "od_api", "compiled")
 """Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""
 LONG_ROOM = "tests/trainer/training/"
 """Files of this room come next."""
@@ -32,6 +38,11 @@ LONG_ROOM = "tests/trainer/training/"
 def pytest_configure(config: pytest.Config) -> None:
     """Loads the profile of Hypothesis before any test module, which takes its defaults from it, is imported."""
     settings.load_profile("few" if config.option.markexpr else "many")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shortens the names of cases that are long texts, up to 80,000 characters, which workers send with each result."""
+    return f"{ascii(val[:60])[1:-1]}..." if isinstance(val, str) and len(val) > 100 else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,9 +61,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Lets the garbage collector look less often, and not at what was imported: it took 6 % of the time."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_sessionfinish() -> None:
+    """Spares pytest its five searches for unreachable objects at the end: TensorFlow makes very many."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

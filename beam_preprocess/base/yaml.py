@@ -1,5 +1,7 @@
 """YAML as every command reads and writes it: plain values only, and one line for whatever is wrong with a text."""
 
+import copy
+import functools
 import re
 from typing import Any
 
@@ -63,13 +65,7 @@ def load(text: str, where: str, *, last_wins: bool = False) -> Any:
         alias to itself, too deep, or too large.
     """
     try:
-        loader = FileLoader(text)
-        loader.last_wins = last_wins
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _count(node, frozenset(), {})
-        return loader.construct_document(node)
+        return copy.deepcopy(_parsed(text, last_wins))
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise InputError(f"{where}: not YAML: {line}{_one_line(error.problem or error)}") from error
@@ -82,6 +78,18 @@ def load(text: str, where: str, *, last_wins: bool = False) -> Any:
 def dump(values: Any) -> str:
     """The YAML text of plain values; keys keep their order."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(text: str, last_wins: bool) -> Any:
+    """A command reads its configuration several times, which takes milliseconds each time."""
+    loader = FileLoader(text)
+    loader.last_wins = last_wins
+    node = loader.get_single_node()
+    if node is None:
+        return None
+    _count(node, frozenset(), {})
+    return loader.construct_document(node)
 
 
 def _count(node: yaml.Node, above: frozenset[int], counts: dict[int, int]) -> int:

@@ -3,6 +3,7 @@
 minute hour day-of-month month day-of-week      0 3 * * 1      Mondays at 3
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,13 +88,18 @@ class Cron:
         return by_day or by_weekday
 
 
+@functools.cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # reads hundreds of files
+
+
 def parse(expression: str, time_zone: str) -> Cron:
     """Reads a cron expression.
 
     Raises:
       InputError: not five fields, a value out of range, an unknown time zone, or a day that never occurs.
     """
-    if time_zone not in available_timezones():
+    if time_zone not in _time_zones():
         raise InputError(f"--time-zone {time_zone}: unknown; give an IANA name such as Europe/Berlin, or Etc/UTC")
     texts = expression.split()
     if len(texts) != len(_FIELDS):

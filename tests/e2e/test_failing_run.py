@@ -14,20 +14,21 @@ from PIL import Image
 
 from tests.e2e.tiny_run import REPOSITORY, Ran, make_data, pipeline, stage_lines
 
-pytestmark = pytest.mark.xdist_group("failing_run")  # the tests share one run
+pytestmark = pytest.mark.xdist_group("local_run")  # the tests share one run, and what `first` found valid
 
 
 RESUME = re.compile(r"resume with: centernet run --resume (runs/[\d-]+)")
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def refused(first: Ran, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A run that ended after preprocessing: a validation image looks like a training image, and the run is strict.
 
     A stage that imports TensorFlow would end it as well, seconds later; see test_local_run.py.
     """
     folder = tmp_path_factory.mktemp("refused")
     make_data(folder, train=24, val=24)
+    first.share_valid_configurations(folder / "runs")
     train, val = (min((folder / "coco" / split).iterdir()) for split in ("train2017", "val2017"))
     Image.open(train).resize(Image.open(val).size).save(val, quality=80)
     return Ran(folder, pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml", "--strict"))

@@ -43,16 +43,6 @@ METRICS = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"]
 METRICS += ["ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"]
 
 
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    folder = tmp_path_factory.mktemp("run")
-    make_data(folder)
-    process = pipeline(folder, "run", "--coco-dir", "coco", "--config", "tiny.yaml")
-    assert process.returncode == 0, process.stdout + process.stderr
-    shutil.copytree(folder / "registry", folder / "registry-of-first")
-    return Ran(folder, process)
-
-
 def in_order(stages: list[str]) -> list[str]:
     """Champion and best are independent of each other: kfp may start either one first."""
     for name in ("champion", "best"):
@@ -157,6 +147,7 @@ def test_the_committed_yaml_runs_locally_finds_the_champion_and_holds(first: Ran
 def test_a_run_on_the_same_ends_after_the_data_check(first: Ran) -> None:
     flags = ["run", "--coco-dir", "coco", "--config", "tiny.yaml", "--only-if-changed", "--notify", "me@example.org"]
     # Its own registry as the first run left it, and its own runs: the other tests look at the first run's.
+    first.share_valid_configurations(first.folder / "other-runs")
     process = pipeline(first.folder, *flags, "--registry", "registry-of-first", "--runs-dir", "other-runs")
     assert process.returncode == 0, process.stdout + process.stderr
     assert stage_lines(process.stdout) == ["check the data", "check for changes", "nothing new"]

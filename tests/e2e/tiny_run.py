@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class Ran:
     @property
     def latest(self) -> Path:
         return (self.folder / "runs" / "latest").resolve()
+
+    def share_valid_configurations(self, runs: Path) -> None:
+        """Spares the runs of another folder the process that checks the same configuration with TensorFlow."""
+        (found,) = (self.folder / "runs" / ".cache").glob("*/valid-configurations")
+        shutil.copytree(found, runs / found.relative_to(self.folder / "runs"))
 
 
 def pipeline(folder: Path, *arguments: str, python: str | Path = sys.executable) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 Imports of clients and servers are in the functions: they take seconds, and most tests need none.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,8 +96,19 @@ def example_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def compact_requests() -> Iterator[None]:
+    """Google's clients indent their JSON, for which Python has no fast encoder: a tenth of the time of these tests."""
+    from google.protobuf import json_format
+
+    with pytest.MonkeyPatch.context() as patch:
+        compact = functools.partial(json_format.MessageToJson, indent=None)
+        patch.setattr(json_format, "MessageToJson", compact)
+        yield
+
+
 @pytest.fixture
-def vertex(monkeypatch: pytest.MonkeyPatch) -> "Iterator[VertexServer]":
+def vertex(compact_requests: None, monkeypatch: pytest.MonkeyPatch) -> "Iterator[VertexServer]":
     """Vertex AI of project my-project in us-central1. A request that the service would refuse fails the test."""
     from tests.loopback.vertex_server import VertexServer
     from trainer.shared import google_cloud

@@ -21,6 +21,7 @@ _QUARTER_TURN = np.linalg.inv(np.vstack([LUMA, _TO_IQ]))[:, 1:] @ np.array([[0.0
 """What a rotation of the hue by 90 degrees adds to an RGB colour; grey maps to 0."""
 
 
+@tf.autograph.experimental.do_not_convert  # no condition on a tensor
 def augment(
     image: tf.Tensor, labels: Labels, config: Augmentation, seed: int, step: tf.Tensor, map_width: int
 ) -> tuple[tf.Tensor, Labels]:

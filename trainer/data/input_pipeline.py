@@ -134,10 +134,12 @@ def train_dataset(
     epoch, skip = divmod(first_step * config.global_batch_size, images)
     leading = tf.constant(first_records(manifest, held_out), tf.int64)
 
+    @tf.autograph.experimental.do_not_convert
     def read_file(name: tf.Tensor, skipped: tf.Tensor) -> tf.data.Dataset:
         records_of_file = tf.data.TFRecordDataset(name)
         return records_of_file.skip(skipped) if held_out else records_of_file
 
+    @tf.autograph.experimental.do_not_convert
     def read_epoch(number: tf.Tensor) -> tf.data.Dataset:
         view = tf.cast(number % manifest.views, tf.int32)
         names = tf.gather(tf.constant(_shard_names(config, manifest)), view)

@@ -40,6 +40,7 @@ class RecordParser:
         self._crowd_is_object = crowd_is_object
         self._ignored = 0 if crowd_is_object or not manifest.crowds else self._objects
 
+    @tf.autograph.experimental.do_not_convert  # no condition on a tensor
     def record(self, serialized: tf.Tensor) -> Features:
         """The features of one record, a scalar string."""
         features = {name: tf.io.FixedLenFeature([], tf.string) for name in records.BYTES_FEATURES}
@@ -48,6 +49,7 @@ class RecordParser:
         image = tf.io.decode_jpeg(found[records.IMAGE], channels=3, dct_method="INTEGER_ACCURATE")
         return {**found, records.IMAGE: tf.ensure_shape(image, self._image_shape), WEIGHT: tf.ones([], tf.float32)}
 
+    @tf.autograph.experimental.do_not_convert
     def batch(self, found: Features) -> tuple[tf.Tensor, Labels]:
         """(uint8 [B, H, W, 3], Labels) of the features of B records."""
         objects = self._objects

@@ -42,6 +42,7 @@ class NearestUpsampling(tf_keras.layers.Layer):
         return tf.reshape(tf.concat([x, x], axis=2), [-1, 2 * height, 2 * width, channels])
 
 
+@tf.autograph.experimental.do_not_convert
 def normalize(image: tf.Tensor, pixels: Pixels) -> tf.Tensor:
     """RGB 0..255 to a network's input.
 
@@ -106,9 +107,7 @@ class CenterNetModel(centernet_model.CenterNetModel):
         Returns:
           For each head, one tensor per stack: "ct_heatmaps" [B, H, W, classes], "ct_size" and "ct_offset" [B, N, 2].
         """
-        features = self.backbone(inputs, training=True)
-        if self.decoder is not None:
-            features = self.decoder(features, training=True)
+        features, _ = self._features(inputs, training=True)
         outputs: dict[str, list[tf.Tensor]] = {"ct_heatmaps": [], "ct_size": [], "ct_offset": []}
         for level in self._levels:
             around = object_heads.surroundings(features[level], cell)
@@ -118,21 +117,33 @@ class CenterNetModel(centernet_model.CenterNetModel):
                 found.append(tf.cast(raw, tf.float32))
         return outputs
 
+    @tf.autograph.experimental.do_not_convert
     def maps_and_features(
         self, inputs: tf.Tensor, training: bool | None = None
     ) -> tuple[Mapping[str, list[tf.Tensor]], tf.Tensor]:
         """(the heads' raw outputs, [B, h, w, C] the backbone's deepest level), in the precision of the network."""
+        features, deepest = self._features(inputs, training)
+        return self.head(features, training=training), deepest
+
+    def _features(self, inputs: tf.Tensor, training: bool | None) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
+        """(what the heads read, by level; the backbone's deepest level)."""
         features = self.backbone(inputs, training=training)
         # "2_0" and "2" of the Hourglass are one level: the last one of the deepest level is the last stack's.
         deepest = features[max(features, key=lambda name: (int(name.split("_")[0]), "_" not in name))]
         if self.decoder is not None:
             features = self.decoder(features, training=training)
-        return self.head(features, training=training), deepest
+        return features, deepest
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, **kwargs: object
     ) -> Mapping[str, tf.Tensor | Mapping[str, tf.Tensor]]:
         """Raw outputs; in inference also the detections and the backbone's deepest features."""
+        return self._outputs(inputs, training)
+
+    # Nothing in a network depends on a tensor's value. AutoGraph would rewrite the source of every layer to find that
+    # out, which takes half of the time before a process's first step, or of an export.
+    @tf.autograph.experimental.do_not_convert
+    def _outputs(self, inputs: tf.Tensor, training: bool | None) -> Mapping[str, tf.Tensor | Mapping[str, tf.Tensor]]:
         raw, deepest = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self.maps_and_features(inputs, training))
         outputs: dict[str, tf.Tensor | Mapping[str, tf.Tensor]] = {"raw_output": raw}
         if not training:

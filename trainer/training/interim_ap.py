@@ -29,6 +29,7 @@ _NAMES = (
 )
 
 
+@tf.autograph.experimental.do_not_convert
 def step_outputs(outputs: dict[str, Any], labels: Labels) -> dict[str, tf.Tensor]:
     """What the batch of one replica adds: the model's detections and the batch's objects."""
     return {

@@ -130,6 +130,6 @@ def _floats(output: orbit.runner.Output) -> dict[str, float]:
     return {name: float(orbit.utils.get_value(value)) for name, value in output.items()}
 
 
-@tf.function
+@tf.function(autograph=False)
 def _all_finite(variables: list[tf.Variable]) -> tf.Tensor:
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])

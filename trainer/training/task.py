@@ -119,6 +119,7 @@ class Task(base_task.Task):
         """One mean per part of the loss."""
         return [tf_keras.metrics.Mean(name, dtype=tf.float32) for name in LOSSES]
 
+    @tf.autograph.experimental.do_not_convert  # no condition on a tensor
     def build_losses(
         self, outputs: dict[str, list[tf.Tensor]], labels: Labels, aux_losses: Any = None
     ) -> dict[str, tf.Tensor]:
@@ -231,6 +232,7 @@ class Task(base_task.Task):
             num_classes=self.task_config.model.num_classes,
         )
 
+    @tf.autograph.experimental.do_not_convert
     def _logs(self, parts: dict[str, tf.Tensor], metrics: list[tf_keras.metrics.Metric] | None) -> dict[str, tf.Tensor]:
         replicas = float(tf.distribute.get_strategy().num_replicas_in_sync)
         for metric in metrics or []:
