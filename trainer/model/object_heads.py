@@ -7,7 +7,6 @@ that of EfficientNet-lite0 with an FPN; at a hundred cells, hardly any. Values a
 
 import tensorflow as tf
 import tf_keras
-from official.projects.centernet.modeling.layers.cn_nn_blocks import CenterNetHeadConv
 
 
 @tf.autograph.experimental.do_not_convert
@@ -34,11 +33,11 @@ def surroundings(features: tf.Tensor, cell: tf.Tensor) -> tf.Tensor:
 
 
 @tf.autograph.experimental.do_not_convert
-def at_cells(head: CenterNetHeadConv, around: tf.Tensor) -> tf.Tensor:
+def at_cells(head: tf_keras.layers.Layer, around: tf.Tensor) -> tf.Tensor:
     """What a head returns at some cells.
 
     Args:
-      head: a layer of Model Garden's CenterNetHead.
+      head: a CenterNetHeadConv, a layer of Model Garden's CenterNetHead.
       around: [B, N, 9 * C], what `surroundings` returns.
 
     Returns:
