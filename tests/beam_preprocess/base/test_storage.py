@@ -1,5 +1,6 @@
 """File systems that refuse: one line that names the address and the fix, whatever a client library raises."""
 
+import contextlib
 import gc
 import json
 import logging
@@ -62,7 +63,8 @@ class _Refusing(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # a client that has read the status may be gone
+            self.wfile.write(body)
 
     do_GET = do_POST = do_PUT = do_DELETE = _refuse  # noqa: N815 - the names that the library looks for
 
