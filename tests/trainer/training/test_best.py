@@ -14,10 +14,10 @@ import tf_keras
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG
 from tests.trainer.training.runs import command, saved_step, weights
-from trainer.training import checkpoints
 from trainer.training.best import BestWeights, Validation
 from trainer.training.history import read_history
 from trainer.training.run import train
+from trainer.weights import finished
 
 HOLDOUT = "trainer.holdout_fraction=0.3,trainer.choose_checkpoint=best"
 
@@ -166,7 +166,7 @@ def test_kill_after_kill_the_same_weights_are_chosen(records_folder: Path, tmp_p
     )
     killed, random, starts = tmp_path / "killed", np.random.default_rng(0), []
     running = command(config, killed, records_folder, override)
-    while checkpoints.read_summary(str(killed)) is None:
+    while finished.read_summary(str(killed)) is None:
         starts.append(saved_step(killed))
         with (tmp_path / "output").open("w") as output:
             process = subprocess.Popen(running, stdout=output, stderr=output)

@@ -182,12 +182,13 @@ def test_two_workers_train_as_one_device_and_only_the_chief_writes(
     command = TRAIN + flags(config, records_folder, val_records_folder, folder, "multi_worker_mirrored")
     for output in run([command] * 2, two_workers):
         assert "2 replica(s)" in output
-        assert "on 6 images" in output, "AP is of all validation images, not of a worker's"
+        assert "on 6 validation images" in output, "AP is of all validation images, not of a worker's"
     assert_same_training(folder, one_device)
     assert (folder / "train.json").exists()
     assert len(list((folder / "tensorboard").iterdir())) == 1, "a second writer"
     # The worker has saved as well, which takes all, but into a folder of its own, which is gone.
-    assert not list((tmp_path / "worker-scratch").iterdir())
+    # AutoGraph's code is compiled there too.
+    assert {path.name for path in (tmp_path / "worker-scratch").iterdir()} <= {"__pycache__"}
 
 
 SHARES = """
