@@ -42,25 +42,24 @@ class Rarity:
         return values.max(axis=1, initial=0.0)
 
 
-def drift(statistics: Sequence[Statistic]) -> dict[int, int]:
-    """The places of the statistics that drifted: 1 for those that are larger now, -1 for smaller ones."""
-    return {i: 1 if entry.effect > 0 else -1 for i, entry in enumerate(statistics) if entry.drifted}
+def drift(statistics: Sequence[Statistic]) -> dict[str, int]:
+    """The names of the statistics that drifted: 1 for those that are larger now, -1 for smaller ones."""
+    return {entry.name: 1 if entry.effect > 0 else -1 for entry in statistics if entry.drifted}
 
 
-def rarity(before: Rows, now: Rows, names: Sequence[str], which: Mapping[int, int]) -> Rarity:
+def rarity(before: Rows, now: Rows, names: Sequence[str], which: Mapping[str, int]) -> Rarity:
     """How far out the new images are.
 
     Args:
       before: the profile's images.
       now: the new ones.
       names: of the statistics in a row's values.
-      which: those to look at, by their place: 1 for large values, -1 for small ones, 0 for both. Places after the names
-        are those of the features, which are looked at together.
+      which: those to look at, by name: 1 for large values, -1 for small ones, 0 for both. Those that a row doesn't have
+        are the features', which are looked at together.
     """
-    columns = [place for place in which if place < len(names)]
-    signs = [which[place] for place in columns]
+    shown = [name for name in names if name in which]
+    columns, signs = [names.index(name) for name in shown], [which[name] for name in shown]
     old, new = before.values[:, columns].astype(np.float64), now.values[:, columns].astype(np.float64)
-    shown = [names[column] for column in columns]
     if len(columns) < len(which):
         far = look(before, now)
         old, new = np.column_stack([old, far[0]]), np.column_stack([new, far[1]])

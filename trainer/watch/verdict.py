@@ -158,7 +158,7 @@ def _different(
 ) -> tuple[DifferentImage, ...]:
     """The images that are farthest out in the statistics that moved, and in their direction; in all if none did."""
     names = [column.name for column in columns(profile.measures)]
-    found = rarity(before, rows, names, drift(statistics) or dict.fromkeys(range(len(statistics)), 0))
+    found = rarity(before, rows, names, drift(statistics) or dict.fromkeys((entry.name for entry in statistics), 0))
     listed = []
     for image in found.order()[:DIFFERENT].tolist():
         column = found.rarest(image)
