@@ -24,7 +24,6 @@ def surroundings(features: tf.Tensor, cell: tf.Tensor) -> tf.Tensor:
     step = tf.range(-1, 2)
     y = (cell // width)[:, :, None, None] + step[:, None]
     x = (cell % width)[:, :, None, None] + step
-    y, x = tf.broadcast_to(y, tf.shape(y + x)), tf.broadcast_to(x, tf.shape(y + x))
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     index = tf.where(inside, y * width + x, 0)
     around = tf.gather(tf.reshape(features, [-1, height * width, channels]), index, batch_dims=1)

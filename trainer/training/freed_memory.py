@@ -5,7 +5,7 @@ import ctypes
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 """Parameters of glibc's mallopt, from malloc.h."""
 _HEAP = 64 << 20
-"""Size of a heap of a thread. glibc unmaps an empty one unless it is no larger than the padding."""
+"""Size of a thread's heap. glibc unmaps an empty heap that is larger than the padding."""
 
 
 def keep_freed_memory() -> None:
