@@ -90,6 +90,9 @@ def test_an_older_champion_is_profiled_now_and_darker_images_are_a_drift(
     assert {*to_label.file_names} < results.keys()
     named = [(entry["id"], entry["name"]) for entry in read_label_map(registry.version("v0001").path)["categories"]]
     assert (len(to_label.file_names), to_label.categories) == (7, tuple(named))
+    picks = json.loads((tmp_path / "out" / "to_label.json").read_text())["images"]
+    assert {pick["attributes"]["rarity_in"] for pick in picks} <= {*moved, "look"}
+    assert all("drifted" in pick["attributes"]["reasons"] for pick in picks), "all images are darker"
 
 
 def test_a_stored_profile_and_a_second_run_that_reuses_the_scores(
