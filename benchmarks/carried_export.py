@@ -32,7 +32,7 @@ BATCH = 64
 
 
 def write_step(folder: Path, case: dict[str, Any], jax: str) -> None:
-    """One side's training step: program, description, and the targets of its images.
+    """One side's training step: program, description, and the labels of its images.
 
     Args:
       folder: the carried folder.
@@ -46,7 +46,7 @@ def write_step(folder: Path, case: dict[str, Any], jax: str) -> None:
     build = sides.ours if case["side"] == OURS else sides.model_garden
     task, optimizer_config, runtime, (image, labels) = build(case | {"xla": True, "part": "step"})
     if case["side"] != OURS:
-        task, labels = _with_targets(task, labels, case["size"] // 4)
+        task = _with_a_fixed_count(task, case["boxes"])
     flat = [tf.cast(image, tf.uint8 if case["side"] == OURS else tf.float32), *tf.nest.flatten(labels)]
     tf_keras.utils.set_random_seed(aot_step.SEED)
     distribution.set_precision(runtime)
@@ -80,42 +80,27 @@ def write_step(folder: Path, case: dict[str, Any], jax: str) -> None:
     _write_program(folder, hlo, description, jax)
 
 
-def _with_targets(task: Any, labels: Any, cells: int) -> tuple[Any, Any]:
-    """Model Garden's task with targets that are assigned before the step, and its labels with them.
+def _with_a_fixed_count(task: Any, count: int) -> Any:
+    """Model Garden's task that knows that every image has `count` objects.
 
-    Its assignment has dynamic shapes, which XLA doesn't compile for a GPU. So its step does less than it should.
+    It cuts the padded boxes to each image's own number, and shapes that depend on values don't compile for a GPU. All
+    else is its own, the assignment of targets included.
     """
-    map_fn, targets = tf.map_fn, dict[str, tf.Tensor]()
+    map_fn = tf.map_fn
 
-    def assigned(*positional: Any, **named: Any) -> Any:
-        found = map_fn(*positional, **named)
-        if _assigns(named):
-            targets.update(found)
-        return found
+    def counted(*positional: Any, fn: Any, **named: Any) -> Any:
+        if not isinstance(named.get("fn_output_signature"), dict):  # the losses have others
+            return map_fn(*positional, fn=fn, **named)
+        return map_fn(*positional, fn=lambda x: fn({**x, "groundtruths": {"num_detections": count}}), **named)
 
-    depths = {"ct_heatmaps": task.task_config.model.num_classes, "ct_offset": 2, "ct_size": 2}
-    count = len(labels["boxes"])
-    heads = {name: [tf.zeros([count, cells, cells, depth])] for name, depth in depths.items()}
-    with mock.patch.object(tf, "map_fn", assigned):
-        task.build_losses(heads, labels)
-
-    class Assigned(type(task)):  # type: ignore[misc]
+    class Counted(type(task)):  # type: ignore[misc]
         def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
-            @tf.autograph.experimental.do_not_convert
-            def given(*positional: Any, **named: Any) -> Any:
-                return labels["targets"] if _assigns(named) else map_fn(*positional, **named)
-
-            with mock.patch.object(tf, "map_fn", given):
+            with mock.patch.object(tf, "map_fn", counted):
                 return super().build_losses(outputs, labels, aux_losses)
 
-    made = Assigned(task.task_config)
+    made = Counted(task.task_config)
     made._net_down_scale = task._net_down_scale
-    return made, {**labels, "targets": targets}
-
-
-def _assigns(arguments: dict[str, Any]) -> bool:
-    """Whether a call of `tf.map_fn` is that of the targets: the losses have others."""
-    return isinstance(arguments.get("fn_output_signature"), dict)
+    return made
 
 
 def write_records(folder: Path, source: str, *, views: int) -> None:

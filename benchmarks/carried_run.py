@@ -9,6 +9,7 @@ Nothing begins after --seconds.
 """
 
 import argparse
+import gzip
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="the median counts (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="steps per repeat")
     parser.add_argument("--only", nargs="*", default=[], help="parts of names")
+    parser.add_argument("--trace", action="store_true", help="also write which kernels a step's time goes to")
     parser.add_argument("--limit", type=int, default=0, help="at most this many training steps; 0: all")
     flags = parser.parse_args()
     end = time.monotonic() + flags.seconds
@@ -91,7 +93,8 @@ def time_step(flags: argparse.Namespace, folder: Path) -> None:
     if executable is None:
         return
     try:
-        measured = xla.time_step(folder, executable, steps=flags.steps, repeats=flags.repeats, warm_up=3)
+        trace = flags.output / "traces" / folder.name if flags.trace else None
+        measured = xla.time_step(folder, executable, steps=flags.steps, repeats=flags.repeats, warm_up=3, trace=trace)
     except jax.errors.JaxRuntimeError as error:
         print(f"progress: {folder.name}: {' '.join(str(error).split())[:300]}", flush=True)
         return
@@ -102,9 +105,31 @@ def time_step(flags: argparse.Namespace, folder: Path) -> None:
         "compile_seconds": seconds,
         "planned_bytes": planned + plan.temp_size_in_bytes,
     }
+    if trace:
+        (module,) = executable.hlo_modules()
+        with gzip.open(trace / "program.txt.gz", "wt") as file:
+            file.write(module.to_string())
+        (trace / "kernels.json").write_text(json.dumps(kernels(trace)))
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps(measured))
     print(f"progress: {folder.name}: {measured}", flush=True)
+
+
+def kernels(trace: Path) -> list[dict[str, Any]]:
+    """What the device did, longest first: the instruction of the program, the kernel, its number and ms per step."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for file in trace.rglob("*.xplane.pb"):
+        for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
+            if not plane.name.startswith("/device:"):
+                continue
+            for line in plane.lines:
+                for event in line.events if line.name.startswith("Stream") else ():
+                    op = str(dict(event.stats).get("hlo_op", ""))
+                    row = found.setdefault((op, event.name), [0, 0.0])
+                    row[0] += 1 / xla.TRACED
+                    row[1] += event.duration_ns / 1e6 / xla.TRACED
+    rows = [{"op": op, "kernel": name, "count": n, "milliseconds": ms} for (op, name), (n, ms) in found.items()]
+    return sorted(rows, key=lambda row: -row["milliseconds"])
 
 
 def train_all(flags: argparse.Namespace, folder: Path, records: dict[Path, dict[str, np.ndarray]], end: float) -> None:

@@ -25,6 +25,8 @@ import numpy as np
 JAX = "0.11.2"
 HLO, STABLEHLO, DESCRIPTION, VALUES = "step.hlo", "step.stablehlo", "step.json", "values.npz"
 LABELS = "labels.npz"
+TRACED = 3
+"""Steps in a profile."""
 
 GIB = 1 << 30
 CHIPS = {
@@ -161,8 +163,10 @@ def load(artifact: Path) -> Any:
     return device.client.compile_and_load(_module(artifact), _jax.DeviceList((device,)), xla_client.CompileOptions())
 
 
-def time_step(folder: Path, executable: Any, *, steps: int, repeats: int, warm_up: int) -> dict[str, Any]:
-    """See `run_timed`; the step is compiled already."""
+def time_step(
+    folder: Path, executable: Any, *, steps: int, repeats: int, warm_up: int, trace: Path | None = None
+) -> dict[str, Any]:
+    """See `run_timed`; the step is compiled already. With `trace`, JAX's profile of three more steps goes there."""
     import jax
 
     device = jax.devices()[0]
@@ -184,6 +188,13 @@ def time_step(folder: Path, executable: Any, *, steps: int, repeats: int, warm_u
             loss = step()
         loss.block_until_ready()
         times.append((time.perf_counter() - began) / steps)
+    if trace:
+        options = jax.profiler.ProfileOptions()
+        options.python_tracer_level = 0
+        with jax.profiler.trace(str(trace), profiler_options=options):
+            for _ in range(TRACED):
+                loss = step()
+            loss.block_until_ready()
     took = statistics.median(times)
     # XLA's own count leaves out what a library computes, such as all convolutions on a GPU.
     flops = description["convolution_flops"]
