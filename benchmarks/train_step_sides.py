@@ -192,7 +192,8 @@ def whole_step(case: dict[str, Any], task: Any, optimizer_config: Any, runtime: 
     model = task.build_model()
     optimizer = task.create_optimizer(optimizer_config, runtime)
     optimizer._create_all_weights(model.trainable_variables)
-    step = tf.function(lambda x: task.train_step(x, model, optimizer)[task.loss], jit_compile=case["xla"])
+    known = {"compiled": case["xla"]} if case["side"] == "ours" else {}
+    step = tf.function(lambda x: task.train_step(x, model, optimizer, **known)[task.loss], jit_compile=case["xla"])
     case["flops"] = 3 * forward_flops(model, case["batch"])
     return lambda: float(step(inputs))
 

@@ -61,6 +61,23 @@ def test_detections_that_came_back_are_scored(tmp_path: Path, shift: float, ap: 
     assert row == f"| cards-float32 | 1 | {ap} | {ap} | 7.0 | 3.00, 0.50 |"
 
 
+def test_model_garden_assigns_the_same_targets_when_it_knows_the_number_of_boxes() -> None:
+    import tensorflow as tf
+
+    from benchmarks import carried_export, train_step_sides
+
+    case = {"model": "tiny", "size": 64, "classes": 3, "boxes": 3, "batch": 2, "precision": "float32", "xla": False}
+    task, _, _, (_, labels) = train_step_sides.model_garden(case)
+    heads = {
+        name: [tf.constant(head) for head in maps] for name, maps in train_step_sides.synthetic_heads(case).items()
+    }
+    losses = [
+        made.build_losses(heads, labels)["total_loss"].numpy()
+        for made in (task, carried_export._with_a_fixed_count(task, 3))
+    ]
+    assert losses[0] == losses[1] > 0
+
+
 @pytest.mark.slow
 def test_both_sides_run_without_tensorflow(tmp_path: Path) -> None:
     """The same boxes and the same initial losses' size, in the JAX environment, on its CPU."""

@@ -212,7 +212,7 @@ def build_step(experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int,
 
     @tf.function(jit_compile=compiled or None)
     def step(image: tf.Tensor, *labels: tf.Tensor) -> tf.Tensor:
-        loss = task.train_step((image, Labels(*labels)), model, optimizer)[task.loss]
+        loss = task.train_step((image, Labels(*labels)), model, optimizer, compiled=compiled)[task.loss]
         global_step.assign_add(1)
         return loss
 

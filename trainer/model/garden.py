@@ -13,9 +13,7 @@ import tf_keras
 from official.projects.centernet.modeling.backbones import hourglass
 from official.projects.centernet.modeling.layers import cn_nn_blocks
 from official.vision.configs import common
-from official.vision.modeling.backbones import mobilenet
 from official.vision.modeling.decoders import fpn
-from official.vision.modeling.layers import nn_blocks
 
 _PATCH = threading.Lock()
 
@@ -71,24 +69,3 @@ def repaired_fpn(upsampling: Callable[[], tf_keras.layers.Layer]) -> Iterator[No
             yield
         finally:
             fpn.spatial_transform_ops = original
-
-
-def pad_within_convolutions(network: tf_keras.Model) -> None:
-    """Lets the Hourglass's convolutions of stride 1 pad their input themselves: the same values.
-
-    Its blocks copy the map with a border of zeros first. Training keeps that copy for the gradient beside the map
-    itself, and computes the gradient of the border only to cut it off.
-
-    Args:
-      network: its layers are changed; their variables stay.
-    """
-    for block in network.submodules:
-        if isinstance(block, nn_blocks.ResidualBlock):
-            convolution = block._conv1
-        elif isinstance(block, mobilenet.Conv2DBNBlock):
-            convolution = block._conv0
-        else:
-            continue
-        if block._use_explicit_padding and block._strides == 1:
-            block._use_explicit_padding = False
-            convolution.padding = "same"

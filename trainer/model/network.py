@@ -1,4 +1,4 @@
-"""Builds the network: Model Garden's backbone, perhaps its FPN, its heads and decoder of boxes, with five repairs.
+"""Builds the network: Model Garden's backbone, perhaps its FPN, its heads and decoder of boxes, with four repairs.
 
 1. Decoding runs in float32 under every training policy (in bfloat16 it costs a fifth of the AP).
 2. Every batch normalisation has the configured momentum, epsilon and sync setting; Model Garden's HourglassBlock
@@ -6,7 +6,6 @@
 3. Nearest upsampling is concatenation and reshape, because ResizeNearestNeighborGrad has no XLA kernel, and the FPN's
    tiles have a slow gradient.
 4. Class indices are 0-based: the label map belongs to the data, not to the decoder.
-5. The Hourglass's convolutions of stride 1 pad their input themselves, without a copy of it.
 
 Variables and their checkpoint names stay Model Garden's. Layers that no output depends on are left out: a classifier's
 last convolution, and what the FPN puts on levels 3 to 5.
@@ -197,7 +196,6 @@ def _backbone(model: Model) -> tf_keras.Model:
             norm_activation_config=model.norm_activation,
         )
     if model.backbone.type == HOURGLASS:
-        garden.pad_within_convolutions(whole)
         return whole
     # The layers that are left keep their places in checkpoints, because those that go are the last.
     backbone = tf_keras.Model(whole.input, {level: whole.output[level] for level in LEVELS}, name=model.backbone.type)

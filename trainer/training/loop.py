@@ -110,7 +110,7 @@ class Trainer(base_trainer.Trainer):
             super().train_step(iterator)
             return
         compiled = tf.function(
-            lambda inputs: self.task.train_step(inputs, self.model, self.optimizer, self.train_metrics),
+            lambda inputs: self.task.train_step(inputs, self.model, self.optimizer, self.train_metrics, compiled=True),
             jit_compile=True,
         )
 

@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from official.modeling import optimization
+from tensorflow.compiler.tf2xla.python import xla
 
 
 class AveragedWeights(optimization.ExponentialMovingAverage):
@@ -69,3 +70,14 @@ def with_clipping(config: optimization.OptimizationConfig, norm: float) -> optim
     clipped = copy.deepcopy(config)
     clipped.optimizer.get().global_clipnorm = norm
     return clipped
+
+
+def apart(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The same gradients, in memory before the optimizer reads them; only where XLA compiles.
+
+    On a GPU, XLA's gradients of convolutions lie in another order than the weights. Left to itself, it turns them
+    within the update of each weight, which then can't happen in place: on an H100, Hourglass-104's update takes three
+    times as long.
+    """
+    flat = xla.optimization_barrier(*(tf.reshape(gradient, [-1]) for gradient in gradients))
+    return [tf.reshape(value, gradient.shape) for value, gradient in zip(flat, gradients, strict=True)]

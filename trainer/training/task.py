@@ -185,8 +185,10 @@ class Task(base_task.Task):
         model: tf_keras.Model,
         optimizer: tf_keras.optimizers.Optimizer,
         metrics: list[tf_keras.metrics.Metric] | None = None,
+        *,
+        compiled: bool = False,
     ) -> dict[str, tf.Tensor]:
-        """One optimizer step on one replica."""
+        """One optimizer step on one replica; `compiled` says that XLA compiles it."""
         image, labels = inputs
         config, scaling = self.task_config, optimizers.loss_scaling(optimizer)
         step = tf.zeros([], tf.int64) if self.step is None else self.step
@@ -203,6 +205,8 @@ class Task(base_task.Task):
         gradients = tape.gradient(scaled, variables)
         if scaling:
             gradients = scaling.get_unscaled_gradients(gradients)
+        if compiled:
+            gradients = optimizers.apart(gradients)
         # Legacy optimizers sum over replicas and then clip (`with_clipping`): the norm is the global one.
         optimizer.apply_gradients(list(zip(gradients, variables, strict=True)))
         return self._logs(parts, metrics)

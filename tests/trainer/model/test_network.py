@@ -96,16 +96,6 @@ def test_a_model_garden_checkpoint_fits(tmp_path: Path) -> None:
     np.testing.assert_allclose(ours.backbone(image)["2"], shipped(image)["2"], atol=1e-5)
 
 
-def test_only_convolutions_with_a_stride_get_padded_copies() -> None:
-    """With the same values as Model Garden's, see above; a copy would be kept for the gradient."""
-    backbone = network.build_model(_task(config=TWO_STACKS)).backbone
-    graph = tf.function(backbone).get_concrete_function(tf.TensorSpec([1, *SIZE, 3])).graph
-    padded = {op.outputs[0].ref() for op in graph.get_operations() if op.type == "Pad"}
-    after = [op for op in graph.get_operations() if op.type == "Conv2D" and op.inputs[0].ref() in padded]
-    assert len(after) == len(padded) > 2
-    assert {tuple(op.get_attr("strides")) for op in after} == {(1, 2, 2, 1)}
-
-
 def test_upsampling_is_nearest_and_differentiable_under_xla() -> None:
     x = tf.random.stateless_normal([2, 3, 4, 5], [0, 1])
     np.testing.assert_array_equal(network.NearestUpsampling()(x), tf_keras.layers.UpSampling2D(2)(x))

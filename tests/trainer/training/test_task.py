@@ -232,7 +232,10 @@ def test_the_compiled_step_has_the_same_loss(case: dict[str, Any]) -> None:
         model = task.build_model()
         optimizer = tf_keras.optimizers.legacy.SGD(0.0)
         create_slots(optimizer, model.trainable_variables)
-        step = tf.function(lambda x, m=model, o=optimizer: task.train_step(x, m, o)[task.loss], jit_compile=compiled)
+        step = tf.function(
+            lambda x, m=model, o=optimizer, c=compiled: task.train_step(x, m, o, compiled=c)[task.loss],
+            jit_compile=compiled,
+        )
         losses.append(float(step((case["image"], case["labels"]))))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
@@ -246,7 +249,7 @@ def test_the_whole_step_compiles_without_a_dynamic_shape(case: dict[str, Any]) -
     config = with_clipping(experiment.trainer.optimizer_config, experiment.task.gradient_clip_norm)
     optimizer = task.create_optimizer(config, experiment.runtime)
     create_slots(optimizer, model.trainable_variables)
-    step = tf.function(lambda x: task.train_step(x, model, optimizer)[task.loss], jit_compile=True)
+    step = tf.function(lambda x: task.train_step(x, model, optimizer, compiled=True)[task.loss], jit_compile=True)
     before = [v.numpy() for v in model.trainable_variables]
     inputs = (case["image"], case["labels"])
     assert all(np.isfinite([float(step(inputs)) for _ in range(3)]))  # the warm-up's first rate is 0
