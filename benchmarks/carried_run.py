@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="the median counts (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="steps per repeat")
     parser.add_argument("--only", nargs="*", default=[], help="parts of names")
-    parser.add_argument("--trace", action="store_true", help="also write which kernels a step's time goes to")
+    parser.add_argument("--trace", nargs="*", default=[], help="names of steps whose kernels are also written")
     parser.add_argument("--limit", type=int, default=0, help="at most this many training steps; 0: all")
     flags = parser.parse_args()
     end = time.monotonic() + flags.seconds
@@ -93,7 +93,7 @@ def time_step(flags: argparse.Namespace, folder: Path) -> None:
     if executable is None:
         return
     try:
-        trace = flags.output / "traces" / folder.name if flags.trace else None
+        trace = flags.output / "traces" / folder.name if folder.name in flags.trace else None
         measured = xla.time_step(folder, executable, steps=flags.steps, repeats=flags.repeats, warm_up=3, trace=trace)
     except jax.errors.JaxRuntimeError as error:
         print(f"progress: {folder.name}: {' '.join(str(error).split())[:300]}", flush=True)
