@@ -79,7 +79,7 @@ class Where:
 def entries(uri: str, digest: Any) -> Iterator[tuple[str, Where, dict[str, Any]]]:
     """(section, the entry's name for messages, entry) of the three lists, in file order."""
     where = Where(uri)
-    with _opened(uri) as stream:
+    with opened(uri) as stream:
         try:
             for section, entry in Sections(StrictJson(stream, digest), SECTIONS):
                 where.move(section)
@@ -94,7 +94,13 @@ def entries(uri: str, digest: Any) -> Iterator[tuple[str, Where, dict[str, Any]]
             raise UnusableFile(problem.reason, f"{uri}: {message}") from problem
 
 
-def _opened(uri: str) -> Any:
+def opened(uri: str) -> Any:
+    """The file, unless its first bytes show that it is not JSON.
+
+    Raises:
+      InputError: it is missing or cannot be opened.
+      UnusableFile: an InputError with a reason: it is empty, compressed, or begins with a byte order mark.
+    """
     fs, path = file_system(uri)
     try:
         opened = fs.open(path, "rb")

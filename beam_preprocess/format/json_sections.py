@@ -8,7 +8,7 @@ values, its skeleton, is a few hundred bytes, which the standard library parses.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -70,7 +70,7 @@ class _Cut(Enum):
 
 
 class _Value:
-    """A top-level value as a separate file, for ijson."""
+    """A top-level value as a separate file."""
 
     def __init__(self, bracket: bytes, events: Iterator[tuple[_Event, bytes]]) -> None:
         self._first, self._events = bracket, events
@@ -88,15 +88,27 @@ class _Value:
         return piece
 
 
+def _items(section: str, value: Readable) -> Iterator[Any]:
+    # ijson's C iterator: feeding its coroutine from Python takes three times as long.
+    return ijson.items(value, "item", use_float=True)
+
+
 class Sections:
     """Iterates over (section, entry) of the wanted lists, in file order, and skips other top-level values.
+
+    Args:
+      stream: the file.
+      wanted: the sections.
+      parse: what makes entries of a section's name and its list, which is one JSON value.
 
     Raises (during iteration):
       JsonProblem: not JSON, truncated, not an object, or a wanted section is missing, repeated or not a list.
     """
 
-    def __init__(self, stream: Readable, wanted: Sequence[str]) -> None:
-        self._stream, self._wanted = stream, wanted
+    def __init__(
+        self, stream: Readable, wanted: Sequence[str], parse: Callable[[str, Readable], Iterable[Any]] = _items
+    ) -> None:
+        self._stream, self._wanted, self._parse = stream, wanted, parse
         self._skeleton = bytearray()
         self._depth, self._in_string, self._held = 0, False, b""
         self._section: str | None = None
@@ -118,8 +130,7 @@ class Sections:
             if piece != b"[":
                 raise JsonProblem(Reason.MALFORMED_FILE, f"'{section}' is not a list; a COCO file has one there")
             try:
-                # ijson's C iterator: feeding its coroutine from Python takes three times as long.
-                for entry in ijson.items(_Value(piece, events), "item", use_float=True):
+                for entry in self._parse(section, _Value(piece, events)):
                     self._entry += 1
                     yield section, entry
             except (ijson.JSONError, ValueError) as error:  # ValueError: UnicodeDecodeError, a number of 5,000 digits

@@ -40,8 +40,8 @@ def test_a_file_is_read_in_pieces(
 def test_a_broken_file_is_not_parsed_once_per_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A comma too many in the first of 5,000 entries: every later end of an entry is one at which to try again."""
     tries = []
-    loads = results.orjson.loads
-    monkeypatch.setattr(results.orjson, "loads", lambda text: tries.append(len(text)) or loads(text))
+    parsed = results._parsed
+    monkeypatch.setattr(results, "_parsed", lambda text, first: tries.append(len(text)) or parsed(text, first))
     monkeypatch.setattr(results, "PIECE", 1)
     text = json.dumps(ENTRIES[:1] * 5000).replace('"score": 1.0', '"score": 1.0,', 1)
     with pytest.raises(InputError, match="not a JSON list of predictions"):
