@@ -79,12 +79,21 @@ def _batches(section: str, value: Readable) -> Iterator[list[Any]]:
     rest = b""
     while piece := value.read(1):
         rest += piece
-        if end := _LAST_END.match(rest):
-            yield decode(_checked(end[1] + b"]"))
-            rest = b"[" + rest[end.end() :]
+        if end := last_end(rest):
+            yield decode(_checked(rest[: end[0]] + b"]"))
+            rest = b"[" + rest[end[1] :]
         elif len(rest) > _LONGEST:
             raise NotPlain
     yield decode(_checked(rest))
+
+
+def last_end(text: bytes | bytearray) -> tuple[int, int] | None:
+    """Where the last entry but one of a list's beginning ends, and where the last one starts. None: there are not two.
+
+    Only likely: it may be deeper than the list, or in a string.
+    """
+    found = _LAST_END.match(text)
+    return (found.end(1), found.end()) if found else None
 
 
 def _checked(text: bytes) -> str:
