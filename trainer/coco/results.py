@@ -3,12 +3,12 @@
 A list of dictionaries takes ten times the memory.
 """
 
+import contextlib
 import itertools
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -37,7 +37,6 @@ class _Plain(msgspec.Struct, gc=False):
 
 
 _PLAIN = msgspec.json.Decoder(list[_Plain])
-_flat = itertools.chain.from_iterable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -136,15 +135,19 @@ def _pieces(content: Iterator[bytes]) -> Iterator[Results]:
 def _parsed(text: bytearray, first: int) -> Results:
     """The columns of a JSON list; `first` is the place of its first entry, for messages."""
     try:
-        entries = _PLAIN.decode(str(text, "utf-8"))  # what is skipped is not decoded, and should be UTF-8 too
-        return Results(
-            image_id=_column("q", [entry.image_id for entry in entries]),
-            category_id=_column("q", [entry.category_id for entry in entries]),
-            box=_column("d", list(_flat([entry.bbox for entry in entries]))).reshape(-1, 4),
-            score=_column("d", [entry.score for entry in entries]),
-        )
-    except (msgspec.DecodeError, struct.error):  # struct.error: an id beyond 64 bits
+        return _columns(_PLAIN.decode(str(text, "utf-8")))  # what is skipped is not decoded, and should be UTF-8 too
+    except (msgspec.DecodeError, struct.error):
         return from_entries(msgspec.json.decode(text, type=list), first)
+
+
+def _columns(entries: Sequence[_Plain]) -> Results:
+    """Raises struct.error for an id beyond 64 bits."""
+    return Results(
+        image_id=_column("q", [entry.image_id for entry in entries]),
+        category_id=_column("q", [entry.category_id for entry in entries]),
+        box=_column("d", list(itertools.chain.from_iterable([entry.bbox for entry in entries]))).reshape(-1, 4),
+        score=_column("d", [entry.score for entry in entries]),
+    )
 
 
 def _column(code: str, values: Sequence[float]) -> Any:
@@ -162,21 +165,8 @@ def from_entries(entries: Sequence[Mapping[str, Any]], first: int = 0) -> Result
       InputError: an entry lacks a key, an id is not a whole number, or a box or score is not of numbers; the message
         names the first such entry.
     """
-    try:
-        image, category, score = (np.array(list(map(itemgetter(key), entries))) for key in _NUMBERS)
-        boxes = list(map(itemgetter("bbox"), entries))
-        box = np.array(list(_flat(boxes))).reshape(len(entries), 4)
-        whole = all(ids.dtype.kind == "i" for ids in (image, category))
-        numbers = all(values.dtype.kind in "if" for values in (box, score))
-        if not len(entries) or (whole and numbers and set(map(len, boxes)) == {4}):
-            return Results(
-                image_id=image.astype(np.int64),
-                category_id=category.astype(np.int64),
-                box=box.astype(float),
-                score=score.astype(float),
-            )
-    except (KeyError, TypeError, ValueError):
-        pass  # the odd one is handled below
+    with contextlib.suppress(msgspec.ValidationError, struct.error):
+        return _columns(msgspec.convert(entries, list[_Plain]))
     rows = [_checked(f"prediction {first + i}", entry) for i, entry in enumerate(entries)]
     image_ids, category_ids, sides, scores = zip(*rows, strict=True)
     return Results(
@@ -185,9 +175,6 @@ def from_entries(entries: Sequence[Mapping[str, Any]], first: int = 0) -> Result
         box=np.array(sides, float),
         score=np.array(scores, float),
     )
-
-
-_NUMBERS = ("image_id", "category_id", "score")
 
 
 def _checked(where: str, entry: Any) -> tuple[int, int, list[float], float]:
@@ -205,4 +192,6 @@ def _checked(where: str, entry: Any) -> tuple[int, int, list[float], float]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 1 << 1023  # a float can hold it
+    return isinstance(value, float | np.integer | np.floating)
