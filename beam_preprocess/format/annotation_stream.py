@@ -22,7 +22,7 @@ _GZIP = b"\x1f\x8b"
 
 
 class StrictJson:
-    """A byte stream for ijson. It replaces NaN and Infinity, which are not JSON, by null, and hashes the bytes.
+    """A byte stream in which NaN and Infinity, which are not JSON, are null. It hashes the bytes as they are.
 
     Not within strings: a class may be named "no, NaN, none".
     """
@@ -77,7 +77,10 @@ class Where:
 
 
 def entries(uri: str, digest: Any) -> Iterator[tuple[str, Where, dict[str, Any]]]:
-    """(section, the entry's name for messages, entry) of the three lists, in file order."""
+    """(section, the entry's name for messages, entry) of the three lists, in file order.
+
+    `plain_lists` is faster, and takes fewer files.
+    """
     where = Where(uri)
     with opened(uri) as stream:
         try:

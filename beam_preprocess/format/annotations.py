@@ -4,7 +4,8 @@ Checking, preprocessing, evaluation, parity and the report all read through `loa
 what a file says. `scorable` is the one rule for what counts as ground truth.
 
 Parsing a 400 MB file of polygons takes a few hundred megabytes of memory, because it keeps only the fields that
-detection needs (ids, file names, sizes, categories, boxes, areas, crowd flags), in flat arrays.
+detection needs (ids, file names, sizes, categories, boxes, areas, crowd flags), in flat arrays. A file that is plain to
+its end is read in batches; any other is read once more, entry by entry.
 """
 
 import hashlib
@@ -75,7 +76,7 @@ def load_annotations(uri: str) -> CocoAnnotations:
     try:
         for section, plain in plain_lists(uri, digest):
             columns.extend(section, plain)
-    except NotPlain:  # reading it once more is rare, and this way alone decides what is allowed and what to say
+    except NotPlain:  # only this way knows what else is allowed, and what to say
         digest = hashlib.sha256()
         columns = Columns()
         for section, where, entry in entries(uri, digest):

@@ -1,8 +1,8 @@
 """The lists of an annotation file that is as nearly all are, in batches: the fast way to read it.
 
-An entry is plain if each field that we use has COCO's type. What isn't plain, in COCO's format or not, ends this way:
-`annotation_stream.entries` takes whatever is allowed, and knows what to say about the rest. So this way must refuse
-whatever that one refuses, and what both take must be the same values.
+An entry is plain if each field that we use is there with COCO's type. Anything else, allowed or not, ends this way:
+`annotation_stream.entries` then reads the file. So this way must refuse whatever that one refuses, and what both take
+must have the same values.
 """
 
 import math
@@ -57,7 +57,7 @@ _LONGEST = 1 << 24
 _LAST_END = re.compile(rb"(.*})\s*,\s*(?={)", re.DOTALL)
 _DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 _LARGE = (b"0" * 19, b"e000", b"e+000")
-"""What a number beyond 64 bits has, digits written as 0. Where entries are skipped, msgspec lets it pass."""
+"""What a number beyond 64 bits has, once its digits are written as 0."""
 
 
 def plain_lists(uri: str, digest: Any) -> Iterator[tuple[str, list[Any]]]:
@@ -97,6 +97,12 @@ def last_end(text: bytes | bytearray) -> tuple[int, int] | None:
 
 
 def _checked(text: bytes) -> str:
+    """Refuses what msgspec lets pass in keys that we don't use: large numbers, and bytes that are not UTF-8.
+
+    Raises:
+      NotPlain: a large number.
+      UnicodeDecodeError: bytes that are not UTF-8; `Sections` makes a JsonProblem of it.
+    """
     numbers = text.translate(_DIGITS)
     if any(large in numbers for large in _LARGE):
         raise NotPlain

@@ -28,7 +28,7 @@ _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Plain(msgspec.Struct, gc=False):
-    """An entry as nearly all are. It takes a third of the time of a dictionary, and other keys none."""
+    """An entry as nearly all are; other keys are skipped, whatever they hold. Faster than a dictionary."""
 
     image_id: int
     category_id: int
