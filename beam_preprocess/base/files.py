@@ -5,6 +5,7 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,22 @@ def read_bytes(uri: str, fix: str) -> bytes:
       InputError: missing or not readable.
     """
     fs, path = file_system(uri)
-    try:
+    with _readable(uri, fix):
         return bytes(fs.cat_file(path))
+
+
+def read_pieces(uri: str, size: int, fix: str) -> Iterator[bytes]:
+    """The content of a file, at most `size` bytes at a time; see `read_bytes`."""
+    fs, path = file_system(uri)
+    with _readable(uri, fix), fs.open(path, "rb") as file:
+        while piece := file.read(size):
+            yield piece
+
+
+@contextlib.contextmanager
+def _readable(uri: str, fix: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise InputError(f"{uri}: no such file; {fix}") from error
     except ValueError as error:  # such as a null byte in the path

@@ -22,7 +22,7 @@ _GZIP = b"\x1f\x8b"
 
 
 class StrictJson:
-    """A byte stream for ijson. It replaces NaN and Infinity, which are not JSON, by null, and hashes the bytes.
+    """A byte stream in which NaN and Infinity, which are not JSON, are null. It hashes the bytes as they are.
 
     Not within strings: a class may be named "no, NaN, none".
     """
@@ -77,9 +77,12 @@ class Where:
 
 
 def entries(uri: str, digest: Any) -> Iterator[tuple[str, Where, dict[str, Any]]]:
-    """(section, the entry's name for messages, entry) of the three lists, in file order."""
+    """(section, the entry's name for messages, entry) of the three lists, in file order.
+
+    `plain_lists` is faster, and takes fewer files.
+    """
     where = Where(uri)
-    with _opened(uri) as stream:
+    with opened(uri) as stream:
         try:
             for section, entry in Sections(StrictJson(stream, digest), SECTIONS):
                 where.move(section)
@@ -94,7 +97,13 @@ def entries(uri: str, digest: Any) -> Iterator[tuple[str, Where, dict[str, Any]]
             raise UnusableFile(problem.reason, f"{uri}: {message}") from problem
 
 
-def _opened(uri: str) -> Any:
+def opened(uri: str) -> Any:
+    """The file, unless its first bytes show that it is not JSON.
+
+    Raises:
+      InputError: it is missing or cannot be opened.
+      UnusableFile: an InputError with a reason: it is empty, compressed, or begins with a byte order mark.
+    """
     fs, path = file_system(uri)
     try:
         opened = fs.open(path, "rb")

@@ -13,12 +13,14 @@ import simplejpeg
 
 RECORD_CODE = (
     "dataset/validate.py",
+    "format/annotation_columns.py",
     "format/annotation_stream.py",
     "format/annotations.py",
     "format/geometry.py",
     "format/image_entries.py",
     "format/images.py",
     "format/json_sections.py",
+    "format/plain_lists.py",
     "format/reasons.py",
     "format/records.py",
     "format/targets.py",

@@ -57,7 +57,9 @@ def mean(values: Floats) -> float:
 
 def images_with(image: Ints, category: Ints, classes: int) -> Ints:
     """[K] number of images with objects of each class, from the image and class of each object."""
-    return np.bincount(np.unique(image * classes + category) % max(classes, 1), minlength=classes)
+    pairs = np.sort(image * classes + category)
+    distinct = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique would import numpy.ma
+    return np.bincount(distinct % max(classes, 1), minlength=classes)
 
 
 def accumulate(matches: Matches) -> Curves:

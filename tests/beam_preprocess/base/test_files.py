@@ -8,7 +8,16 @@ import pytest
 
 from beam_preprocess.base import files
 from beam_preprocess.base.errors import InputError
-from beam_preprocess.base.files import exists, final_name, read_bytes, read_json, read_text, temporary_path, write_text
+from beam_preprocess.base.files import (
+    exists,
+    final_name,
+    read_bytes,
+    read_json,
+    read_pieces,
+    read_text,
+    temporary_path,
+    write_text,
+)
 
 
 def test_round_trip_and_parents(tmp_path: Path) -> None:
@@ -30,6 +39,7 @@ def test_a_relative_path_and_a_file_uri_are_local(tmp_path: Path, monkeypatch: p
     write_text(f"file://{tmp_path}/y.txt", "uri")
     assert ((tmp_path / "x.txt").read_text(), (tmp_path / "y.txt").read_text()) == ("relative", "uri")
     assert read_bytes("x.txt", "fix") == b"relative"
+    assert list(read_pieces("x.txt", 3, "fix")) == [b"rel", b"ati", b"ve"]
 
 
 def test_text_that_cannot_be_encoded_leaves_the_old_content(tmp_path: Path) -> None:
@@ -74,6 +84,8 @@ def test_bad_files_are_input_errors(tmp_path: Path, content: bytes | None, messa
 def test_what_is_not_a_file_is_an_input_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"cannot be read .*; do this"):
         read_bytes(f"{tmp_path}/{name}", "do this")
+    with pytest.raises(InputError, match=r"cannot be read .*; do this"):
+        next(read_pieces(f"{tmp_path}/{name}", 3, "do this"))
 
 
 @pytest.mark.parametrize("path", ["x.json", "/a/b/x.json", "gs://bucket/a/x.json"])

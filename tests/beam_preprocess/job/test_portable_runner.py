@@ -26,6 +26,7 @@ NEEDED = [
     "gcsfs",
     "google-crc32c",
     "ijson",
+    "msgspec",
     "numpy",
     "opencv-python-headless",
     "pillow",

@@ -2,11 +2,15 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beam_preprocess.base.errors import InputError
 from trainer.coco import results
@@ -37,11 +41,62 @@ def test_a_file_is_read_in_pieces(
     assert read(tmp_path / "a.json", f" {json.dumps(entries, **layout)}\n").entries() == ENTRIES[: len(entries)]
 
 
+ODD = [
+    7,
+    -0.0,
+    1 << 63,
+    1 << 1024,
+    5.0,
+    1.5,
+    True,
+    None,
+    "1",
+    "é",
+    [],
+    [1, 2, 3],
+    [1, 2, 3, 4.5],
+    [{"a": 1}, {}],
+    "}, {",
+]
+
+
+@given(
+    odd=st.lists(
+        st.tuples(
+            st.sampled_from([*ENTRIES[0], "note"]),
+            st.sampled_from(ODD),
+            st.integers(0, len(ENTRIES) - 1),
+            st.booleans(),
+        ),
+        max_size=3,
+    ),
+    piece=st.sampled_from([1, 80, 300]),
+    layout=st.sampled_from([{}, {"separators": (",", ":")}, {"indent": 1, "ensure_ascii": False}]),
+)
+def test_a_file_means_what_its_list_means(odd: list[Any], piece: int, layout: dict[str, Any]) -> None:
+    """Whether entries are plain or odd, and wherever the file is cut."""
+    entries = [dict(entry) for entry in ENTRIES]
+    for key, value, i, there in odd:
+        entries[i] = {**entries[i], key: value} if there else {k: v for k, v in entries[i].items() if k != key}
+    uri = "memory://results/a.json"
+    fsspec.filesystem("memory").pipe_file(uri, json.dumps(entries, **layout).encode())
+
+    def outcome(read: Callable[[], Results]) -> Any:
+        try:
+            return repr(read().entries())
+        except InputError as error:
+            return str(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "PIECE", piece)
+        assert outcome(lambda: read_results(uri, "")) == outcome(lambda: from_entries(entries))
+
+
 def test_a_broken_file_is_not_parsed_once_per_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A comma too many in the first of 5,000 entries: every later end of an entry is one at which to try again."""
     tries = []
-    loads = results.orjson.loads
-    monkeypatch.setattr(results.orjson, "loads", lambda text: tries.append(len(text)) or loads(text))
+    parsed = results._parsed
+    monkeypatch.setattr(results, "_parsed", lambda text, first: tries.append(len(text)) or parsed(text, first))
     monkeypatch.setattr(results, "PIECE", 1)
     text = json.dumps(ENTRIES[:1] * 5000).replace('"score": 1.0', '"score": 1.0,', 1)
     with pytest.raises(InputError, match="not a JSON list of predictions"):
@@ -74,6 +129,10 @@ def test_what_is_not_a_json_list_is_refused(tmp_path: Path, text: str) -> None:
         ({"image_id": 1.5}, r"prediction 7: image_id is 1\.5"),
         ({"category_id": math.inf}, "prediction 7: category_id is inf"),
         ({"category_id": 1 << 64}, "prediction 7: category_id is"),
+        ({"image_id": True}, "prediction 7: image_id is True"),
+        ({"image_id": [1, 2]}, r"prediction 7: image_id is \[1, 2\]"),
+        ({"score": [1.0]}, "prediction 7: bbox"),
+        ({"score": 1 << 1024}, "prediction 7: bbox"),
     ],
 )
 def test_an_odd_entry_is_named(change: dict[str, Any], message: str) -> None:
