@@ -212,7 +212,9 @@ def build_step(experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int,
 
     @tf.function(jit_compile=compiled or None)
     def step(image: tf.Tensor, *labels: tf.Tensor) -> tf.Tensor:
-        loss = task.train_step((image, Labels(*labels)), model, optimizer, compiled=compiled)[task.loss]
+        # As in training: a TPU's step is compiled too, but not by this option.
+        xla = experiment.runtime.enable_xla
+        loss = task.train_step((image, Labels(*labels)), model, optimizer, compiled=xla)[task.loss]
         global_step.assign_add(1)
         return loss
 

@@ -188,7 +188,15 @@ class Task(base_task.Task):
         *,
         compiled: bool = False,
     ) -> dict[str, tf.Tensor]:
-        """One optimizer step on one replica; `compiled` says that XLA compiles it."""
+        """One optimizer step on one replica.
+
+        Args:
+          inputs: uint8 images and labels.
+          model: the network.
+          optimizer: with its slots.
+          metrics: which the losses are added to.
+          compiled: whether `runtime.enable_xla` compiles the step.
+        """
         image, labels = inputs
         config, scaling = self.task_config, optimizers.loss_scaling(optimizer)
         step = tf.zeros([], tf.int64) if self.step is None else self.step
