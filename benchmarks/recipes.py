@@ -68,7 +68,7 @@ ABLATIONS = (
     _cpu("size weight 0.5", "task.losses.detection.scale_weight=0.5"),
     _cpu("decoder 64", "task.model.decoder.fpn.num_filters=64"),
     _cpu("decoder 128", "task.model.decoder.fpn.num_filters=128"),
-    _cpu("separable decoder", "task.model.decoder.fpn.use_separable_conv=true"),
+    _cpu("full convolutions in the decoder", "task.model.decoder.fpn.use_separable_conv=false"),
     _cpu("learning rate 0.001", f"{RATE}.initial_learning_rate=0.001"),
     _cpu("600 steps", "trainer.train_steps=600", f"{RATE}.decay_steps=600"),
     _cpu("256 px", "preprocess.image_size=[256, 256]"),
