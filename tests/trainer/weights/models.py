@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tests.trainer.made_records import TINY_CONFIG
-from trainer.config.experiment import build_experiment
+from trainer.config.experiment import CenterNetTask, build_experiment
 from trainer.config.sections import parse_config
 from trainer.model import network
 
@@ -40,6 +40,11 @@ def build(config: str, classes: int, seed: int, number: int = 0) -> network.Cent
     model = _network(config, classes, number)
     drawn(model, seed)
     return model
+
+
+def kept(config: str, task: CenterNetTask) -> network.CenterNetModel:
+    """In place of `network.build_model`: one network for all archives that are read, which write its every weight."""
+    return _network(config, task.model.num_classes, 2)
 
 
 def same(a: Any, b: Any) -> list[bool]:

@@ -13,7 +13,7 @@ import yaml
 from beam_preprocess.base.errors import InputError
 from tests.trainer.families import family_config
 from tests.trainer.made_records import TINY_CONFIG
-from tests.trainer.weights.models import TWO_STACKS, build, same
+from tests.trainer.weights.models import TWO_STACKS, build, kept, same
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
 from trainer.model import network
@@ -38,7 +38,8 @@ def load(
     task = build_experiment(parse_config(config)).task
     task.model.num_classes = classes
     model = functools.cache(lambda: into or build(config, classes, seed=9))
-    transfer, origin = starts.load(start, modules, model, task=task, build_model=network.build_model, class_names=names)
+    theirs = functools.partial(kept, config)
+    transfer, origin = starts.load(start, modules, model, task=task, build_model=theirs, class_names=names)
     return model(), transfer, origin
 
 
