@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from beam_preprocess.base.command import LEGACY_KERAS, exit_at_once
+from beam_preprocess.base.command import LEGACY_KERAS, rarely_collect_garbage
 
 pytest_plugins = ["tests.loopback.fixtures", "tests.loopback.deployments"]
 
@@ -27,7 +27,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llv
 settings.register_profile("few", derandomize=True, deadline=None, print_blob=True, max_examples=30)
 settings.register_profile("many", settings.get_profile("few"), max_examples=100)
 
-exit_at_once()
+rarely_collect_garbage()
 
 LONG_GROUPS = ("local_run", "exported", "od_api", "compiled")
 """Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""
@@ -60,11 +60,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Lets the garbage collector look less often, and not at what was imported: it took 6 % of the time."""
+    """Lets the garbage collector look again, but not at what was imported."""
     gc.enable()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_sessionfinish() -> None:

@@ -123,6 +123,8 @@ QUOTES = re.compile(r"""^[rbfuRBFU]{0,2}("{3}|'{3}|"|')|("{3}|'{3}|"|')$""")
 def hits_in_python(source: str) -> Iterator[tuple[int, str, str]]:
     for lines in prose(source):
         yield from hits_in_lines(lines)
+    if not any(re.search(pattern, source) for pattern in BEGINNINGS):
+        return  # spares most files the parser
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             for pattern, instead in BEGINNINGS.items():

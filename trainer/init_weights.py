@@ -1,6 +1,7 @@
 """The command `centernet init-weights`: a starting point for training, from a checkpoint."""
 
 import argparse
+import glob
 import sys
 from collections.abc import Sequence
 
@@ -70,7 +71,10 @@ def _call(flags: argparse.Namespace) -> None:
             raise InputError(f"{flag}: not given; give it, or --list")
     if flags.records and flags.num_classes:
         raise InputError(f"--records {flags.records} and --num-classes {flags.num_classes}: give one of them")
-    catalogue.find(flags.source)  # a misspelt name, before TensorFlow is imported
+    # A misspelt name or path, before TensorFlow is imported, which takes seconds.
+    local = catalogue.find(flags.source) is None and "://" not in flags.source
+    if local and not glob.glob(f"{glob.escape(flags.source)}*"):
+        raise InputError(f"{flags.source}: no checkpoint there; give a folder or a checkpoint's prefix")
     _convert(flags)
 
 

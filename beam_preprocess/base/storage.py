@@ -19,7 +19,9 @@ def file_system(uri: str) -> tuple[Any, str]:
 
     import fsspec
 
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it also logs a traceback of everything that it raises
+    gcsfs = logging.getLogger("gcsfs")
+    if gcsfs.level != logging.CRITICAL:  # setting it clears the caches of all loggers
+        gcsfs.setLevel(logging.CRITICAL)  # it also logs a traceback of everything that it raises
     try:
         if "://" in uri:
             urlsplit(uri)  # file systems find out late, and say it in their own ways

@@ -44,6 +44,7 @@ def test_a_training_becomes_a_starting_point(
         (["--records=nowhere"], "nowhere: no manifest.json"),
         (["--config_file=nothing.yaml"], "nothing.yaml: no such file"),
         (["--from=./nowhere"], "nowhere: no checkpoint there"),
+        ([], ": no checkpoint there"),  # a folder without one
         (["--from=nowhere"], "nowhere: no such weights, file or folder"),
         (["--from="], "--from: not given; give it, or --list"),
     ],
@@ -51,7 +52,7 @@ def test_a_training_becomes_a_starting_point(
 def test_bad_input_is_exit_code_2_and_one_line(
     tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
 ) -> None:
-    given = ["--from=./nothing", f"--to={tmp_path / 'init'}", f"--config_file={config}", *flags]
+    given = [f"--from={tmp_path}", f"--to={tmp_path / 'init'}", f"--config_file={config}", *flags]
     assert main(given) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line

@@ -63,6 +63,7 @@ def test_the_command_is_quiet_about_a_missing_driver(records_folder: Path, tmp_p
     config = tmp_path / "run.yaml"
     config.write_text(TINY_CONFIG)
     flags = [f"--records={records_folder}", f"--config_file={config}", f"--output={tmp_path / 'sheet.png'}"]
+    flags += ["--images=1", "--steps", "0"]
     environment = {name: value for name, value in os.environ.items() if name not in command.QUIET}
     found = subprocess.run(
         [sys.executable, "-m", "trainer.preview_augmentation", *flags],

@@ -3,6 +3,7 @@
 The page loads nothing: curves are inline SVG, pictures are data URIs, and there is no script.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ def write_report(
     write_text(output, page)
 
 
+@functools.cache
 def _template() -> Any:
     import jinja2
 

@@ -1,8 +1,10 @@
 """The whole preprocessing of a split, on real files."""
 
 import dataclasses
+import functools
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from beam_preprocess.format.tfrecord import read_records
 from beam_preprocess.job.code_version import code_version
 from beam_preprocess.job.pipeline import _records_digest, preprocess
 from beam_preprocess.job.shards import ShardJob
+from tests.beam_preprocess.conftest import DataSet, make_data_set
 
 CONFIG = PreprocessConfig(image_size=(64, 64), train_views=3)
 CODES = len(code_table(CONFIG.map_size, CONFIG.heatmap_cutoff).values)
@@ -58,8 +61,37 @@ def rejects(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in sorted(folder.glob("rejects-*")) for line in path.read_text().splitlines()]
 
 
-def test_every_image_is_present_once_per_view_with_its_boxes(data_set: Any, tmp_path: Path) -> None:
-    manifest = run(data_set, tmp_path / "out")
+Runs = Callable[[Any], tuple[Path, Manifest]]
+Copy = Callable[..., tuple[DataSet, Manifest]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """The folder of a data set and of its records in `out`, by split, for reading."""
+
+    @functools.cache
+    def made(split: Any) -> tuple[Path, Manifest]:
+        folder = tmp_path_factory.mktemp(split)
+        return folder, run(make_data_set(folder, 12), folder / "out", split)
+
+    return made
+
+
+@pytest.fixture
+def after_a_run(runs: Runs, tmp_path: Path) -> Copy:
+    """Copies them to the test's folder, with their times: a data set, and records that are up to date."""
+
+    def copied(split: Any = "train") -> tuple[DataSet, Manifest]:
+        folder, manifest = runs(split)
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        annotations = tmp_path / "annotations.json"
+        return DataSet(tmp_path / "images", annotations, json.loads(annotations.read_text())), manifest
+
+    return copied
+
+
+def test_every_image_is_present_once_per_view_with_its_boxes(after_a_run: Copy, tmp_path: Path) -> None:
+    data_set, manifest = after_a_run()
     found = records(tmp_path / "out", manifest)
     ids = [image["id"] for image in data_set.content["images"]]
     assert sorted((r.image_id, r.view_number) for r in found) == [(i, v) for i in ids for v in range(3)]
@@ -79,9 +111,9 @@ def test_every_image_is_present_once_per_view_with_its_boxes(data_set: Any, tmp_
         np.testing.assert_allclose(boxes, np.stack([y, x, y + h, x + w], axis=1), atol=1e-3)
 
 
-def test_a_random_view_holds_the_boxes_that_it_shows(data_set: Any, tmp_path: Path) -> None:
+def test_a_random_view_holds_the_boxes_that_it_shows(after_a_run: Copy, tmp_path: Path) -> None:
     """Cut at the window by hand, from the annotation file; what is less than a quarter visible is gone."""
-    manifest = run(data_set, tmp_path / "out")
+    data_set, manifest = after_a_run()
     index_of = {c.id: c.index for c in manifest.categories}
     kept = cut = 0
     for record in records(tmp_path / "out", manifest):
@@ -107,9 +139,9 @@ def test_a_random_view_holds_the_boxes_that_it_shows(data_set: Any, tmp_path: Pa
     assert kept > 20 and cut > 2
 
 
-def test_the_manifest_describes_the_files(data_set: Any, tmp_path: Path) -> None:
+def test_the_manifest_describes_the_files(after_a_run: Copy, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    manifest = run(data_set, out)
+    _, manifest = after_a_run()
     assert Manifest.from_json((out / manifests.NAME).read_text(), "manifest") == manifest
     assert (manifest.images, manifest.views, manifest.objects, manifest.crowds) == (12, 3, 17, 1)
     assert manifest.num_classes == 3
@@ -161,8 +193,9 @@ def test_validation_has_one_plain_view(data_set: Any, tmp_path: Path) -> None:
     assert all(r.view.source == (0, 0, *r.image_size) for r in records(tmp_path / "out", manifest))
 
 
-def test_the_same_bytes_on_another_engine_and_another_file_order(data_set: Any, tmp_path: Path) -> None:
-    run(data_set, tmp_path / "one")
+def test_the_same_bytes_on_another_engine_and_another_file_order(after_a_run: Copy, tmp_path: Path) -> None:
+    data_set, _ = after_a_run()
+    (tmp_path / "out").rename(tmp_path / "one")
     run(data_set, tmp_path / "two", pipeline_args=["--runner=BundleBasedDirectRunner"])
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     run(data_set, tmp_path / "threads", num_threads=3)
@@ -206,8 +239,8 @@ def test_workers_without_a_shard_are_reported(data_set: Any, tmp_path: Path, cap
     assert "note: " not in capsys.readouterr().out
 
 
-def test_a_second_run_does_nothing_and_says_so(data_set: Any, tmp_path: Path, capsys: Any) -> None:
-    first = run(data_set, tmp_path / "out")
+def test_a_second_run_does_nothing_and_says_so(after_a_run: Copy, tmp_path: Path, capsys: Any) -> None:
+    data_set, first = after_a_run()
     times = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
     capsys.readouterr()
     assert run(data_set, tmp_path / "out") == first
@@ -215,9 +248,9 @@ def test_a_second_run_does_nothing_and_says_so(data_set: Any, tmp_path: Path, ca
     assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()} == times
 
 
-def test_force_writes_the_same_bytes_again(data_set: Any, tmp_path: Path, capsys: Any) -> None:
+def test_force_writes_the_same_bytes_again(after_a_run: Copy, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "out"
-    first = run(data_set, out)
+    data_set, first = after_a_run()
     before, times = contents(out), {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
     capsys.readouterr()
     assert run(data_set, out, force=True) == first
@@ -261,10 +294,10 @@ def damage_the_manifest(data: Any, out: Path) -> dict[str, Any]:
     ],
 )
 def test_whatever_shapes_the_records_makes_them_new(
-    data_set: Any, tmp_path: Path, change: Callable[[Any, Path], dict[str, Any]]
+    after_a_run: Copy, tmp_path: Path, change: Callable[[Any, Path], dict[str, Any]]
 ) -> None:
     out = tmp_path / "out"
-    run(data_set, out)
+    data_set, _ = after_a_run()
     (out / ".plan-0123").mkdir()  # what a killed run leaves
     (out / "train-v00-00000-of-00099.tfrecord.tmp-abc").write_bytes(b"")
     (out / "notes.txt").write_text("the user's own")
@@ -304,9 +337,9 @@ def test_bad_data_is_counted_and_listed(data_set: Any, tmp_path: Path) -> None:
     ("split", "message"), [("train", "1 of 12 training images were rejected"), ("val", "1 of 12 validation images")]
 )
 def test_too_many_rejects_end_the_run_after_the_reject_file(
-    data_set: Any, tmp_path: Path, split: str, message: str
+    after_a_run: Copy, tmp_path: Path, split: str, message: str
 ) -> None:
-    run(data_set, tmp_path / "out", split=split)
+    data_set, _ = after_a_run(split)
     (data_set.images / "photo_005.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(InputError, match=message):
         run(data_set, tmp_path / "out", split=split)
@@ -316,9 +349,9 @@ def test_too_many_rejects_end_the_run_after_the_reject_file(
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_what_is_known_to_be_too_much_ends_the_run_before_an_image_is_opened(
-    data_set: Any, tmp_path: Path, split: str
+    after_a_run: Copy, tmp_path: Path, split: str
 ) -> None:
-    run(data_set, tmp_path / "out", split=split)
+    data_set, _ = after_a_run(split)
     (data_set.images / "photo_005.jpg").unlink()
     (data_set.images / "photo_006.jpg").write_bytes(b"no image")  # which only its opening would show
     data_set.content["annotations"][0]["category_id"] = 1
@@ -424,8 +457,8 @@ def test_the_records_digest_holds_every_parameter_and_the_code() -> None:
     assert _records_digest("data", elsewhere) == _records_digest("data", job)
 
 
-def test_a_folder_of_another_split_is_not_touched(data_set: Any, tmp_path: Path) -> None:
-    run(data_set, tmp_path / "out", split="val")
+def test_a_folder_of_another_split_is_not_touched(after_a_run: Copy, tmp_path: Path) -> None:
+    data_set, _ = after_a_run("val")
     before = contents(tmp_path / "out")
     with pytest.raises(InputError, match="holds the records of split 'val'"):
         run(data_set, tmp_path / "out", split="train")

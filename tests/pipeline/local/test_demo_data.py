@@ -65,8 +65,8 @@ def test_found_again_remade_for_other_parameters_and_never_written_over_other_fi
 
 @pytest.fixture(scope="module")
 def drawn() -> list[tuple[np.ndarray, list[dict]]]:
-    """100 images by the demo's own parameters."""
-    return [draw_image(np.random.default_rng([5, index]), DemoData()) for index in range(100)]
+    """50 images by the demo's own parameters."""
+    return [draw_image(np.random.default_rng([5, index]), DemoData()) for index in range(50)]
 
 
 def test_the_task_is_not_trivial(drawn: list[tuple[np.ndarray, list[dict]]]) -> None:

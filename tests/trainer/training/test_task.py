@@ -48,7 +48,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """`made_case` of records without crowds."""
     folder = tmp_path_factory.mktemp("records")
     write_records(folder, images=BATCH, shards=1)
-    return made_case(folder)
+    case = made_case(folder)
+    return case | {"plain": case["task"].build_model()}
 
 
 def made_case(folder: Path, crowd_is_object: bool = False) -> dict[str, Any]:
@@ -83,13 +84,19 @@ def made_case(folder: Path, crowd_is_object: bool = False) -> dict[str, Any]:
     }
 
 
-def _shipped(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> tuple[ShippedTask, dict[str, Any]]:
+@functools.cache
+def _shipped() -> Any:
+    """Model Garden's losses of heads and labels, traced once for all tests."""
     config = shipped_config.CenterNetTask()
     config.model.num_classes, config.model.input_size = CLASSES, [*SIZE, 3]
     config.model.max_num_instances, config.losses.class_offset = MOST, 0
     task = ShippedTask(config)
     task._net_down_scale = 4
-    return task, {
+    return tf.function(task.build_losses)
+
+
+def _shipped_labels(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
+    return {
         "boxes": tf.constant(boxes),
         "classes": tf.constant(case["classes"], tf.int32),
         "groundtruths": {"num_detections": tf.constant(counts)},
@@ -98,22 +105,16 @@ def _shipped(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> tup
 
 
 def _shipped_losses(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> dict[str, float]:
-    task, labels = _shipped(case, boxes, counts)
-    found = tf.function(lambda: task.build_losses(case["heads"], labels))()
+    found = _shipped()(case["heads"], _shipped_labels(case, boxes, counts))
     return {name: float(value) for name, value in found.items()}
 
 
 def _shipped_gradients(case: dict[str, Any], boxes: np.ndarray, counts: np.ndarray) -> dict[str, list[tf.Tensor]]:
-    task, labels = _shipped(case, boxes, counts)
-
-    @tf.function
-    def gradients(heads: dict[str, list[tf.Tensor]]) -> dict[str, list[tf.Tensor]]:
-        with tf.GradientTape() as tape:
-            tape.watch(heads)
-            loss = task.build_losses(heads, labels)["total_loss"]
-        return tape.gradient(loss, heads)
-
-    return gradients(case["heads"])
+    with tf.GradientTape() as tape:
+        tape.watch(case["heads"])
+        loss = _shipped()(case["heads"], _shipped_labels(case, boxes, counts))["total_loss"]
+    found: dict[str, list[tf.Tensor]] = tape.gradient(loss, case["heads"])
+    return found
 
 
 def test_losses_are_model_gardens_where_it_is_right(case: dict[str, Any]) -> None:
@@ -355,5 +356,5 @@ def test_batch_norm_is_synchronised_between_replicas_only(
         model = Task(config, None).build_model()
     norms = [m for m in model.submodules if isinstance(m, tf_keras.layers.BatchNormalization)]
     assert {norm.synchronized for norm in norms} == {synchronised}
-    plain = case["task"].build_model()
+    plain = case["plain"]
     assert [v.shape for v in model.variables] == [v.shape for v in plain.variables]

@@ -1,11 +1,12 @@
 """Networks whose every weight is drawn, for tests of loading and conversion."""
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from tests.trainer.made_records import TINY_CONFIG
-from trainer.config.experiment import build_experiment
+from trainer.config.experiment import CenterNetTask, build_experiment
 from trainer.config.sections import parse_config
 from trainer.model import network
 
@@ -23,13 +24,27 @@ def drawn(model: Any, seed: int) -> None:
         part.set_weights([rng.uniform(0.1, 1.0, w.shape).astype(np.float32) for w in part.get_weights()])
 
 
-def build(config: str, classes: int, seed: int) -> network.CenterNetModel:
-    """A model of ours whose every weight is drawn."""
+@functools.cache
+def _network(config: str, classes: int, number: int) -> network.CenterNetModel:
     task = build_experiment(parse_config(config)).task
     task.model.num_classes = classes
-    model = network.build_model(task)
+    return network.build_model(task)
+
+
+def build(config: str, classes: int, seed: int, number: int = 0) -> network.CenterNetModel:
+    """A model of ours whose every weight is drawn.
+
+    Building takes a second or two, so each further call for the same network draws the weights of the first one's
+    again; a test that needs two of them at a time gives another `number`.
+    """
+    model = _network(config, classes, number)
     drawn(model, seed)
     return model
+
+
+def kept(config: str, task: CenterNetTask) -> network.CenterNetModel:
+    """In place of `network.build_model`: one network for all archives that are read, which write its every weight."""
+    return _network(config, task.model.num_classes, 2)
 
 
 def same(a: Any, b: Any) -> list[bool]:

@@ -62,7 +62,7 @@ def test_an_object_detection_archive_is_converted(
     ("flags", "message"),
     [
         (["--from", "./nowhere"], "nowhere: no checkpoint there"),
-        (["--from", "nowhere.tar.gz"], "nowhere.tar.gz: can't be unpacked"),
+        (["--from", "nowhere.tar.gz"], "nowhere.tar.gz: no checkpoint there"),
         (["--modules", "all"], "--num-classes 0"),
         (["--num_classes", "4", "--records", "x"], "give one of them"),
         (["--to", "/proc/init"], "--to /proc/init: can't be written: "),

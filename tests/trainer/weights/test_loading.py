@@ -13,10 +13,12 @@ from official.projects.centernet.tasks.centernet import CenterNetTask as Shipped
 
 from beam_preprocess.base.errors import InputError
 from tests.trainer.made_records import TINY_CONFIG
-from tests.trainer.weights.models import TWO_STACKS, build, drawn, same
+from tests.trainer.weights.models import build, drawn, same
 from trainer.training.optimizer import create_slots
 from trainer.training.run import train
 from trainer.weights import finished, loading
+
+DEEPER = TINY_CONFIG.replace("num_hourglasses: 1", "num_hourglasses: 2").replace("['2']", "['2_0', '2']")
 
 
 @pytest.fixture(scope="module")
@@ -87,4 +89,4 @@ def test_another_backbone_is_refused_with_names(coco: tuple[Any, str]) -> None:
     with pytest.raises(InputError, match=r"of another shape: .*kernel.* and \d+ more"):
         loading.load(coco[1], "backbone", target)
     with pytest.raises(InputError, match=r"not in the checkpoint: .* and \d+ more"):
-        loading.load(coco[1], "backbone", build(TWO_STACKS, 7, seed=2))
+        loading.load(coco[1], "backbone", build(DEEPER, 7, seed=2))

@@ -13,7 +13,7 @@ import yaml
 from beam_preprocess.base.errors import InputError
 from tests.trainer.families import family_config
 from tests.trainer.made_records import TINY_CONFIG
-from tests.trainer.weights.models import TWO_STACKS, build, same
+from tests.trainer.weights.models import TWO_STACKS, build, kept, same
 from trainer.config.experiment import build_experiment
 from trainer.config.sections import parse_config
 from trainer.model import network
@@ -38,7 +38,8 @@ def load(
     task = build_experiment(parse_config(config)).task
     task.model.num_classes = classes
     model = functools.cache(lambda: into or build(config, classes, seed=9))
-    transfer, origin = starts.load(start, modules, model, task=task, build_model=network.build_model, class_names=names)
+    theirs = functools.partial(kept, config)
+    transfer, origin = starts.load(start, modules, model, task=task, build_model=theirs, class_names=names)
     return model(), transfer, origin
 
 
@@ -58,7 +59,7 @@ def test_a_coco_detector_gives_each_class_its_channel_by_name(archive: tuple[net
 
 
 def test_a_run_and_an_exported_model_are_starts(trained: Path, exported: Path, tmp_path: Path) -> None:
-    expected = build(TINY_CONFIG, 3, seed=1)
+    expected = build(TINY_CONFIG, 3, seed=1, number=1)
     finished.restore_weights(str(trained), expected)
     (tmp_path / "checkpoint").symlink_to(trained)
     for path, licence in ((tmp_path, "your own"), (exported, "unknown")):
@@ -75,7 +76,7 @@ def test_zero_steps_leave_the_weights_as_they_are(trained: Path, records_folder:
     values["task"] |= {"init_checkpoint": str(trained), "init_checkpoint_modules": "all"}
     for _ in range(2):  # the second time it is reused
         train(records=str(records_folder), output=str(tmp_path), config=yaml.safe_dump(values))
-    given, left = build(TINY_CONFIG, 3, seed=1), build(TINY_CONFIG, 3, seed=2)
+    given, left = build(TINY_CONFIG, 3, seed=1), build(TINY_CONFIG, 3, seed=2, number=1)
     finished.restore_weights(str(trained), given)
     finished.restore_weights(str(tmp_path), left)
     assert all(same(left.backbone, given.backbone)) and all(same(left.head, given.head))
