@@ -76,8 +76,8 @@ def apart(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """The same gradients, in memory before the optimizer reads them; only where XLA compiles.
 
     On a GPU, XLA's gradients of convolutions lie in another order than the weights. Left to itself, it turns them
-    within the update of each weight, which then can't happen in place: on an H100, Hourglass-104's update takes three
-    times as long.
+    within the update of each weight, which then can't happen in place: on an H100, Hourglass-104's update took 8.4 ms
+    instead of 3.2. A flat gradient has only one order.
     """
     flat = xla.optimization_barrier(*(tf.reshape(gradient, [-1]) for gradient in gradients))
     return [tf.reshape(value, gradient.shape) for value, gradient in zip(flat, gradients, strict=True)]
