@@ -53,7 +53,10 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     print(f"progress: {jax.devices()[0].device_kind}", flush=True)
     records: dict[Path, dict[str, np.ndarray]] = {}
-    for folder in chosen_folders(flags.folder, flags.only):
+    folders = chosen_folders(flags.folder, flags.only)
+    if unknown := set(flags.trace) - {folder.name for folder in folders}:
+        parser.error(f"--trace {' '.join(sorted(unknown))}: not among the chosen: {[folder.name for folder in folders]}")
+    for folder in folders:
         if time.monotonic() > end:
             print(f"progress: {folder.name}: no time left", flush=True)
         elif folder.parent.name == "steps":
