@@ -54,8 +54,9 @@ def main() -> None:
     print(f"progress: {jax.devices()[0].device_kind}", flush=True)
     records: dict[Path, dict[str, np.ndarray]] = {}
     folders = chosen_folders(flags.folder, flags.only)
-    if unknown := set(flags.trace) - {folder.name for folder in folders}:
-        parser.error(f"--trace {' '.join(sorted(unknown))}: not among the chosen: {[folder.name for folder in folders]}")
+    names = [folder.name for folder in folders]
+    if unknown := set(flags.trace).difference(names):
+        parser.error(f"--trace {' '.join(sorted(unknown))}: not among the chosen: {' '.join(names)}")
     for folder in folders:
         if time.monotonic() > end:
             print(f"progress: {folder.name}: no time left", flush=True)
