@@ -33,9 +33,9 @@ class Throughput:
         if self._since[0] == step:
             self._since = self._begin
 
-    def add_wait(self, seconds: tf.Tensor) -> None:
+    def add_wait(self, seconds: tf.Tensor) -> tf.Operation:
         """Adds time spent waiting for input; called inside the graph."""
-        self._waited.assign_add(seconds)
+        return self._waited.assign_add(seconds, read_value=False)
 
     def measure(self, step: int) -> tuple[float, float]:
         """(images per second, fraction of the time spent waiting for input)."""

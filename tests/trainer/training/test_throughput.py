@@ -1,5 +1,7 @@
 """Speed and data wait: which time counts, and that a slow input shows."""
 
+import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.made_records import TINY_CONFIG
+from tests.trainer.training.runs import command
 from trainer.training import throughput
 from trainer.training.history import read_history
 from trainer.training.run import train
@@ -33,6 +36,23 @@ def test_the_wait_for_data_is_measured(records_folder: Path, tmp_path: Path, mon
     waits = {name: read_history(str(tmp_path / name))[-1]["data_wait"] for name in ("quick", "slow")}
     assert 0.0 <= waits["quick"] < waits["slow"] <= 1.0
     assert waits["slow"] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux can bind a process to a core")
+def test_a_step_on_one_core_is_not_waiting(records_folder: Path, tmp_path: Path) -> None:
+    """There the clock must be read before the step's operations have their turn."""
+    config, folder = tmp_path / "run.yaml", tmp_path / "model"
+    config.write_text(TINY_CONFIG)
+    core = max(os.sched_getaffinity(0))
+    made = command(
+        config,
+        folder,
+        records_folder,
+        "trainer.train_steps=6,runtime.enable_xla=false,task.model.backbone.hourglass.input_channel_dims=64",
+    )
+    subprocess.run(made, check=True, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+    assert read_history(str(folder))[-1]["data_wait"] < 0.5
 
 
 @pytest.fixture
