@@ -15,18 +15,10 @@ from typing import Any
 def lower() -> None:
     """For the libraries that collecting the tests imported."""
     if "tensorflow" in sys.modules:
-        _leave_graphs_as_they_are()
         _free_iterators_at_once()
     if "apache_beam.transforms.core" in sys.modules:
         _keep_views_of_options()
         _keep_signatures()
-
-
-def _leave_graphs_as_they_are() -> None:
-    """TensorFlow takes a fifth of a training of six steps to improve the graph of a step."""
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def _free_iterators_at_once() -> None:
