@@ -1,6 +1,7 @@
 """Settings of all tests. The fixtures of a package's tests are next to them; those with servers are in a plugin."""
 
 import gc
+import logging
 import os
 import sys
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from beam_preprocess.base.command import LEGACY_KERAS, rarely_collect_garbage
+from tests import library_costs
 
 pytest_plugins = ["tests.loopback.fixtures", "tests.loopback.deployments"]
 
@@ -20,6 +22,8 @@ sys.dont_write_bytecode = False
 # Before any test imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ |= LEGACY_KERAS
+# argparse asks for the terminal's width and for translated messages with each argument: Beam's options are hundreds.
+os.environ |= {"COLUMNS": "80", "LINES": "24", "LANGUAGE": "C"}
 # The programs run a few times, on tiny data: XLA compiles a step in 7 s like this and in 15 s with its own settings.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
@@ -28,6 +32,8 @@ settings.register_profile("few", derandomize=True, deadline=None, print_blob=Tru
 settings.register_profile("many", settings.get_profile("few"), max_examples=100)
 
 rarely_collect_garbage()
+# In place of pytest's handlers, which it adds to all loggers, a thousand here, six times a test (`-p no:logging`).
+logging.getLogger().addHandler(logging.NullHandler())
 
 LONG_GROUPS = ("local_run", "exported", "od_api", "compiled")
 """Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""
@@ -61,6 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Lets the garbage collector look again, but not at what was imported."""
+    library_costs.lower()
     gc.enable()
     gc.collect()
     gc.freeze()

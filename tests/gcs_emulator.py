@@ -5,6 +5,7 @@ account: a process with `environment` finds its credentials like one in producti
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -153,20 +154,25 @@ class _Handler(RequestHandler):
             self._tokens.add(self.headers["Authorization"])
 
 
-def _service_account(token_uri: str) -> dict[str, str]:
-    """The key file of an account that exists nowhere."""
+@functools.cache
+def _key() -> str:
+    """A private key. Libraries check it whenever they read it, in a time that grows with its size."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = private.private_bytes(
+    private = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    ).decode()
+
+
+def _service_account(token_uri: str) -> dict[str, str]:
+    """The key file of an account that exists nowhere."""
     return {
         "type": "service_account",
         "project_id": PROJECT,
         "private_key_id": "0",
-        "private_key": pem.decode(),
+        "private_key": _key(),
         "client_email": ACCOUNT,
         "client_id": "0",  # TensorFlow takes no key without it
         "token_uri": token_uri,
