@@ -1,7 +1,6 @@
 """Settings of all tests. The fixtures of a package's tests are next to them; those with servers are in a plugin."""
 
 import gc
-import logging
 import os
 import sys
 from typing import Any
@@ -32,8 +31,6 @@ settings.register_profile("few", derandomize=True, deadline=None, print_blob=Tru
 settings.register_profile("many", settings.get_profile("few"), max_examples=100)
 
 rarely_collect_garbage()
-# In place of pytest's handlers, which it adds to all loggers, a thousand here, six times a test (`-p no:logging`).
-logging.getLogger().addHandler(logging.NullHandler())
 
 LONG_GROUPS = ("local_run", "exported", "od_api", "compiled")
 """Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""
