@@ -9,7 +9,6 @@ import pytest
 from hypothesis import settings
 
 from beam_preprocess.base.command import LEGACY_KERAS, rarely_collect_garbage
-from tests import library_costs
 
 pytest_plugins = ["tests.loopback.fixtures", "tests.loopback.deployments"]
 
@@ -21,8 +20,6 @@ sys.dont_write_bytecode = False
 # Before any test imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ |= LEGACY_KERAS
-# argparse asks for the terminal's width and for translated messages with each argument: Beam's options are hundreds.
-os.environ |= {"COLUMNS": "80", "LINES": "24", "LANGUAGE": "C"}
 # The programs run a few times, on tiny data: XLA compiles a step in 7 s like this and in 15 s with its own settings.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
@@ -64,10 +61,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Lets the garbage collector look again, but not at what was imported."""
-    library_costs.lower()
+    if "tensorflow" in sys.modules:
+        _free_iterators_at_once()
     gc.enable()
     gc.collect()
     gc.freeze()
+
+
+def _free_iterators_at_once() -> None:
+    """In the processes of pytest, tf.data doesn't tune its parallelism.
+
+    The thread that tunes an iterator sleeps for up to a minute. On a busy core it misses the iterator's end (TensorFlow
+    2.20), and whatever frees the iterator, such as a search for garbage in another test, waits for it.
+    """
+    import tensorflow as tf
+    from tensorflow.python.data.ops.dataset_ops import DatasetV2
+
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
+    assert callable(DatasetV2._apply_debug_options)  # a private method: it may move
+    DatasetV2._apply_debug_options = lambda dataset: dataset.with_options(untuned)
 
 
 def pytest_sessionfinish() -> None:
