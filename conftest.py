@@ -79,8 +79,8 @@ def _free_iterators_at_once() -> None:
 
     untuned = tf.data.Options()
     untuned.autotune.enabled = False
-    assert callable(DatasetV2._apply_debug_options)  # a private method: it may move
-    DatasetV2._apply_debug_options = lambda dataset: dataset.with_options(untuned)
+    options = DatasetV2._apply_debug_options  # a private method, called for every iterator: it may move
+    DatasetV2._apply_debug_options = lambda dataset: options(dataset).with_options(untuned)
 
 
 def pytest_sessionfinish() -> None:
