@@ -29,6 +29,7 @@ from trainer.aot.step_code import step_files
 from trainer.config.experiment import STRIDE, as_dict
 from trainer.config.sections import RunConfig
 from trainer.data.heatmap import Labels
+from trainer.model import depthwise
 from trainer.model.network import CenterNetModel
 from trainer.training import distribution
 from trainer.training.optimizer import create_slots
@@ -214,7 +215,8 @@ def build_step(experiment: cfg.ExperimentConfig, manifest: Manifest, batch: int,
     def step(image: tf.Tensor, *labels: tf.Tensor) -> tf.Tensor:
         # As in training: a TPU's step is compiled too, but not by this option.
         xla = experiment.runtime.enable_xla
-        loss = task.train_step((image, Labels(*labels)), model, optimizer, compiled=xla)[task.loss]
+        with depthwise.gradients_in_parts(not compiled):
+            loss = task.train_step((image, Labels(*labels)), model, optimizer, compiled=xla)[task.loss]
         global_step.assign_add(1)
         return loss
 

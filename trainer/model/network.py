@@ -24,7 +24,7 @@ from official.vision.modeling.decoders import factory as decoder_factory
 
 from trainer.config.experiment import STRIDE, CenterNetTask, Model
 from trainer.config.networks import HOURGLASS, LEVELS, Pixels, pixels_of
-from trainer.model import garden, object_heads
+from trainer.model import depthwise, garden, object_heads
 
 REFERENCE_MOMENTUM = 0.1
 """The momentum of 50 of the 60 layers of the published models, whatever their configuration."""
@@ -164,6 +164,7 @@ def build_model(config: CenterNetTask) -> CenterNetModel:
     features = backbone if decoder is None else decoder
     for layer in _batch_norms(backbone) + ([] if decoder is None else _batch_norms(decoder)):
         layer.momentum = REFERENCE_MOMENTUM if model.reference_bn else model.norm_activation.norm_momentum
+    depthwise.use(backbone)
     head = centernet_head.CenterNetHead(
         input_specs={level: output.shape for level, output in features.output.items()},
         task_outputs={"ct_heatmaps": model.num_classes, "ct_offset": 2, "ct_size": 2},

@@ -9,6 +9,7 @@ from official.core import base_trainer
 from official.core import config_definitions as cfg
 from official.modeling import optimization
 
+from trainer.model import depthwise
 from trainer.training import distribution
 from trainer.training.preemption import Interrupted, Preemption
 from trainer.training.task import Task
@@ -111,7 +112,8 @@ class Trainer(base_trainer.Trainer):
     def train_step(self, iterator: Any) -> None:
         """See base class."""
         if not self.config.runtime.enable_xla or self.strategy.num_replicas_in_sync > 1:
-            super().train_step(iterator)
+            with depthwise.gradients_in_parts("CPU" in self.strategy.extended.worker_devices[0]):
+                super().train_step(iterator)
             return
         compiled = tf.function(
             lambda inputs: self.task.train_step(inputs, self.model, self.optimizer, self.train_metrics, compiled=True),

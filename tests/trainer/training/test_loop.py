@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tests.trainer.families import family_config
 from tests.trainer.made_records import TINY_CONFIG
-from trainer.model import network
+from trainer.model import depthwise, network
 from trainer.training.history import read_history
 from trainer.training.run import train
 
@@ -37,3 +38,21 @@ def test_enable_xla_compiles_the_step_and_trains_the_same(
             config=TINY_CONFIG,
             params_override=f"{override},runtime.enable_xla=true",
         )
+
+
+@pytest.mark.slow
+def test_on_a_cpu_the_gradients_of_wide_filters_are_in_parts(
+    records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, whole = [], depthwise.filter_gradient
+
+    def counted(inputs: tf.Tensor, output: tf.Tensor, kernel_size: tuple[int, int], stride: int) -> tf.Tensor:
+        sizes.append(kernel_size)
+        return whole(inputs, output, kernel_size, stride)
+
+    monkeypatch.setattr(depthwise, "filter_gradient", counted)
+    override = "trainer.train_steps=2,trainer.steps_per_loop=1"
+    config = family_config("efficientnet")
+    train(records=str(records_folder), output=str(tmp_path), config=config, params_override=override)
+    assert len(read_history(str(tmp_path))) == 2
+    assert sizes == [(5, 5)] * 9
