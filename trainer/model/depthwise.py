@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 COLUMNS = 3
-"""Of the widest filter that oneDNN's fast kernels know."""
+"""Number of columns of the widest filter that oneDNN's fast kernels know."""
 
 _in_parts = contextvars.ContextVar("in_parts", default=False)
 
