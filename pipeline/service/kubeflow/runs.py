@@ -2,6 +2,7 @@
 
 import copy
 import json
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,8 +62,11 @@ class KubeflowRuns:
 
         The service chooses the ids and accepts a name twice. So after an attempt without an answer we look for the
         name before the next attempt. A run that becomes visible only after that look would exist twice.
+
+        The name is also the key under which the run publishes its model. Two invocations with the same content in one
+        second are two runs here, and with one key the second would take the first one's version for its own.
         """
-        name = submission.job_id(now, **runs_as.context())
+        name = f"{submission.job_id(now, **runs_as.context())}-{secrets.token_hex(4)}"
         submission = submission.with_run_id(name)
         experiment = self._endpoint.experiment(submission.pipeline)
         with package(submission.spec, submission.platform, runs_as.pipeline_root) as path:

@@ -1,6 +1,8 @@
 """Runs on an open-source endpoint: kfp's own client against an API on loopback."""
 
 import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +35,18 @@ def test_submit(kubeflow: KubeflowServer, run: Run) -> None:
     assert values["run_id"] == body["display_name"]
     (run_id,) = kubeflow.runs
     assert f"{kubeflow.url}/#/runs/details/{run_id}" in out
+
+
+def test_equal_submits_in_one_second_publish_under_their_own_keys(
+    kubeflow: KubeflowServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = datetime(2026, 11, 27, 2, 42, 27, tzinfo=UTC)
+    monkeypatch.setattr("pipeline.commands.submit.datetime", SimpleNamespace(now=lambda _zone: second))
+    for _ in range(2):
+        assert run("submit", *endpoint_flags(kubeflow.url))[0] == 0
+    keys = [found["runtime_config"]["parameters"]["run_id"] for found in kubeflow.runs.values()]
+    assert len(set(keys)) == len(keys) == 2
+    assert all("-20261127-024227-" in key for key in keys), "the second is the same"
 
 
 def test_a_namespace_of_an_installation_with_several_users(kubeflow: KubeflowServer, run: Run) -> None:
