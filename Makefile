@@ -45,8 +45,11 @@ demo: $(STAMP)  ## generate a small data set, train, gate and report on it (minu
 demo-loop: $(STAMP)  ## train, let the champion watch darker images with a new shape, label, train again (about 6 minutes on 2 cores)
 	$(BIN)/python -m pipeline.local.demo_loop
 
+# On two cores a third worker uses the time in which another one waits: for a server, a process, a retry.
+WORKERS ?= 3
+
 test: $(STAMP)  ## run the tests except the slow ones; those of import boundaries are tests/test_imports.py
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n $(WORKERS) -q
 
 test-all: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n 2 -q -m ""
