@@ -38,6 +38,8 @@ from beam_preprocess.base.errors import Failure, InputError
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CACHE_HIT = re.compile(r"Task (\S+) cache hit \(key=(\w+)\)")
 _INDENT = "    "
+_IN_A_TASK = "_KFP_RUNTIME"
+"""kfp's environment variable."""
 
 
 class PipelineFailed(Failure):
@@ -61,11 +63,14 @@ Start = Callable[[Sequence[str], Mapping[str, str]], int]
 def load() -> None:
     """Imports kfp without its client, before anything else does. `kfp.client` can still be imported."""
     if "kfp" not in sys.modules:
-        os.environ["_KFP_RUNTIME"] = "true"
+        found = os.environ.get(_IN_A_TASK)
+        os.environ[_IN_A_TASK] = "true"
         try:
             import kfp  # noqa: F401
         finally:
-            del os.environ["_KFP_RUNTIME"]
+            del os.environ[_IN_A_TASK]
+            if found is not None:
+                os.environ[_IN_A_TASK] = found
     from kfp import components, dsl, local  # noqa: F401
 
 

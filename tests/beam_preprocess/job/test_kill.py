@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,12 @@ def contents(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()}
 
 
-def kill_and_rerun(data: Any, tmp_path: Path, moments: list[float], options: dict[str, Any]) -> None:
+WRITING = "as soon as it writes a shard"
+"""A moment that no other load on the machine moves behind the run's end."""
+SHARD_OF_SIX = "*-of-00006.tfrecord*"
+
+
+def kill_and_rerun(data: Any, tmp_path: Path, moments: list[float | str], options: dict[str, Any]) -> None:
     """Kills at these fractions of an undisturbed run's time, each time in a folder that holds other, older records."""
     (tmp_path / "logs").mkdir()
     whole = start(data, tmp_path / "undisturbed", num_shards=6, **options)
@@ -61,7 +67,10 @@ def kill_and_rerun(data: Any, tmp_path: Path, moments: list[float], options: dic
         assert run_in_process.exitcode == 0
         stale = contents(out)
         victim = start(data, out, num_shards=6, **options)
-        time.sleep(moment * duration)
+        if isinstance(moment, str):
+            wait_for(partial(_writes_or_ended, out, victim), every=0.002)
+        else:
+            time.sleep(moment * duration)
         if victim.is_alive():
             os.killpg(victim.pid, signal.SIGKILL) if os.getpgid(victim.pid) == victim.pid else victim.kill()
         victim.join()
@@ -82,13 +91,17 @@ def kill_and_rerun(data: Any, tmp_path: Path, moments: list[float], options: dic
     assert interrupted, "every run ended before it was killed: nothing was tested"
 
 
+def _writes_or_ended(out: Path, process: Any) -> bool:
+    return any(out.glob(SHARD_OF_SIX)) or not process.is_alive()
+
+
 def test_a_killed_run_is_made_good_by_the_next(make_data: Any, tmp_path: Path) -> None:
-    kill_and_rerun(make_data(40), tmp_path, [0.6], {})
+    kill_and_rerun(make_data(40), tmp_path, [WRITING], {})
 
 
 @pytest.mark.slow
 def test_kills_at_many_random_moments(make_data: Any, tmp_path: Path) -> None:
-    moments = np.random.default_rng().uniform(0.05, 1.0, 20).tolist()
+    moments: list[float | str] = np.random.default_rng().uniform(0.05, 1.0, 20).tolist()
     print(moments)
     kill_and_rerun(make_data(120), tmp_path, moments, {})
 
@@ -111,10 +124,10 @@ def session(leader: int) -> dict[int, str]:
     return found
 
 
-def wait_for(condition: Callable[[], Any]) -> Any:
+def wait_for(condition: Callable[[], Any], every: float = 0.05) -> Any:
     deadline = time.monotonic() + 120
     while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(every)
     assert found, "waited for two minutes"
     return found
 

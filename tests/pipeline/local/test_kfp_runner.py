@@ -143,11 +143,12 @@ def test_a_task_that_fails_ends_the_pipeline_and_is_named(folder: Path) -> None:
     assert any(line.startswith("ValueError: ") for line in failed.by_stages()), "the traceback is in the log"
 
 
-def test_kfp_is_loaded_without_its_client() -> None:
+@pytest.mark.parametrize("given", [{}, {"_KFP_RUNTIME": "false"}], ids=str)
+def test_kfp_is_loaded_without_its_client(given: dict[str, str]) -> None:
     """Look at kfp/__init__.py: _KFP_RUNTIME."""
     program = (
-        "import os, sys\nfrom pipeline.local import kfp_runner\nkfp_runner.load()\n"
-        "assert '_KFP_RUNTIME' not in os.environ, 'children would inherit it'\n"
+        f"import os, sys\nos.environ |= {given}\nfrom pipeline.local import kfp_runner\nkfp_runner.load()\n"
+        f"assert os.environ.get('_KFP_RUNTIME') == {given.get('_KFP_RUNTIME')!r}, 'children inherit it'\n"
         "print([name for name in ('kfp.client', 'kubernetes', 'google.auth') if name in sys.modules])\n"
         "from kfp.client import Client\n"
     )
