@@ -12,9 +12,10 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from beam_preprocess.base.command import Parser, run
+from beam_preprocess.base.errors import Failure
 
 CLASSES = 6
 WARM_UP, CALLS = 3, 5
@@ -72,7 +73,7 @@ def _call(flags: argparse.Namespace) -> None:
         losses[name] = [sides[name]() for _ in range(WARM_UP)]
     for one, other in zip(*losses.values(), strict=True):
         if abs(one - other) > 1e-3 * abs(one):
-            raise RuntimeError(f"the sides' losses differ: {losses}")
+            raise Failure(f"the sides' losses differ: {losses}")
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(flags.rounds):
         for name, step in sides.items():
@@ -88,5 +89,10 @@ def _call(flags: argparse.Namespace) -> None:
     print(f"ratio     {ratios[0]:7.2f}      {ratios[1]:7.2f}")
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 1 if the sides don't compute the same."""
+    return run(parser(), argv, _call)
+
+
 if __name__ == "__main__":
-    sys.exit(run(parser(), None, _call))
+    sys.exit(main())
