@@ -32,9 +32,8 @@ def gradients(layer: tf_keras.layers.Layer, image: tf.Tensor, in_parts: bool) ->
     return call(image), len(parts)
 
 
-@pytest.mark.parametrize(
-    ("size", "stride"), [((6, 6), 2), ((7, 4), 1), ((7, 4), 2), ((1, 9), 1), ((16, 33), 2)], ids=str
-)
+@pytest.mark.parametrize("size", [(6, 6), (7, 4), (1, 9), (16, 33)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(
     ("kernel", "policy", "parts", "tolerance"),
     [
