@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from beam_preprocess.base.command import LEGACY_KERAS, rarely_collect_garbage
+from beam_preprocess.base.command import LEGACY_KERAS, start_light
 
 pytest_plugins = ["tests.loopback.fixtures", "tests.loopback.deployments"]
 
@@ -27,7 +27,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llv
 settings.register_profile("few", derandomize=True, deadline=None, print_blob=True, max_examples=30)
 settings.register_profile("many", settings.get_profile("few"), max_examples=100)
 
-rarely_collect_garbage()
+start_light()
 
 LONG_GROUPS = ("local_run", "exported", "od_api", "compiled")
 """Groups of `pytest.mark.xdist_group` that take longest: a worker that began one last would end minutes later."""

@@ -268,7 +268,11 @@ def test_the_rule_sees_an_environment_read(source: str, lines: list[int]) -> Non
 # those of each heavy library then go on in a fork, where no other library can have come in.
 PROBE = """
 import gc, importlib, json, os, sys
+from beam_preprocess.base.command import LEGACY_KERAS
+from beam_preprocess.base.late_imports import LATE, _LateModule, load_late
 gc.disable()
+os.environ |= LEGACY_KERAS
+load_late()
 connections = []
 sys.addaudithook(lambda event, _: connections.append(event) if event == "socket.connect" else None)
 
@@ -279,13 +283,17 @@ def load(names, forbidden):
         assert not loaded, f"importing {name} loads {loaded}"
         assert not connections, f"importing {name} opens a connection"
 
+def loaded():
+    return {name for name in LATE & sys.modules.keys() if not isinstance(sys.modules[name], _LateModule)}
+
 light, *others = json.loads(sys.argv[1])
 load(*light)
+before = loaded()
 for part in others:
     child = os.fork()
     if not child:
         load(*part)
-        print(len(part[0]), flush=True)
+        print(len(part[0]), *sorted(loaded() - before), flush=True)
         os._exit(0)
     if os.waitpid(child, 0)[1]:
         sys.exit(1)
@@ -303,4 +311,5 @@ def test_importing_loads_no_heavy_library_of_others() -> None:
         [sys.executable, "-c", PROBE, json.dumps(parts)], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr[-2000:]
-    assert process.stdout.split() == [str(len(names)) for names, _ in parts[1:]]
+    kfp, beam, tensorflow = (str(len(names)) for names, _ in parts[1:])
+    assert process.stdout.splitlines() == [kfp, f"{beam} pandas", tensorflow], "the last are modules of LATE in use"

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from beam_preprocess.base.errors import Failure, InputError
+from beam_preprocess.base.late_imports import load_late
 
 PROGRAM = "centernet"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GLOG_minloglevel": "2", "GRPC_VERBOSITY": "ERROR"}
@@ -165,7 +166,7 @@ def ended(call: Callable[[], int | None]) -> int:
     without_gpu = {} if any(map(os.path.exists, GPU_DEVICES)) else {"TF_CPP_MIN_LOG_LEVEL": "3"}
     for name, value in (QUIET | without_gpu | LEGACY_KERAS).items():
         os.environ.setdefault(name, value)
-    rarely_collect_garbage()
+    start_light()
     try:
         return call() or 0
     except (InputError, Failure) as error:
@@ -182,11 +183,11 @@ def ended(call: Callable[[], int | None]) -> int:
         return 1
 
 
-def rarely_collect_garbage() -> None:
-    """Lets Python search for unreachable objects less often, and not at the exit: TensorFlow makes very many objects.
-
-    With Python's own thresholds, a tenth of TensorFlow's import went into such searches.
-    """
+def start_light() -> None:
+    """Makes a process spend less on its libraries: see `late_imports`, and the comment below."""
+    load_late()
+    # TensorFlow makes very many objects: with Python's own thresholds, a tenth of its import went into the search for
+    # unreachable ones. None at the exit either.
     gc.set_threshold(50_000, 20, 20)
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)

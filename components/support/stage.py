@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from beam_preprocess.base.command import rarely_collect_garbage
+from beam_preprocess.base.command import start_light
 from beam_preprocess.base.cores import usable_cores
 from components.support.events import EVENTS, reported
 from components.support.run_options import read_options
@@ -78,7 +78,7 @@ def step(title: str) -> Iterator[None]:
     Args:
       title: the stage's name in the graph.
     """
-    rarely_collect_garbage()
+    start_light()
     with reported(title), _limited(title):
         yield
 

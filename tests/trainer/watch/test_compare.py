@@ -4,12 +4,24 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu, permutation_test
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trainer.watch.compare import COMPONENTS, compare, components, minimum_images, neighbours
+from trainer.watch.compare import COMPONENTS, average_ranks, compare, components, minimum_images, neighbours
+
+# scipy.stats takes a second to import, which only these two tests need.
+
+
+@given(st.lists(st.sampled_from([-1.5, 0.0, 2.0, 2.5]) | st.floats(allow_nan=False), max_size=30))
+def test_ranks_are_those_of_scipy(values: list[float]) -> None:
+    from scipy.stats import rankdata
+
+    assert average_ranks(np.array(values, float)).tolist() == rankdata(values).tolist()
 
 
 def test_one_statistic_has_the_p_value_of_scipy() -> None:
+    from scipy.stats import mannwhitneyu, permutation_test
+
     rng = np.random.default_rng(0)
     before, now = rng.normal(size=12), rng.normal(0.9, size=9)
     found = compare(before[:, None], now[:, None], permutations=9999, seed=1)
