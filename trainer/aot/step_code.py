@@ -1,6 +1,7 @@
 """The source files that make up the training step: everything its module imports, found by following imports."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,8 @@ PACKAGES = ("trainer", "beam_preprocess")
 STEP = "trainer.aot.step"
 
 
-def step_files(module: str = STEP, root: Path = ROOT) -> list[Path]:
+@functools.cache
+def step_files(module: str = STEP, root: Path = ROOT) -> tuple[Path, ...]:
     """The files of a module and of all modules of our packages that it imports, directly or not, sorted.
 
     Imports inside functions count. A list by hand would miss the next module somebody adds, and an outdated step would
@@ -23,7 +25,7 @@ def step_files(module: str = STEP, root: Path = ROOT) -> list[Path]:
             continue
         found[name] = path
         waiting += [name.rpartition(".")[0], *_imported(path)]
-    return sorted(found.values())
+    return tuple(sorted(found.values()))
 
 
 def _file(module: str, root: Path) -> Path | None:

@@ -85,12 +85,12 @@ class RecordParser:
         if self._ignored:
             value = tf.where(tf.gather(runs[:, 1], run) == 0, value, 0.0)
         index = tf.cast(_joined(found, records.CELL_INDEX, self._index), tf.int32)
-        indices = tf.strings.length(found[records.CELL_INDEX]) // self._index.size
-        codes = tf.strings.length(found[records.CELL_CODE]) // self._code.size
+        of_index = _ends(found, records.CELL_INDEX, self._index, self._cells, index)
+        of_code = _ends(found, records.CELL_CODE, self._code, self._cells, code)
         return {
-            "index": _in_rows(records.CELL_INDEX, index, indices, self._cells),
-            "class": _in_rows(records.CELL_RUNS, tf.gather(runs[:, 0], run), codes, self._cells),
-            "value": _in_rows(records.CELL_CODE, value, codes, self._cells),
+            "index": _in_rows(index, of_index, self._cells),
+            "class": _in_rows(tf.gather(runs[:, 0], run), of_code, self._cells),
+            "value": _in_rows(value, of_code, self._cells),
         }
 
 
@@ -99,16 +99,33 @@ def _joined(found: Features, name: str, dtype: tf.DType) -> tf.Tensor:
     return tf.io.decode_raw(tf.strings.reduce_join(found[name]), dtype)
 
 
-def _in_rows(name: str, joined: tf.Tensor, lengths: tf.Tensor, longest: int) -> tf.Tensor:
+def _ends(found: Features, name: str, dtype: tf.DType, longest: int, joined: tf.Tensor) -> tf.Tensor:
+    """[B + 1] where each image's numbers begin in `joined`, and where the last one's end."""
+    lengths = tf.strings.length(found[name]) // dtype.size
+    ends = tf.pad(tf.cumsum(lengths), [[1, 0]])
+    whole = tf.debugging.Assert(tf.equal(ends[-1], tf.size(joined)), [f"{name}: a record has a part of a number"])
+    with tf.control_dependencies([_fits(name, lengths, longest), whole]):
+        return tf.identity(ends)
+
+
+def _in_rows(joined: tf.Tensor, ends: tf.Tensor, longest: int) -> tf.Tensor:
     """[B, longest]: each image's numbers, with zeros behind them."""
-    with tf.control_dependencies([_fits(name, lengths, longest)]):
-        rows = tf.RaggedTensor.from_row_lengths(joined, lengths)  # which checks the sum of the lengths
-    return rows.to_tensor(shape=[None, longest])
+    # `tf.RaggedTensor.to_tensor` is this operation with 70 around it, which every batch would start.
+    rows = tf.raw_ops.RaggedTensorToTensor(
+        shape=[-1, longest],
+        values=joined,
+        default_value=tf.zeros([], joined.dtype),
+        row_partition_tensors=[ends],
+        row_partition_types=["ROW_SPLITS"],
+    )
+    rows.set_shape([None if ends.shape[0] is None else ends.shape[0] - 1, longest])  # TPUs need the size of the batch
+    return rows
 
 
 def _fits(name: str, sizes: tf.Tensor, largest: int) -> tf.Operation:
     """Without this, a record with more than its manifest says would be cut."""
-    return tf.debugging.assert_less_equal(sizes, largest, f"{name}: a record is longer than its manifest says")
+    message = f"{name}: a record is longer than its manifest says"
+    return tf.debugging.Assert(tf.reduce_all(sizes <= largest), [message, sizes])
 
 
 def _padded(found: Features, name: str, dtype: tf.DType, length: int) -> tf.Tensor:
