@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ def unpacked(archive: str, folder: str) -> str:
                 size += member.size
                 if size > EXTRACTED_LIMIT:
                     raise InputError(f"{archive}: unpacks to more than {EXTRACTED_LIMIT >> 30} GB; unpack it yourself")
-                tar.extract(member, folder, filter="data")
+                _extract(archive, tar, member, Path(folder))
     except (tf.errors.NotFoundError, tarfile.TarError, EOFError, OSError) as error:
         raise InputError(
             f"{archive}: can't be unpacked ({' '.join(str(error).split())[:200]}); give a .tar.gz with one checkpoint"
@@ -47,6 +48,18 @@ def unpacked(archive: str, folder: str) -> str:
     if len(prefixes) != 1:
         raise InputError(f"{archive}: holds {len(prefixes)} checkpoints; unpack it and give the prefix of one")
     return prefixes[0]
+
+
+def _extract(archive: str, tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Writes a member below the folder. The filters of `tarfile` are missing in Python 3.11.3 and earlier."""
+    path = (folder / member.name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not (member.isfile() or member.isdir()):
+        raise InputError(f"{archive}: {member.name!r} is a link or lies outside of the archive; unpack it yourself")
+    source = tar.extractfile(member)
+    if source is not None:  # a folder has none
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
 
 
 def is_od_api(prefix: str) -> bool:
