@@ -17,6 +17,16 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## make .venv from the lock files, with centernet in .venv/bin (2 minutes; a second call does nothing)
 
+# Python's configure script optimizes when it is asked to; distributions have a way of their own.
+define UNOPTIMIZED
+import sys, sysconfig
+if "--enable-optimizations" not in (sysconfig.get_config_var("CONFIG_ARGS") or "") and sys.base_prefix != "/usr":
+    print(f"""note: the Python in {sys.base_prefix} was compiled without optimization (pyenv's default): a stage takes
+      1.2 times as long to start. Use another one: make clean, then make setup PYTHON=/usr/bin/python3.11; or compile it
+      with --enable-optimizations""", file=sys.stderr)
+endef
+export UNOPTIMIZED
+
 # The platforms for which every locked package has a wheel.
 platform:
 	@case "$$(uname -s) $$(uname -m)" in \
@@ -37,6 +47,7 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV
 	$(UV) venv --quiet --allow-existing --python "$(PYTHON)" .venv
 	UV_COMPILE_BYTECODE=1 $(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements-dev.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@"$(PYTHON)" -c "$$UNOPTIMIZED"
 	touch $@
 
 demo: $(STAMP)  ## generate a small data set, train, gate and report on it (minutes on 2 cores)

@@ -20,6 +20,8 @@ sys.dont_write_bytecode = False
 # Before any test imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ |= LEGACY_KERAS
+# The threads of NumPy's BLAS would spin after each small product.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The programs run a few times, on tiny data: XLA compiles a step in 7 s like this and in 15 s with its own settings.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 

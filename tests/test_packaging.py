@@ -148,8 +148,9 @@ def test_platforms(system: str, machine: str, says: str, tmp_path: Path) -> None
     assert bool(done.returncode) == bool(says)
 
 
-def test_set_up_installs_the_project_after_the_lock(tmp_path: Path) -> None:
-    """A sync removes what is not in the lock, so also the project."""
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What `make setup` reads, with a uv that only prints its arguments."""
     clone = tmp_path / "a clone"
     clone.mkdir()
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
@@ -160,6 +161,11 @@ def test_set_up_installs_the_project_after_the_lock(tmp_path: Path) -> None:
     uv = clone / ".uv" / "bin" / "uv"
     uv.write_text('#!/bin/sh\nmkdir -p .venv\necho "uv $*"\n')
     uv.chmod(0o755)
+    return clone
+
+
+def test_set_up_installs_the_project_after_the_lock(clone: Path) -> None:
+    """A sync removes what is not in the lock, so also the project."""
 
     def set_up() -> list[str]:
         command = ["make", "--silent", "--no-print-directory", "setup"]
@@ -174,3 +180,26 @@ def test_set_up_installs_the_project_after_the_lock(tmp_path: Path) -> None:
         os.utime(clone / name, (stamp + 10, stamp + 10))
         assert set_up() == ["venv --quiet", "pip sync", "pip install"], name
         os.utime(clone / name, (stamp - 10, stamp - 10))
+
+
+@pytest.mark.parametrize(
+    ("configured", "prefix", "noted"),
+    [
+        ("'--enable-shared' '--enable-optimizations' '--with-lto'", "/opt/python", False),
+        ("'--enable-shared'", "/usr", False),
+        ("'--enable-shared'", "/home/me/.pyenv/versions/3.11.7", True),
+        (None, "/opt/python", True),
+    ],
+)
+def test_a_slow_python_is_noted(clone: Path, configured: str | None, prefix: str, noted: bool) -> None:
+    python = clone / "python"
+    start = (
+        f"import sys, sysconfig; sysconfig.get_config_var = lambda name: {configured!r}; sys.base_prefix = {prefix!r}"
+    )
+    (clone / "start.py").write_text(f"{start}; exec(sys.argv[2])")
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" start.py "$@"\n')
+    python.chmod(0o755)
+    command = ["make", "--silent", "setup", f"PYTHON={python}"]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True)
+    assert (f"the Python in {prefix} was compiled without optimization" in done.stderr) is noted, done.stderr
+    assert noted or not done.stderr

@@ -54,7 +54,7 @@ def _extract(archive: str, tar: tarfile.TarFile, member: tarfile.TarInfo, folder
     """Writes a member below the folder. The filters of `tarfile` are missing in Python 3.11.3 and earlier."""
     path = (folder / member.name).resolve()
     if not path.is_relative_to(folder.resolve()) or not (member.isfile() or member.isdir()):
-        raise InputError(f"{archive}: {member.name!r} is a link or lies outside of the archive; unpack it yourself")
+        raise InputError(f"{archive}: {member.name!r} is neither a file nor a folder inside of it; unpack it yourself")
     source = tar.extractfile(member)
     if source is not None:  # a folder has none
         path.parent.mkdir(parents=True, exist_ok=True)
