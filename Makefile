@@ -3,7 +3,12 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash -o pipefail
 
-PYTHON ?= python3
+# python3, unless it was compiled without optimization (pyenv's default: a stage takes 1.2 times as long to start) and the
+# distribution's isn't. Python's configure script optimizes when it is asked to; distributions have a way of their own.
+OPTIMIZED = import ensurepip, ssl, sys, sysconfig, venv; sys.exit(sys.base_prefix != "/usr" \
+	and "--enable-optimizations" not in (sysconfig.get_config_var("CONFIG_ARGS") or ""))
+PYTHON ?= $(or $(shell for python in python3 /usr/bin/python3.11; do \
+	"$$python" -c '$(OPTIMIZED)' 2>/dev/null && echo "$$python" && break; done),python3)
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 LOCK = $(UV) pip compile --quiet --generate-hashes
@@ -16,16 +21,6 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv from the lock files, with centernet in .venv/bin (2 minutes; a second call does nothing)
-
-# Python's configure script optimizes when it is asked to; distributions have a way of their own.
-define UNOPTIMIZED
-import sys, sysconfig
-if "--enable-optimizations" not in (sysconfig.get_config_var("CONFIG_ARGS") or "") and sys.base_prefix != "/usr":
-    print(f"""note: the Python in {sys.base_prefix} was compiled without optimization (pyenv's default): a stage takes
-      1.2 times as long to start. Use another one: make clean, then make setup PYTHON=/usr/bin/python3.11; or compile it
-      with --enable-optimizations""", file=sys.stderr)
-endef
-export UNOPTIMIZED
 
 # The platforms for which every locked package has a wheel.
 platform:
@@ -47,7 +42,10 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml | platform $(UV
 	$(UV) venv --quiet --allow-existing --python "$(PYTHON)" .venv
 	UV_COMPILE_BYTECODE=1 $(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements-dev.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@"$(PYTHON)" -c "$$UNOPTIMIZED"
+	@"$(PYTHON)" -c '$(OPTIMIZED)' || echo "note: this Python was compiled without optimization (pyenv's default): a stage" \
+		"takes 1.2 times as long to start; install your distribution's Python 3.11, or compile it with" \
+		"--enable-optimizations; then make clean and make setup" >&2
+	@test "$(PYTHON)" = python3 || echo "installed for $(PYTHON)" >&2
 	touch $@
 
 demo: $(STAMP)  ## generate a small data set, train, gate and report on it (minutes on 2 cores)

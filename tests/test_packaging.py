@@ -201,5 +201,25 @@ def test_a_slow_python_is_noted(clone: Path, configured: str | None, prefix: str
     python.chmod(0o755)
     command = ["make", "--silent", "setup", f"PYTHON={python}"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True)
-    assert (f"the Python in {prefix} was compiled without optimization" in done.stderr) is noted, done.stderr
-    assert noted or not done.stderr
+    assert ("this Python was compiled without optimization" in done.stderr) is noted, done.stderr
+    assert f"installed for {python}" in done.stderr
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_optimized_python_is_preferred(clone: Path, first: bool) -> None:
+    """The `python3` of the path is taken if it is optimized, and else the distribution's if there is one."""
+    python = clone / "bin" / "python3"
+    python.parent.mkdir()
+    configured = "--enable-optimizations" if first else ""
+    start = f"import sys, sysconfig; sysconfig.get_config_var = lambda name: {configured!r}; sys.base_prefix = '/opt'"
+    (clone / "start.py").write_text(f"{start}; exec(sys.argv[2])")
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" start.py "$@"\n')
+    python.chmod(0o755)
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["make", "--silent", "setup"]
+    done = subprocess.run(
+        command, cwd=clone, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+    distribution = not first and Path("/usr/bin/python3.11").exists()
+    assert f"--python {'/usr/bin/python3.11' if distribution else 'python3'} " in done.stdout
+    assert ("without optimization" in done.stderr) is (not first and not distribution)
