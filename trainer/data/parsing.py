@@ -110,7 +110,7 @@ def _ends(found: Features, name: str, dtype: tf.DType, longest: int, joined: tf.
 
 def _in_rows(joined: tf.Tensor, ends: tf.Tensor, longest: int) -> tf.Tensor:
     """[B, longest]: each image's numbers, with zeros behind them."""
-    # `tf.RaggedTensor.to_tensor` is this operation with 70 around it, which every batch would start.
+    # `tf.RaggedTensor.to_tensor` is this operation with dozens around it, which every batch would start.
     rows = tf.raw_ops.RaggedTensorToTensor(
         shape=[-1, longest],
         values=joined,
